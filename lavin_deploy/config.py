@@ -1,0 +1,205 @@
+"""Sizes of the models as frozen configs, with named presets.
+
+The published size is ``3.4b`` (LaVin-DiT, arXiv 2411.11505); the authors gave no shapes for their
+0.1 B and 1 B models, so ``0.1b`` and ``1b`` are ours. ``edge`` is what the default bundle holds and
+``tiny`` is for tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from lavin_deploy.errors import InputError, unknown_name
+
+LATENT_SHIFT = 0.032470703125
+LATENT_SCALE = 1.08936170213
+
+TemporalNorm = Literal["clip", "frame"]
+Upsampler = Literal["resize_conv", "deconv"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiTConfig:
+    """Sizes of J-DiT (paper section 3.3).
+
+    Attributes:
+        hidden_size: width D of a token.
+        depth: number of joint blocks.
+        num_heads: query heads; D / num_heads is the head width, a multiple of 6 (three RoPE axes).
+        kv_group: query heads that share one key/value head.
+        in_channels: channels of a latent.
+        patch_size: side of the square patch, in latent cells, that makes a token.
+    """
+
+    hidden_size: int
+    depth: int
+    num_heads: int
+    kv_group: int = 4
+    in_channels: int = 16
+    patch_size: int = 2
+
+    def __post_init__(self) -> None:
+        if self.hidden_size % self.num_heads:
+            raise InputError(
+                f"hidden_size {self.hidden_size} is not a multiple of num_heads {self.num_heads}; "
+                "choose a width that the heads divide."
+            )
+        if self.head_dim % 6:
+            raise InputError(
+                f"head width {self.head_dim} (hidden_size / num_heads) is not a multiple of 6, "
+                "which 3D RoPE needs; 24, 48, 72 and 96 work and fuse well."
+            )
+        if self.num_heads % self.kv_group:
+            raise InputError(
+                f"num_heads {self.num_heads} is not a multiple of kv_group {self.kv_group}; "
+                "every key/value head must serve the same number of query heads."
+            )
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one head."""
+        return self.hidden_size // self.num_heads
+
+    @property
+    def num_kv_heads(self) -> int:
+        """Number K of key/value heads."""
+        return self.num_heads // self.kv_group
+
+    @property
+    def mlp_width(self) -> int:
+        """Inner width of SwiGLU: (8/3) D rounded down to a multiple of 64."""
+        return 8 * self.hidden_size // 3 // 64 * 64
+
+    @property
+    def token_width(self) -> int:
+        """Numbers in one patch: patch_size^2 x in_channels."""
+        return self.patch_size**2 * self.in_channels
+
+
+@dataclass(frozen=True, kw_only=True)
+class VAEConfig:
+    """Sizes of ST-VAE (paper section 3.2).
+
+    Attributes:
+        block_out_channels: width of each of the four stages.
+        layers_per_block: residual blocks of an encoder stage; a decoder stage has one more.
+        latent_channels: channels of a latent.
+        norm_groups: groups of every GroupNorm.
+        temporal_norm: ``"clip"`` takes GroupNorm statistics over (T, H, W) as the released weights
+            do; ``"frame"`` per frame, which makes the model strictly causal in time.
+        upsampler: ``"resize_conv"`` as released, ``"deconv"`` as the paper's text says.
+    """
+
+    block_out_channels: tuple[int, int, int, int]
+    layers_per_block: int
+    latent_channels: int = 16
+    norm_groups: int = 32
+    temporal_norm: TemporalNorm = "clip"
+    upsampler: Upsampler = "resize_conv"
+
+    def __post_init__(self) -> None:
+        if len(self.block_out_channels) != 4:
+            raise InputError(
+                f"block_out_channels has {len(self.block_out_channels)} stages; ST-VAE has four."
+            )
+        for width in self.block_out_channels:
+            if width % self.norm_groups:
+                raise InputError(
+                    f"block_out_channels holds {width}, which is not a multiple of "
+                    f"norm_groups {self.norm_groups}."
+                )
+        if self.temporal_norm not in ("clip", "frame"):
+            raise unknown_name("temporal_norm", self.temporal_norm, ("clip", "frame"))
+        if self.upsampler not in ("resize_conv", "deconv"):
+            raise unknown_name("upsampler", self.upsampler, ("resize_conv", "deconv"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Everything that fixes the numbers of a model beside its weights.
+
+    Attributes:
+        dit: sizes of J-DiT.
+        vae: sizes of ST-VAE.
+        latent_shift: s in ``scaled = (mean - s) * f``.
+        latent_scale: f in the same.
+    """
+
+    dit: DiTConfig
+    vae: VAEConfig
+    latent_shift: float = LATENT_SHIFT
+    latent_scale: float = LATENT_SCALE
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data that ``from_dict`` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ModelConfig:
+        """Read a ``config.json``; keys that are not ours are ignored.
+
+        Raises:
+            InputError: a part is missing or of the wrong type or size.
+        """
+        for part in ("dit", "vae"):
+            if not isinstance(data.get(part), Mapping):
+                raise InputError(f"the config has no object {part!r}; it needs 'dit' and 'vae'.")
+        vae = dict(data["vae"])
+        if isinstance(vae.get("block_out_channels"), list):
+            vae["block_out_channels"] = tuple(vae["block_out_channels"])
+        try:
+            return cls(
+                dit=DiTConfig(**_known(DiTConfig, data["dit"])),
+                vae=VAEConfig(**_known(VAEConfig, vae)),
+                latent_shift=float(data.get("latent_shift", LATENT_SHIFT)),
+                latent_scale=float(data.get("latent_scale", LATENT_SCALE)),
+            )
+        except TypeError as error:
+            raise InputError(f"the config is incomplete: {error}.") from error
+
+
+def _known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in fields(cls)}
+    return {key: value for key, value in data.items() if key in names}
+
+
+PRESETS: dict[str, ModelConfig] = {
+    "tiny": ModelConfig(
+        dit=DiTConfig(hidden_size=96, depth=3, num_heads=4, kv_group=2),
+        vae=VAEConfig(block_out_channels=(32, 32, 64, 64), layers_per_block=1),
+    ),
+    "edge": ModelConfig(
+        dit=DiTConfig(hidden_size=192, depth=8, num_heads=4, kv_group=4),
+        vae=VAEConfig(
+            block_out_channels=(16, 32, 64, 128),
+            layers_per_block=1,
+            norm_groups=16,
+            temporal_norm="frame",
+        ),
+    ),
+    "0.1b": ModelConfig(
+        dit=DiTConfig(hidden_size=576, depth=10, num_heads=8),
+        vae=VAEConfig(block_out_channels=(64, 128, 128, 256), layers_per_block=2),
+    ),
+    "1b": ModelConfig(
+        dit=DiTConfig(hidden_size=1152, depth=26, num_heads=16),
+        vae=VAEConfig(block_out_channels=(128, 256, 256, 512), layers_per_block=3),
+    ),
+    "3.4b": ModelConfig(
+        dit=DiTConfig(hidden_size=2304, depth=22, num_heads=32),
+        vae=VAEConfig(block_out_channels=(128, 256, 256, 512), layers_per_block=3),
+    ),
+}
+
+
+def preset(name: str) -> ModelConfig:
+    """Return the preset of that name: ``tiny``, ``edge``, ``0.1b``, ``1b`` or ``3.4b``.
+
+    Raises:
+        InputError: no preset has that name.
+    """
+    if name not in PRESETS:
+        raise unknown_name("preset", name, PRESETS)
+    return PRESETS[name]
