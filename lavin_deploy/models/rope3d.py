@@ -1,0 +1,57 @@
+"""Rotary positions over time, rows and columns (paper section 3.3, 3D RoPE).
+
+A head of width E is cut into three equal contiguous parts for t, h and w. In a part of width
+e = E / 3 the pair (i, i + e/2) turns by ``position * 10000^(-2i/e)``. Positions are integers: t
+counts latent frames over the joint sequence (context first, target after), h and w count patch
+rows and columns from 0.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+BASE = 10000.0
+
+
+def rope_tables(frames: int, rows: int, cols: int, head_dim: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of every token's angles, in token order (T, H, W).
+
+    Args:
+        frames: latent frames of the joint sequence.
+        rows: patch rows of a frame.
+        cols: patch columns of a frame.
+        head_dim: width E of a head, a multiple of 6.
+
+    Returns:
+        Two float32 tensors (frames * rows * cols, 3, head_dim / 6): one angle per axis and pair.
+    """
+    half = head_dim // 6
+    theta = BASE ** (-torch.arange(half, dtype=torch.float64) / half)
+    grid = torch.meshgrid(
+        torch.arange(frames, dtype=torch.float64),
+        torch.arange(rows, dtype=torch.float64),
+        torch.arange(cols, dtype=torch.float64),
+        indexing="ij",
+    )
+    positions = torch.stack(grid, dim=-1).reshape(-1, 3, 1)
+    angles = positions * theta
+    return angles.cos().float(), angles.sin().float()
+
+
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn heads by their tokens' angles.
+
+    Args:
+        x: queries or keys (B, N, L, E).
+        cos: (L, 3, E/6), from :func:`rope_tables`.
+        sin: (L, 3, E/6).
+
+    Returns:
+        (B, N, L, E), same dtype as ``x``.
+    """
+    parts = x.unflatten(-1, (3, 2, -1))  # (B, N, L, axis, half, E/6)
+    first, second = parts.unbind(-2)
+    cos, sin = cos.to(x.dtype), sin.to(x.dtype)
+    turned = torch.stack((first * cos - second * sin, second * cos + first * sin), dim=-2)
+    return turned.flatten(-3)
