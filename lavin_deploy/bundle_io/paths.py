@@ -1,0 +1,71 @@
+"""Names of files inside a bundle: relative, portable, and unable to leave its folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from lavin_deploy.errors import BundleError, InputError
+
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+@-]*")
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_TASK = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+
+def check_path(path: str) -> str:
+    """Return ``path`` if it is a relative path that means the same file on every system.
+
+    Accepted: parts of letters, digits, ``_ . + @ -`` that begin with a letter, a digit or ``_``,
+    joined by ``/``. That leaves out absolute paths, drives, ``..``, hidden and temporary files.
+
+    Raises:
+        BundleError: it is anything else.
+    """
+    parts = path.split("/")
+    good = len(path) <= 240 and all(
+        _PART.fullmatch(part) and not part.endswith(".") and not _DEVICES.fullmatch(part)
+        for part in parts
+    )
+    if not good:
+        raise BundleError(
+            f"the path {path!r} is not allowed in a bundle: paths are relative, stay inside it and "
+            "consist of letters, digits, '_', '.', '+', '@' and '-' between '/'."
+        )
+    return path
+
+
+def check_paths(paths: Iterable[str]) -> None:
+    """Check every path, and that no two are the same file where case does not count.
+
+    Raises:
+        BundleError: a path is not allowed, given twice, or used as a file and as a folder.
+    """
+    seen: dict[str, str] = {}
+    folders: dict[str, str] = {}
+    for path in paths:
+        check_path(path)
+        key = path.lower()
+        if key in seen:
+            raise BundleError(f"the bundle lists {path!r} twice (also as {seen[key]!r}).")
+        seen[key] = path
+        while "/" in key:
+            key = key.rsplit("/", 1)[0]
+            folders[key] = path
+    for key in seen.keys() & folders.keys():
+        raise BundleError(
+            f"{seen[key]!r} is a file of the bundle and the folder of {folders[key]!r}."
+        )
+
+
+def check_task_name(name: str) -> str:
+    """Return ``name`` if a task may have it: 1-64 of ``a-z 0-9 _ -``, first no sign.
+
+    Raises:
+        InputError: it is anything else.
+    """
+    if not _TASK.fullmatch(name) or _DEVICES.fullmatch(name):
+        raise InputError(
+            f"{name!r} cannot name a task; a name has 1 to 64 lower-case letters, digits, '_' and "
+            "'-' and begins with a letter or a digit."
+        )
+    return name

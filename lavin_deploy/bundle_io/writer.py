@@ -1,0 +1,167 @@
+"""Write a bundle: a folder that appears complete under its name, or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+from lavin_deploy.atomic import replace_folder, temporary_sibling
+from lavin_deploy.bundle_io.paths import check_path
+from lavin_deploy.errors import BundleError, WorkError
+from lavin_deploy.manifest import MANIFEST, FileEntry, Manifest
+
+
+class BundleWriter:
+    """Collects files in a hidden sibling folder and renames it over the target at the end.
+
+    The manifest is written last. When the block raises, or is left without ``finish``, the sibling
+    is deleted and an older bundle at ``path`` stays as it was; a killed process leaves only the
+    hidden sibling, which ``open_bundle`` refuses.
+
+    Example::
+
+        with BundleWriter("edge.lavin") as writer:
+            writer.add_file("tables/modulation.npy", data)
+            export_to(writer.folder / "graphs" / "step.onnx")  # written by another library
+            writer.claim("graphs/step.onnx")
+            writer.finish(manifest)                            # ``files`` is filled in here
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(os.path.abspath(path))
+        self.folder = temporary_sibling(self.path)
+        self._files: dict[str, FileEntry] = {}
+        self._finished = False
+
+    def __enter__(self) -> BundleWriter:
+        """Make the temporary folder.
+
+        Raises:
+            BundleError: ``path`` is something that is not a bundle folder, or cannot be written.
+        """
+        _check_target(self.path)
+        try:
+            self.folder.mkdir(parents=True)
+        except OSError as error:
+            raise BundleError(
+                f"cannot write a bundle to {str(self.path)!r}: {error.strerror}; "
+                "choose a folder you may write to."
+            ) from error
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not self._finished:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            assert kind is not None, "the block of a BundleWriter ended without finish()"
+
+    @property
+    def files(self) -> Mapping[str, FileEntry]:
+        """The files recorded so far, by their path in the bundle."""
+        return self._files
+
+    def add_file(self, path: str, content: bytes | Path) -> FileEntry:
+        """Write one file.
+
+        Args:
+            path: relative path in the bundle.
+            content: its bytes, or a file to copy.
+
+        Returns:
+            Its size and sha256.
+
+        Raises:
+            BundleError: the path is not allowed or already taken.
+            WorkError: the disk refused.
+        """
+        target = self.folder / check_path(path)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, Path):
+                with open(content, "rb") as source, open(target, "xb") as stream:
+                    shutil.copyfileobj(source, stream, 1 << 20)
+            else:
+                with open(target, "xb") as stream:
+                    stream.write(content)
+        except FileExistsError as error:
+            raise BundleError(f"{path!r} is already in the bundle being written.") from error
+        except OSError as error:
+            raise WorkError(f"writing {path!r} of the bundle failed: {error}.") from error
+        return self.claim(path)
+
+    def claim(self, path: str) -> FileEntry:
+        """Record a file that something else wrote below ``folder``.
+
+        Args:
+            path: relative path in the bundle.
+
+        Returns:
+            Its size and sha256 as of now; it must not change any more.
+
+        Raises:
+            BundleError: the path is not allowed or there is no such file.
+        """
+        file = self.folder / check_path(path)
+        if not file.is_file() or file.is_symlink():
+            raise BundleError(f"the bundle being written has no file {path!r}.")
+        self._files[path] = hash_file(file)
+        return self._files[path]
+
+    def finish(self, manifest: Manifest) -> Manifest:
+        """Write the manifest and give the bundle its name.
+
+        Args:
+            manifest: its ``files`` is replaced by what was recorded.
+
+        Returns:
+            The manifest as written.
+
+        Raises:
+            BundleError: the manifest contradicts itself or the files, or a file in ``folder`` was
+                never recorded.
+            WorkError: the disk refused.
+        """
+        there = {
+            Path(folder, name).relative_to(self.folder).as_posix()
+            for folder, _, names in os.walk(self.folder)
+            for name in names
+        }
+        stray = sorted(there - set(self._files))
+        if stray:
+            raise BundleError(f"{stray[0]!r} was written into the bundle but never claimed.")
+        manifest = replace(manifest, files=dict(sorted(self._files.items())))
+        manifest.check()
+        _check_target(self.path)
+        try:
+            (self.folder / MANIFEST).write_text(manifest.to_text(), encoding="utf-8")
+            replace_folder(self.folder, self.path)
+        except OSError as error:
+            raise WorkError(f"writing the bundle {str(self.path)!r} failed: {error}.") from error
+        self._finished = True
+        return manifest
+
+
+def hash_file(path: Path) -> FileEntry:
+    """Return size and sha256 of a file, reading it once in pieces."""
+    with open(path, "rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256")
+        return FileEntry(size=stream.tell(), sha256=digest.hexdigest())
+
+
+def _check_target(path: Path) -> None:
+    """Raise BundleError when writing would delete something that is not a bundle."""
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise BundleError(f"{str(path)!r} is there and no folder; choose another name.")
+    if path.is_dir() and any(path.iterdir()) and not (path / MANIFEST).is_file():
+        raise BundleError(
+            f"the folder {str(path)!r} holds other files and no bundle; choose another name."
+        )
