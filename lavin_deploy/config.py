@@ -171,9 +171,9 @@ PRESETS: dict[str, ModelConfig] = {
         vae=VAEConfig(block_out_channels=(32, 32, 64, 64), layers_per_block=1),
     ),
     "edge": ModelConfig(
-        dit=DiTConfig(hidden_size=192, depth=8, num_heads=4, kv_group=4),
+        dit=DiTConfig(hidden_size=288, depth=6, num_heads=6, kv_group=3),
         vae=VAEConfig(
-            block_out_channels=(16, 32, 64, 128),
+            block_out_channels=(32, 32, 64, 96),
             layers_per_block=1,
             norm_groups=16,
             temporal_norm="frame",

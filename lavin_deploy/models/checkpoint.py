@@ -1,0 +1,206 @@
+"""Weights from disk: the released layout, our own checkpoint folders, and every way they can fail.
+
+A checkpoint folder holds ``config.json``, ``lavin_dit.safetensors`` and ``stvae.pt`` (as released)
+or ``stvae.safetensors`` (ours). Pickles are opened with ``weights_only=True``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from lavin_deploy.config import PRESETS, ModelConfig
+from lavin_deploy.errors import CheckpointError
+from lavin_deploy.models.jdit import JDiT
+from lavin_deploy.models.stvae import STVAE
+
+DIT_FILE = "lavin_dit.safetensors"
+VAE_FILES = ("stvae.safetensors", "stvae.pt")
+CONFIG_FILE = "config.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointFiles:
+    """Where a checkpoint's parts are; ``config`` is None when there is no ``config.json``."""
+
+    dit: Path
+    vae: Path
+    config: ModelConfig | None
+
+    def sha256(self) -> str:
+        """One hash over both weight files, in order."""
+        digest = hashlib.sha256()
+        for path in (self.dit, self.vae):
+            with path.open("rb") as file:
+                while chunk := file.read(1 << 22):
+                    digest.update(chunk)
+        return digest.hexdigest()
+
+
+def find_files(path: str | Path, vae: str | Path | None = None) -> CheckpointFiles:
+    """Find the parts of a checkpoint.
+
+    Args:
+        path: a folder, or the ``lavin_dit.safetensors`` itself.
+        vae: the ST-VAE's weights when they lie elsewhere.
+
+    Raises:
+        CheckpointError: a part is missing.
+    """
+    path = Path(path)
+    folder = path if path.is_dir() else path.parent
+    dit = path / DIT_FILE if path.is_dir() else path
+    if not dit.is_file():
+        raise CheckpointError(
+            f"no checkpoint at {dit}; give a folder with {DIT_FILE}, or that file itself."
+        )
+    if vae is not None:
+        vae_path = Path(vae)
+    else:
+        vae_path = next((folder / n for n in VAE_FILES if (folder / n).is_file()), folder / "stvae")
+    if not vae_path.is_file():
+        raise CheckpointError(
+            f"no ST-VAE weights beside {dit} ({' or '.join(VAE_FILES)}); give them with --vae."
+        )
+    return CheckpointFiles(dit=dit, vae=vae_path, config=_read_config(folder / CONFIG_FILE))
+
+
+def _read_config(path: Path) -> ModelConfig | None:
+    if not path.is_file():
+        return None
+    try:
+        data = json.loads(path.read_text())
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON: {error}.") from error
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{path} must hold an object with 'dit' and 'vae'.")
+    return ModelConfig.from_dict(data)
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read a state dict from ``.safetensors`` or from a pickle that holds nothing but tensors.
+
+    Raises:
+        CheckpointError: the file is damaged, holds code, or is no state dict.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} was refused: it holds something else than tensors, and such a file can run "
+            "code when opened; ask its author for safetensors."
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as weights: {error}.") from error
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise CheckpointError(f"{path} must hold a state dict of tensors, or one as 'state_dict'.")
+    return state
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Give a module (on any device, meta included) the weights of ``state`` as float32.
+
+    Raises:
+        CheckpointError: names or shapes differ, or a value is not finite.
+    """
+    wanted = module.state_dict()
+    missing = [name for name in wanted if name not in state]
+    extra = [name for name in state if name not in wanted]
+    if missing or extra:
+        parts = [f"lacks {_listed(missing)}"] if missing else []
+        parts += [f"has unknown {_listed(extra)}"] if extra else []
+        raise CheckpointError(
+            f"{path} does not fit this model: it {' and '.join(parts)}; check config.json."
+        )
+    for name, tensor in state.items():
+        if tensor.shape != wanted[name].shape:
+            raise CheckpointError(
+                f"{path}: {name} is {tuple(tensor.shape)} where the config asks for "
+                f"{tuple(wanted[name].shape)}; check the sizes in config.json."
+            )
+        if not tensor.is_floating_point() or not torch.isfinite(tensor).all():
+            raise CheckpointError(
+                f"{path}: {name} holds NaN, infinity or integers; the file is damaged or the "
+                "training diverged."
+            )
+    module.load_state_dict({k: v.float() for k, v in state.items()}, assign=True)
+
+
+def load_released(
+    dit_path: str | Path, vae_path: str | Path, config: ModelConfig | None = None
+) -> tuple[JDiT, STVAE]:
+    """Load weights in the released layout, float32, in evaluation mode.
+
+    Args:
+        dit_path: ``lavin_dit.safetensors``.
+        vae_path: ``stvae.pt``, a pickle ``{"state_dict": ...}``, or safetensors.
+        config: sizes; without it a ``config.json`` beside ``dit_path`` is read, and without that
+            only the released full size (width 2304, 32 heads) can be known from the tensors.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or does not fit the config.
+    """
+    files = find_files(dit_path, vae_path)
+    dit_state, vae_state = read_state(files.dit), read_state(files.vae)
+    config = config or files.config
+    if config is None:
+        embed = dit_state.get("prompt_embed")
+        width = embed.shape[-1] if embed is not None and embed.ndim else None
+        if width != PRESETS["3.4b"].dit.hidden_size:
+            raise CheckpointError(
+                f"{files.dit} has width {width}, and heads cannot be read off the tensors; put a "
+                f"{CONFIG_FILE} with 'dit' and 'vae' sizes beside it (only 2304 needs none)."
+            )
+        config = PRESETS["3.4b"]
+    with torch.device("meta"):
+        dit = JDiT(config.dit)
+        vae = STVAE(config.vae, config.latent_shift, config.latent_scale)
+    fill(dit, dit_state, files.dit)
+    fill(vae, vae_state, files.vae)
+    return dit.eval(), vae.eval()
+
+
+def load_checkpoint(path: str | Path) -> tuple[JDiT, STVAE]:
+    """Load a checkpoint folder; see :func:`load_released` for what can go wrong."""
+    files = find_files(path)
+    return load_released(files.dit, files.vae, files.config)
+
+
+def save_vae(folder: Path, state: Mapping[str, Tensor], config: ModelConfig) -> None:
+    """Write ``stvae.safetensors`` and ``config.json`` into ``folder``."""
+    _save(folder / VAE_FILES[0], state)
+    _write_config(folder, config)
+
+
+def save_dit(folder: Path, state: Mapping[str, Tensor], config: ModelConfig) -> None:
+    """Write ``lavin_dit.safetensors`` and ``config.json`` into ``folder``."""
+    _save(folder / DIT_FILE, state)
+    _write_config(folder, config)
+
+
+def _save(path: Path, state: Mapping[str, Tensor]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".tmp")
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, fresh)
+    fresh.replace(path)
+
+
+def _write_config(folder: Path, config: ModelConfig) -> None:
+    (folder / CONFIG_FILE).write_text(json.dumps(config.to_dict(), indent=1) + "\n")

@@ -1,0 +1,119 @@
+"""Training recipes as frozen configs, changed on the command line with ``--set key=value``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
+
+from lavin_deploy.errors import InputError, unknown_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What both trainers share.
+
+    Attributes:
+        preset: model sizes, a name of :data:`lavin_deploy.config.PRESETS`.
+        steps: optimiser steps in all.
+        warmup: steps over which the learning rate rises from 0.
+        decay: share of ``steps``, at the end, over which it falls to 0.
+        learning_rate: peak rate of AdamW.
+        weight_decay: decoupled decay on matrices.
+        clip: largest gradient norm.
+        ema: decay per step of the averaged weights.
+        bf16: run matrix work in bfloat16 (master weights stay float32).
+        seed: of data and noise; step k draws from (seed, k), so a resumed run repeats nothing.
+        save_minutes: time between checkpoints.
+    """
+
+    preset: str = "edge"
+    steps: int = 1000
+    warmup: int = 200
+    decay: float = 0.2
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    ema: float = 0.999
+    bf16: bool = True
+    seed: int = 0
+    save_minutes: float = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class VAERecipe(Recipe):
+    """ST-VAE, phase 1 (images): L1 + MSE + KL, in the 2D form.
+
+    Attributes:
+        small: images of 64 x 64 in a batch.
+        large: images of 128 x 128 in a batch; every fourth batch is of these.
+        kl: weight of the KL divergence per latent element.
+    """
+
+    steps: int = 3000
+    small: int = 24
+    large: int = 8
+    kl: float = 3e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiTRecipe(Recipe):
+    """J-DiT by conditional flow matching (paper section 3.4).
+
+    Attributes:
+        batch: samples of a step.
+        max_pairs: pairs of a sample, drawn from 1 to this.
+        at_noise: share of samples trained at t = 0 exactly, where the velocity is the conditional
+            mean and so the answer of a deterministic task; the rest draw t ~ LogitNormal(0, 1).
+        drop: share of samples whose pairs give way to one zero latent, for guidance.
+    """
+
+    batch: int = 64
+    max_pairs: int = 1
+    at_noise: float = 0.7
+    drop: float = 0.05
+
+
+RECIPES: dict[str, dict[str, Recipe]] = {
+    "stvae": {
+        "edge": VAERecipe(),
+        "tiny": VAERecipe(preset="tiny", steps=20, warmup=2, small=4, large=2, bf16=False),
+    },
+    "jdit": {
+        "edge": DiTRecipe(steps=20000),
+        "tiny": DiTRecipe(preset="tiny", steps=20, warmup=2, batch=8, bf16=False),
+    },
+}
+
+R = TypeVar("R", bound=Recipe)
+
+
+def recipe(kind: str, name: str) -> Recipe:
+    """Return the recipe called ``name`` for ``kind`` (``stvae`` or ``jdit``).
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in RECIPES[kind]:
+        raise unknown_name(f"{kind} recipe", name, RECIPES[kind])
+    return RECIPES[kind][name]
+
+
+def override(base: R, settings: Sequence[str]) -> R:
+    """Replace fields of a recipe by ``key=value`` texts.
+
+    Raises:
+        InputError: an unknown key, or a value of another type than the field's.
+    """
+    known = {field.name: type(getattr(base, field.name)) for field in fields(base)}
+    for setting in settings:
+        key, _, text = setting.partition("=")
+        if key not in known:
+            raise unknown_name("recipe setting", key, known)
+        kind = known[key]
+        try:
+            value = text.lower() in ("1", "true", "yes") if kind is bool else kind(text)
+        except ValueError as error:
+            raise InputError(f"{setting!r}: {key} takes a {kind.__name__}.") from error
+        base = replace(base, **{key: value})
+    return base
