@@ -110,10 +110,17 @@ class Collage:
             foreground,
         )
 
-    def photo(self, rng: np.random.Generator, size: int) -> UInt8:
-        """Draw a random crop of any photo, flipped and jittered: (size, size, 3) uint8 RGB."""
+    def photo(self, rng: np.random.Generator, size: int, jitter: bool = True) -> UInt8:
+        """Draw a random crop of any photo, mirrored half of the time: (size, size, 3) uint8 RGB.
+
+        Args:
+            rng: source of the choice.
+            size: side of the answer.
+            jitter: whether colours and brightness change too.
+        """
         photo = self.photos[int(rng.integers(len(self.photos)))]
-        return appearance.jitter(rng, appearance.crop(rng, photo, size, 0.45, 1.0))
+        crop = appearance.crop(rng, photo, size, 0.45, 1.0)
+        return appearance.jitter(rng, crop) if jitter else crop
 
     def sample(self, rng: np.random.Generator, size: int) -> Scene:
         """Compose a random scene of one to three cut-outs over a photo.
@@ -124,14 +131,14 @@ class Collage:
         """
         placed, fine = self._place(rng, size)
         background = self._background(rng, size)
-        canvas = background.astype(np.float32)
-        alpha = np.zeros((size, size), np.float32)
+        canvas: Float32 = background.astype(np.float32)
+        alpha: Float32 = np.zeros((size, size), np.float32)
         soften = float(rng.uniform(0.3, 0.7)) * size / 128 if rng.random() < 0.4 else 0.0
         for item in placed:
             layer = _warp(item, item.level, 1, size)
             if soften > 0.15:
                 layer = cv2.GaussianBlur(layer, (0, 0), soften)
-            opacity = layer[..., 3] / 255
+            opacity = layer[..., 3] / np.float32(255)
             if rng.random() < 0.25:
                 canvas *= appearance.shadow(rng, opacity)[..., None]
             layer[..., :3] = appearance.recolour(rng, layer, opacity, canvas)
@@ -200,7 +207,7 @@ class Collage:
 
 def _read(path: Path, mode: str) -> UInt8:
     with Image.open(path) as opened:
-        return np.asarray(opened.convert(mode))
+        return np.asarray(opened.convert(mode), np.uint8)
 
 
 def _pyramid(rgba: UInt8) -> list[UInt8]:
@@ -223,4 +230,5 @@ def _warp(item: _Placed, picture: UInt8, zoom: int, size: int) -> Float32:
     matrix *= zoom
     matrix[:, 2] += (zoom - 1) / 2  # pixel centres lie at half-integers
     side = zoom * size
-    return cv2.warpAffine(picture, matrix, (side, side), flags=cv2.INTER_LINEAR).astype(np.float32)
+    warped = cv2.warpAffine(picture, matrix, (side, side), flags=cv2.INTER_LINEAR)
+    return np.asarray(warped, np.float32)

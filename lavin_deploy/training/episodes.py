@@ -7,13 +7,17 @@ is to paint the query's answer must read the style from the pairs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol
+from pathlib import Path
+from typing import ClassVar, NamedTuple, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lavin_deploy.errors import unknown_name
+from lavin_deploy.training import scenes
 from lavin_deploy.training.collage import Collage
 
 UInt8 = NDArray[np.uint8]
@@ -62,6 +66,9 @@ class Task(Protocol):
         ...
 
 
+TaskSet = Mapping[str, Task]
+
+
 class Segmentation:
     """Paint the objects of a collage in one colour and the rest in another."""
 
@@ -84,11 +91,208 @@ class Segmentation:
     def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
         """Draw a collage; its hard mask, antialiased, mixes the two colours."""
         scene = self.data.sample(rng, size)
-        cover = scene.coverage[..., None]
-        front = np.array(style.foreground, np.float32)
-        back = np.array(style.background, np.float32)
-        target = front * cover + back * (1 - cover)
-        return Sample(scene.image, np.round(target).astype(np.uint8))
+        return Sample(scene.image, two_colours(scene.coverage, style))
+
+
+class Edges:
+    """Draw the boundaries between objects of a collage or a rendered scene, in grey.
+
+    The truth is where instances (and with them depth) end, not what an edge detector finds.
+    Lines are 1.5 pixels wide.
+    """
+
+    name: ClassVar[str] = "edges"
+    deterministic: ClassVar[bool] = True
+
+    def __init__(self, data: Collage) -> None:
+        self.data = data
+
+    def draw_style(self, rng: np.random.Generator) -> Style:
+        """Mostly a light grey on black, sometimes black on a light grey."""
+        level = int(rng.integers(140, 256))
+        light = (level, level, level)
+        if rng.random() < 0.7:
+            return Style(foreground=light)
+        return Style(foreground=(0, 0, 0), background=light)
+
+    def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
+        """Draw a collage or a rendered scene, half and half, and its boundaries."""
+        if rng.random() < 0.5:
+            scene = self.data.sample(rng, size)
+        else:
+            scene = scenes.sample(rng, self.data.photos, size)
+        return Sample(scene.image, two_colours(boundaries(scene.fine_instances), style))
+
+
+class Colorization:
+    """Give a grey photograph its colours back."""
+
+    name: ClassVar[str] = "colorization"
+    deterministic: ClassVar[bool] = False
+
+    def __init__(self, data: Collage) -> None:
+        self.data = data
+
+    def draw_style(self, rng: np.random.Generator) -> Style:
+        """Nothing varies."""
+        return Style()
+
+    def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
+        """Draw a photo in its own colours; the input holds its grey in three channels."""
+        target = self.data.photo(rng, size, jitter=False)
+        grey = cv2.cvtColor(target, cv2.COLOR_RGB2GRAY)
+        return Sample(np.repeat(grey[..., None], 3, axis=2).astype(np.uint8), target)
+
+
+class Denoising:
+    """Take Gaussian noise off; the style's ``strength`` is its sigma in grey levels, 10-50."""
+
+    name: ClassVar[str] = "denoising"
+    deterministic: ClassVar[bool] = True
+
+    def __init__(self, data: Collage) -> None:
+        self.data = data
+
+    def draw_style(self, rng: np.random.Generator) -> Style:
+        """Draw the sigma."""
+        return Style(strength=round(float(rng.uniform(10, 50)), 1))
+
+    def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
+        """Draw a picture and add noise, clipped to [0, 255]."""
+        target = picture(rng, self.data, size)
+        noise = rng.standard_normal(target.shape, dtype=np.float32) * np.float32(style.strength)
+        return Sample(np.clip(np.round(target + noise), 0, 255).astype(np.uint8), target)
+
+
+class Inpainting:
+    """Fill one grey (127) square whose side is about a quarter of the picture's."""
+
+    name: ClassVar[str] = "inpainting"
+    deterministic: ClassVar[bool] = False
+
+    def __init__(self, data: Collage) -> None:
+        self.data = data
+
+    def draw_style(self, rng: np.random.Generator) -> Style:
+        """Nothing varies."""
+        return Style()
+
+    def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
+        """Draw a picture and put the square at a random place."""
+        target = picture(rng, self.data, size)
+        side = round(size * rng.uniform(0.22, 0.3))
+        y, x = (int(place) for place in rng.integers(0, size - side + 1, 2))
+        holed = target.copy()
+        holed[y : y + side, x : x + side] = 127
+        return Sample(holed, target)
+
+
+class Depth:
+    """Paint inverse depth of a rendered scene; see ``scenes.depth_image``.
+
+    The style's foreground is the colour of the nearest point, its background that of the farthest:
+    white and black, or the other way round.
+    """
+
+    name: ClassVar[str] = "depth"
+    deterministic: ClassVar[bool] = True
+
+    def __init__(self, data: Collage) -> None:
+        self.data = data
+
+    def draw_style(self, rng: np.random.Generator) -> Style:
+        """Near is bright in two of three episodes, else far is."""
+        if rng.random() < 2 / 3:
+            return Style()
+        return Style(foreground=(0, 0, 0), background=(255, 255, 255))
+
+    def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
+        """Draw a rendered scene and its inverse depth."""
+        scene = scenes.sample(rng, self.data.photos, size)
+        assert scene.depth is not None
+        near = scenes.depth_image(scene.depth).astype(np.float32) / 255
+        return Sample(scene.image, two_colours(near, style))
+
+
+class Normals:
+    """Paint the surface normals of a rendered scene as (n + 1) / 2; see ``scenes``."""
+
+    name: ClassVar[str] = "normals"
+    deterministic: ClassVar[bool] = True
+
+    def __init__(self, data: Collage) -> None:
+        self.data = data
+
+    def draw_style(self, rng: np.random.Generator) -> Style:
+        """Nothing varies."""
+        return Style()
+
+    def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
+        """Draw a rendered scene and its normals."""
+        scene = scenes.sample(rng, self.data.photos, size)
+        assert scene.normals is not None
+        return Sample(scene.image, scenes.normal_image(scene.normals))
+
+
+TASKS: dict[str, Callable[[Collage], Task]] = {
+    "segmentation": Segmentation,
+    "edges": Edges,
+    "colorization": Colorization,
+    "denoising": Denoising,
+    "inpainting": Inpainting,
+    "depth": Depth,
+    "normals": Normals,
+}
+
+
+def load_tasks(folder: Path, split: str, names: Iterable[str] | None = None) -> TaskSet:
+    """Load one split of a prepared folder and return its tasks by name.
+
+    Args:
+        folder: what ``sources.prepare`` filled.
+        split: ``"train"`` or ``"test"``.
+        names: tasks wanted; None means all.
+
+    Raises:
+        InputError: the folder is not prepared, or a task or split has no such name.
+    """
+    wanted = list(TASKS) if names is None else list(names)
+    for name in wanted:
+        if name not in TASKS:
+            raise unknown_name("task", name, TASKS)
+    data = Collage.load(folder, split)
+    return {name: TASKS[name](data) for name in wanted}
+
+
+def picture(rng: np.random.Generator, data: Collage, size: int) -> UInt8:
+    """Draw a photo, or in one of four cases the picture of a collage: (size, size, 3) uint8."""
+    if rng.random() < 0.25:
+        return data.sample(rng, size).image
+    return data.photo(rng, size)
+
+
+def two_colours(share: NDArray[np.float32], style: Style) -> UInt8:
+    """Mix the style's colours: (S, S) float32 share of foreground in [0, 1] to (S, S, 3) uint8."""
+    front = np.array(style.foreground, np.float32)
+    back = np.array(style.background, np.float32)
+    return np.round(back + (front - back) * share[..., None]).astype(np.uint8)
+
+
+def boundaries(fine_instances: UInt8) -> NDArray[np.float32]:
+    """Return how much of each pixel lies on a line 1.5 pixels wide between instances.
+
+    Args:
+        fine_instances: (2S, 2S) uint8.
+
+    Returns:
+        (S, S) float32 in [0, 1].
+    """
+    line = np.zeros(fine_instances.shape, np.uint8)
+    line[:, 1:] |= fine_instances[:, 1:] != fine_instances[:, :-1]
+    line[1:] |= fine_instances[1:] != fine_instances[:-1]
+    line = np.asarray(cv2.dilate(line, np.ones((3, 3), np.uint8)), np.uint8)
+    size = (fine_instances.shape[1] // 2, fine_instances.shape[0] // 2)
+    return np.asarray(cv2.resize(line.astype(np.float32), size, interpolation=cv2.INTER_AREA))
 
 
 def vivid_colour(rng: np.random.Generator) -> Colour:
@@ -109,6 +313,3 @@ def far_colours(rng: np.random.Generator, least: float = 100.0) -> tuple[Colour,
         if np.linalg.norm(pair[0] - pair[1]) >= least:
             first, second = ((int(c[0]), int(c[1]), int(c[2])) for c in pair)
             return first, second
-
-
-TASKS: dict[str, Callable[[Collage], Any]] = {"segmentation": Segmentation}
