@@ -14,7 +14,7 @@ import zipfile
 from pathlib import Path
 from typing import IO, Protocol
 
-from lavin_deploy.atomic import TEMPORARY
+from lavin_deploy.bundle_io.atomic import TEMPORARY
 from lavin_deploy.bundle_io.paths import check_path, check_paths
 from lavin_deploy.errors import BundleError
 from lavin_deploy.manifest import MANIFEST, FileEntry

@@ -8,10 +8,11 @@ import os
 import shutil
 import zipfile
 from collections.abc import Mapping
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lavin_deploy.atomic import replaced_file, sync_tree, temporary_sibling
+from lavin_deploy.bundle_io.atomic import replaced_file, sync_tree, temporary_sibling
 from lavin_deploy.bundle_io.jsondata import parse
 from lavin_deploy.bundle_io.paths import check_path, check_task_name
 from lavin_deploy.errors import BundleError, InputError, WorkError
@@ -114,8 +115,7 @@ def add_task(
             f"adding the task to {str(root)!r} failed: {error.strerror or error}; the bundle is as "
             "it was."
         ) from error
-    for task in old:
-        shutil.rmtree((root / task["file"]).parent, ignore_errors=True)
+    _clean(root / "tasks", name, data["files"])
     return entry
 
 
@@ -134,27 +134,28 @@ def _read(root: Path) -> dict[str, Any]:
 
 def _place_files(root: Path, name: str, files: Mapping[str, bytes]) -> str:
     """Write the files into a new folder of the bundle, complete at once; return its path there."""
-    digest = hashlib.sha256()
-    for path, content in sorted(files.items()):
-        digest.update(path.encode() + b"\0" + hashlib.sha256(content).digest())
     (root / "tasks").mkdir(exist_ok=True)
-    place = f"tasks/{name}"
-    if (root / place).exists():
-        place = f"tasks/{name}@{digest.hexdigest()[:12]}"
-    final = root / place
-    part = temporary_sibling(final)
+    names = chain([name], (f"{name}@{number}" for number in count(2)))
+    place = next(f"tasks/{each}" for each in names if not (root / "tasks" / each).exists())
+    part = temporary_sibling(root / place)
     try:
         for path, content in files.items():
             check_path(f"{place}/{path}")
             (part / path).parent.mkdir(parents=True, exist_ok=True)
             (part / path).write_bytes(content)
         sync_tree(part)
-        if final.exists():  # the same files, of an earlier attempt that was stopped
-            shutil.rmtree(final)
-        os.rename(part, final)
+        os.rename(part, root / place)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return place
+
+
+def _clean(tasks: Path, name: str, files: Mapping[str, Any]) -> None:
+    """Delete the task's folders that the manifest no longer uses, or never came to use."""
+    used = {path.split("/")[1] for path in files if path.startswith("tasks/")}
+    for folder in tasks.iterdir():
+        if folder.name not in used and folder.name.split("@")[0] == name:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _forget(data: dict[str, Any], prefix: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from lavin_deploy.atomic import replace_folder, temporary_sibling
+from lavin_deploy.bundle_io.atomic import replace_folder, temporary_sibling
 from lavin_deploy.bundle_io.paths import check_path
 from lavin_deploy.errors import BundleError, WorkError
 from lavin_deploy.manifest import MANIFEST, FileEntry, Manifest
