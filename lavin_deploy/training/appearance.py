@@ -125,14 +125,14 @@ def camera(rng: np.random.Generator, picture: Float32) -> UInt8:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(45, 95))]
         _, packed = cv2.imencode(".jpg", image, quality)
         image = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
-    return image
+    return np.asarray(image, np.uint8)
 
 
 def _lab_mean(rgb: Float32) -> Float32:
     pixel = np.clip(rgb, 0, 255).astype(np.float32).reshape(1, 1, 3) / 255
-    return np.asarray(cv2.cvtColor(pixel, cv2.COLOR_RGB2Lab), np.float32)[0, 0]
+    return np.asarray(cv2.cvtColor(pixel, cv2.COLOR_RGB2Lab)[0, 0], np.float32)
 
 
 def _rgb(lab: Float32) -> Float32:
     pixel = np.asarray(lab, np.float32).reshape(1, 1, 3)
-    return np.asarray(cv2.cvtColor(pixel, cv2.COLOR_Lab2RGB), np.float32)[0, 0] * 255
+    return np.asarray(cv2.cvtColor(pixel, cv2.COLOR_Lab2RGB)[0, 0] * 255, np.float32)

@@ -210,7 +210,7 @@ class Depth:
         """Draw a rendered scene and its inverse depth."""
         scene = scenes.sample(rng, self.data.photos, size)
         assert scene.depth is not None
-        near = scenes.depth_image(scene.depth).astype(np.float32) / 255
+        near = scenes.depth_image(scene.depth).astype(np.float32) / np.float32(255)
         return Sample(scene.image, two_colours(near, style))
 
 

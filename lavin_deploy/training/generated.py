@@ -10,7 +10,7 @@ UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
 
 
-def photo(rng: np.random.Generator, height: int = 192, width: int = 256) -> UInt8:
+def photo(rng: np.random.Generator, height: int = 160, width: int = 208) -> UInt8:
     """Make a picture with the rough statistics of a photograph.
 
     A colour gradient carries several octaves of coloured noise and, half of the time, stripes.
@@ -26,10 +26,10 @@ def photo(rng: np.random.Generator, height: int = 192, width: int = 256) -> UInt
         angle, period = rng.uniform(0, np.pi), rng.uniform(6, 40)
         wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * (2 * np.pi / period))
         picture = picture + wave[..., None] * rng.uniform(-30, 30, 3).astype(np.float32)
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(picture, 0, 255), np.uint8)
 
 
-def cutout(rng: np.random.Generator, side: int = 192) -> UInt8:
+def cutout(rng: np.random.Generator, side: int = 144) -> UInt8:
     """Make a textured blob or polygon with a soft edge.
 
     Returns:

@@ -403,7 +403,7 @@ def prepare(out: Path, cache: Path | None = None, sources: list[str] | None = No
 
 def _generated(kind: str) -> Iterator[Picture]:
     make = generated.photo if kind == "photo" else generated.cutout
-    for number in range(60):
+    for number in range(40):
         yield Picture(
             image=make(np.random.default_rng((number, kind == "photo"))),
             file=f"{kind}-{number:03d}",
@@ -430,7 +430,7 @@ def _write(
         if kind == "photo":
             Image.fromarray(picture.image).save(out / path, quality=93, subsampling=0)
         else:
-            Image.fromarray(picture.image).save(out / path, optimize=True)
+            Image.fromarray(picture.image).save(out / path)
         yield Item(
             id=unique,
             kind=kind,
@@ -488,7 +488,7 @@ def _cutout(file: Path) -> UInt8 | None:
     size = (max(1, round(rgba.shape[1] * scale)), max(1, round(rgba.shape[0] * scale)))
     small = cv2.resize(colour, size, interpolation=cv2.INTER_AREA)
     small[..., :3] *= 255 / np.maximum(small[..., 3:], 1)
-    return np.clip(small + 0.5, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(small + 0.5, 0, 255), np.uint8)
 
 
 def _hold_out_groups(names: dict[str, UInt8]) -> set[str]:
