@@ -1,0 +1,252 @@
+"""Pictures in and out: files, the fit into a model's bucket, and the model's pixel range."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lavin_deploy.errors import InputError, WorkError
+from lavin_deploy.runtime.outputs import replacing
+
+U8 = NDArray[np.uint8]
+F32 = NDArray[np.float32]
+
+MAX_PIXELS = 89_478_485  # Pillow's limit (a quarter GiB of RGB); beyond it lie decompression bombs
+
+# What is read: formats that are pictures only. (Pillow's EPS reader, for one, starts a program.)
+_READABLE = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
+_WRITE_OPTIONS: dict[str, dict[str, Any]] = {
+    ".png": {"format": "PNG"},
+    ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
+    ".jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0},
+    ".webp": {"format": "WEBP", "lossless": True},
+    ".bmp": {"format": "BMP"},
+    ".tif": {"format": "TIFF", "compression": "tiff_deflate"},
+    ".tiff": {"format": "TIFF", "compression": "tiff_deflate"},
+}
+IMAGE_OUTPUTS = tuple(_WRITE_OPTIONS)
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """The fit of a picture of any size into a model's bucket, and the way back.
+
+    The picture keeps its aspect ratio and sits in the middle. The rest is filled with the picture
+    mirrored at its edge: a grey or black border would be an edge to find and an object to segment,
+    a repeated edge pixel draws streaks, while a mirrored picture looks like more of the same to
+    the model and leaves the statistics of its norms alone. ``backward`` cuts the filling off.
+
+    Attributes:
+        source: (H, W) of the picture in pixels.
+        bucket: (h, w) of the model in pixels.
+    """
+
+    source: tuple[int, int]
+    bucket: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        if min(self.source) < 1 or min(self.bucket) < 1:
+            raise InputError(
+                f"cannot fit {self.source} into {self.bucket}: every side must be 1 or more."
+            )
+
+    @property
+    def inner(self) -> tuple[int, int]:
+        """(rows, columns) of the picture inside the bucket; integers only, rounded half up."""
+        (H, W), (h, w) = self.source, self.bucket
+        if W * h >= H * w:  # wider than the bucket
+            return max(1, (2 * H * w + W) // (2 * W)), w
+        return h, max(1, (2 * W * h + H) // (2 * H))
+
+    @property
+    def offset(self) -> tuple[int, int]:
+        """(rows above, columns to the left) of the picture inside the bucket."""
+        rows, columns = self.inner
+        return (self.bucket[0] - rows) // 2, (self.bucket[1] - columns) // 2
+
+    def forward(self, image: U8) -> U8:
+        """Resize and pad.
+
+        Args:
+            image: (H, W, 3) uint8.
+
+        Returns:
+            (h, w, 3) uint8: Pillow's antialiased bicubic, padded by mirroring.
+
+        Raises:
+            InputError: ``image`` is not (H, W, 3) uint8 of the source size.
+        """
+        _require_size(image, self.source)
+        rows, columns = self.inner
+        top, left = self.offset
+        below, right = self.bucket[0] - rows - top, self.bucket[1] - columns - left
+        return np.pad(
+            _resize(image, rows, columns), ((top, below), (left, right), (0, 0)), "symmetric"
+        )
+
+    def backward(self, target: U8) -> U8:
+        """Cut the padding off and resize to the source size.
+
+        Args:
+            target: (h, w, 3) uint8.
+
+        Returns:
+            (H, W, 3) uint8, Pillow's antialiased bicubic.
+
+        Raises:
+            InputError: ``target`` is not (h, w, 3) uint8 of the bucket size.
+        """
+        _require_size(target, self.bucket)
+        rows, columns = self.inner
+        top, left = self.offset
+        return _resize(target[top : top + rows, left : left + columns], *self.source)
+
+
+def to_pixels(image: U8) -> F32:
+    """Turn (H, W, 3) uint8 into the encoder's input, (1, 3, 1, H, W) float32 in [-1, 1]."""
+    check_image(image)
+    pixels = image.astype(np.float32) / np.float32(127.5) - np.float32(1)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None, :, None])
+
+
+def to_u8(pixels: NDArray[np.floating[Any]]) -> U8:
+    """Turn the decoder's output into a picture: ``floor(255 * clip(x / 2 + 0.5, 0, 1))``.
+
+    Args:
+        pixels: (1, 3, 1, H, W) floating point, nominally in [-1, 1].
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        WorkError: a value is infinite or not a number.
+    """
+    assert pixels.shape[:3] == (1, 3, 1), pixels.shape
+    if not np.isfinite(pixels).all():
+        raise WorkError(
+            "the model's answer holds infinite or undefined values; "
+            "run it at a higher precision, e.g. --precision fp32."
+        )
+    unit = np.clip(pixels[0, :, 0].astype(np.float32) / 2 + np.float32(0.5), 0, 1)
+    return np.ascontiguousarray(np.floor(unit * 255).astype(np.uint8).transpose(1, 2, 0))
+
+
+def check_image(image: U8) -> None:
+    """Refuse what is not a picture (H, W, 3) uint8 with at least one pixel.
+
+    Raises:
+        InputError: saying what was given.
+    """
+    if not isinstance(image, np.ndarray):
+        raise InputError(f"a picture is (H, W, 3) uint8; given: {type(image).__name__}.")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise InputError(f"a picture is (H, W, 3) uint8 RGB; given: {image.shape} {image.dtype}.")
+
+
+def read_image(path: Path) -> U8:
+    """Read a picture as it is meant to be seen.
+
+    EXIF orientation is applied. Grey, palette and CMYK become RGB; transparent parts lie on white;
+    16-bit values are scaled to 8 bits; float values are taken as [0, 1]. Of several pictures in
+    one file the first is taken.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        InputError: no such file, not a picture, damaged, or larger than ``MAX_PIXELS``.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=_READABLE) as opened:
+                return _to_rgb(ImageOps.exif_transpose(opened), path)
+    except InputError:
+        raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise InputError(
+            f"{path} has more than {MAX_PIXELS} pixels and is taken for a decompression bomb; "
+            "scale it down first."
+        ) from error
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist.") from error
+    except UnidentifiedImageError as error:
+        raise InputError(f"{path} is not a picture ({', '.join(_READABLE)} are read).") from error
+    except Exception as error:  # a damaged file can raise anything in Pillow's parsers
+        raise InputError(f"{path} cannot be read as a picture: {error}.") from error
+
+
+def write_image(path: Path, image: U8) -> None:
+    """Write a picture in the format of the suffix, whole or not at all.
+
+    JPEG is written at quality 95 with full colour; every other format is lossless.
+
+    Args:
+        path: ends with one of ``IMAGE_OUTPUTS``.
+        image: (H, W, 3) uint8.
+
+    Raises:
+        InputError: unknown suffix, not a picture, or a place that cannot be written.
+        WorkError: the format cannot hold it, or the disk is full.
+    """
+    from PIL import Image
+
+    check_image(image)
+    options = _WRITE_OPTIONS.get(Path(path).suffix.lower())
+    if options is None:
+        raise InputError(
+            f"{path} has no suffix of a picture that can be written; use one of "
+            f"{', '.join(IMAGE_OUTPUTS)}."
+        )
+    with replacing(Path(path)) as part:
+        try:
+            Image.fromarray(image).save(part, **options)
+        except (OSError, ValueError) as error:
+            raise WorkError(f"{path} could not be written: {error}.") from error
+
+
+def _to_rgb(image: Any, path: Path) -> U8:
+    if image.mode.startswith("I") or image.mode == "F":
+        return np.repeat(_wide_to_u8(np.asarray(image), path)[:, :, None], 3, axis=2)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        from PIL import Image
+
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return np.array(image.convert("RGB"))
+
+
+def _wide_to_u8(values: NDArray[Any], path: Path) -> U8:
+    """Scale grey values wider than 8 bits: integers as 16-bit, floats as [0, 1]."""
+    top = 1.0 if values.dtype.kind == "f" else 65535.0
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > top:
+        raise InputError(
+            f"{path} holds grey values from {values.min()} to {values.max()}; integers up to "
+            "65535 and floats from 0 to 1 are read, so scale them first."
+        )
+    return np.asarray(np.rint(values.astype(np.float64) * (255 / top)), dtype=np.uint8)
+
+
+def _resize(image: U8, rows: int, columns: int) -> U8:
+    from PIL import Image
+
+    if image.shape[:2] == (rows, columns):
+        return np.array(image)
+    resized = Image.fromarray(np.ascontiguousarray(image)).resize(
+        (columns, rows), Image.Resampling.BICUBIC
+    )
+    return np.array(resized)
+
+
+def _require_size(image: U8, size: tuple[int, int]) -> None:
+    check_image(image)
+    if image.shape[:2] != size:
+        raise InputError(f"expected a picture of {size} (rows, columns), got {image.shape[:2]}.")

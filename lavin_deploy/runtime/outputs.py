@@ -1,0 +1,119 @@
+"""Places for results: checked before the work, filled whole or not at all.
+
+Work goes to a hidden file beside the target, which takes the target's name once it is complete.
+An error, Ctrl-C included, removes it, and an older file of that name stays as it was.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from lavin_deploy.errors import InputError, WorkError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield an empty file beside ``path`` that replaces it when the block ends without an error.
+
+    Args:
+        path: where the result shall be. A symbolic link is followed, not replaced.
+
+    Yields:
+        The temporary file, on the same file system and with the same suffix.
+
+    Raises:
+        InputError: ``path`` is no place for a file: its folder is missing or not writable, or it
+            is a folder or a device.
+        WorkError: the finished file could not take its name.
+    """
+    target = _file_target(path)
+    part = _part_name(target)
+    try:
+        try:
+            part.touch(exist_ok=False)
+        except OSError as error:
+            raise _not_writable(path, error) from error
+        yield part
+        try:
+            os.replace(part, target)
+        except OSError as error:
+            raise WorkError(f"{path} could not be replaced: {error.strerror}.") from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``path`` that takes its name when the block ends without error.
+
+    Args:
+        path: where the folder shall be; it must not exist, or be empty.
+
+    Raises:
+        InputError: something is there already, or nothing can be written there.
+        WorkError: the finished folder could not take its name.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"{path} exists and is not an empty folder; name a new folder.")
+    part = _part_name(target)
+    try:
+        try:
+            part.mkdir()
+        except OSError as error:
+            raise _not_writable(path, error) from error
+        yield part
+        try:
+            if target.is_dir():
+                target.rmdir()
+            os.rename(part, target)
+        except OSError as error:
+            raise WorkError(f"{path} could not be created: {error.strerror}.") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def require_writable(path: Path) -> None:
+    """Find out now, not after the work, whether a file can be written at ``path``.
+
+    Raises:
+        InputError: as ``replacing`` does.
+    """
+    target = _file_target(path)
+    part = _part_name(target)
+    try:
+        part.touch(exist_ok=False)
+        part.unlink()
+    except OSError as error:
+        raise _not_writable(path, error) from error
+
+
+def _file_target(path: Path) -> Path:
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise InputError(f"{path} is a folder, but the output is one file; name the file.")
+    if target.exists() and not target.is_file():
+        raise InputError(f"{path} is a device or a pipe; the output must be an ordinary file.")
+    return target
+
+
+def _part_name(target: Path) -> Path:
+    return target.with_name(f".lavin-{secrets.token_hex(6)}.part{target.suffix}")
+
+
+def _not_writable(path: Path, error: OSError) -> InputError:
+    parent = Path(path).parent
+    if not parent.exists():
+        return InputError(
+            f"{path} cannot be written: the folder {parent} does not exist; "
+            "create it or choose another output."
+        )
+    return InputError(
+        f"{path} cannot be written: {error.strerror or error}; choose another output."
+    )
