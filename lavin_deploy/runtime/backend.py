@@ -1,0 +1,114 @@
+"""What every back end does: run a bundle's graphs between ``activate`` and ``deactivate``.
+
+No type of a vendor's library appears here, so that ONNX Runtime, TensorRT and a reference in torch
+serve the same sampler. The contract follows NVIDIA Polygraphy's runners.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lavin_deploy.bundle import Bundle
+from lavin_deploy.errors import InputError
+from lavin_deploy.manifest import Graph, Variant
+
+Array = NDArray[Any]
+
+
+class Backend(ABC):
+    """Runs the graphs of one variant of an open bundle; one thread at a time.
+
+    A context manager; graphs run only while it is active. Outputs are arrays of the caller's own
+    and never alias memory of the back end.
+
+    Attributes:
+        name: what ``load(backend=...)`` calls it.
+        bundle: where the graphs come from; it stays open and belongs to the caller.
+        variant: the precision and dialect that is run.
+    """
+
+    name: str
+
+    def __init__(self, bundle: Bundle, variant: Variant) -> None:
+        self.bundle = bundle
+        self.variant = variant
+
+    def __enter__(self) -> Backend:
+        self.activate()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.deactivate()
+
+    @abstractmethod
+    def activate(self) -> None:
+        """Take what running needs; calling it twice does nothing."""
+
+    @abstractmethod
+    def deactivate(self) -> None:
+        """Give everything back; calling it twice does nothing."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Return library, version, device and threads in one line for logs."""
+
+    @abstractmethod
+    def prepare(self, graph: Graph) -> None:
+        """Load one graph now rather than when it first runs.
+
+        Raises:
+            BundleError: it cannot be loaded.
+        """
+
+    @abstractmethod
+    def infer_impl(self, graph: Graph, feed: Mapping[str, Array]) -> dict[str, Array]:
+        """Compute; ``feed`` was validated and is contiguous."""
+
+    def infer(self, graph: Graph, feed: Mapping[str, Array]) -> dict[str, Array]:
+        """Run one graph.
+
+        Args:
+            graph: one of ``variant.graphs``.
+            feed: an array for each input, of exactly the dtype and shape of its specification.
+
+        Returns:
+            An array for each output, by name.
+
+        Raises:
+            InputError: a name, dtype or shape in ``feed`` is not the graph's.
+            BundleError: the graph cannot be loaded.
+            WorkError: the computation failed.
+        """
+        return self.infer_impl(graph, _validated(graph, feed))
+
+    def infer_one(self, graph: Graph, **feed: Array) -> Array:
+        """Run a graph with one output and return that output; errors as :meth:`infer`."""
+        (output,) = self.infer(graph, feed).values()
+        return output
+
+
+def _validated(graph: Graph, feed: Mapping[str, Array]) -> dict[str, Array]:
+    wanted = {spec.name: spec for spec in graph.inputs}
+    if feed.keys() != wanted.keys():
+        raise InputError(
+            f"the graph {graph.name!r} takes the inputs {sorted(wanted)}; given: {sorted(feed)}."
+        )
+    for name, spec in wanted.items():
+        array = feed[name]
+        if array.dtype != np.dtype(spec.dtype) or array.shape != spec.shape:
+            raise InputError(
+                f"the input {name!r} of the graph {graph.name!r} is {spec.dtype} {spec.shape}; "
+                f"given: {array.dtype} {array.shape}."
+            )
+    return {name: np.ascontiguousarray(feed[name]) for name in wanted}

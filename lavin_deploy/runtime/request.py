@@ -1,0 +1,165 @@
+"""What one run asks of a bundle: checked against the manifest before anything is computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lavin_deploy.errors import InputError
+from lavin_deploy.flow.grids import Grid, check_grid, grid_for
+from lavin_deploy.flow.guidance import check_weight
+from lavin_deploy.flow.noise import check_seed
+from lavin_deploy.flow.solvers import Latents
+from lavin_deploy.manifest import Manifest
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to sample.
+
+    Attributes:
+        grid: (steps + 1,) float32 from 0 (noise) to 1 (data).
+        guidance: weight w; 1 is none.
+        seed: of the noise, 0 .. 2^64 - 1.
+        noise: (1, 16, T, h/8, w/8) float32 that replaces the seeded draw, or None.
+    """
+
+    grid: Grid
+    guidance: float
+    seed: int
+    noise: Latents | None
+
+    @property
+    def steps(self) -> int:
+        """Model evaluations, the null branch not counted."""
+        return len(self.grid) - 1
+
+
+def make_settings(
+    manifest: Manifest,
+    *,
+    steps: int | None,
+    guidance: float | None,
+    seed: int,
+    noise: Latents | None,
+) -> Settings:
+    """Check the options of a run and fill in the bundle's defaults.
+
+    Raises:
+        InputError: an option is out of range.
+    """
+    weight = manifest.defaults.guidance if guidance is None else guidance
+    check_weight(weight)
+    check_seed(seed)
+    count = manifest.defaults.steps if steps is None else steps
+    if noise is not None:
+        array = isinstance(noise, np.ndarray)
+        if not array or noise.dtype != np.float32 or not np.isfinite(noise).all():
+            given = f"{noise.dtype} {noise.shape}" if array else type(noise).__name__
+            raise InputError(
+                f"noise is a finite float32 array (1, 16, T, h/8, w/8); given: {given}."
+            )
+    return Settings(
+        grid=choose_grid(manifest, count), guidance=float(weight), seed=int(seed), noise=noise
+    )
+
+
+def choose_grid(manifest: Manifest, steps: int) -> Grid:
+    """Return the manifest's own grid if it has that many steps, else one of the manifest's kind.
+
+    Raises:
+        InputError: the kind has no grid of that many steps.
+    """
+    default = check_grid(manifest.time.default_grid)
+    if type(steps) is int and steps == len(default) - 1:
+        return default
+    return grid_for(steps, manifest.time.kind)
+
+
+def check_size(manifest: Manifest, size: Size) -> Size:
+    """Return a (height, width) if the bundle has it.
+
+    Raises:
+        InputError: it does not; the message lists what it has.
+    """
+    sizes = manifest.sizes()
+    if tuple(size) not in sizes:
+        there = ", ".join(f"{height}x{width}" for height, width in sizes)
+        raise InputError(f"the bundle has no size {'x'.join(map(str, size))}; it has: {there}.")
+    return size
+
+
+def choose_size(sizes: Sequence[Size], frame: Size) -> Size:
+    """Return the size that fits a frame's aspect ratio best; the first among equals.
+
+    Args:
+        sizes: (height, width) of the bundle, the default first.
+        frame: (H, W) of the frame in pixels.
+    """
+    aspect = math.log(frame[1] / frame[0])
+    return min(sizes, key=lambda size: round(abs(math.log(size[1] / size[0]) - aspect), 6))
+
+
+def choose_pairs(
+    manifest: Manifest, size: Size, *, available: int, wanted: int | None, stored: bool
+) -> int:
+    """Return how many of the available pairs to use; the first ones are used.
+
+    Args:
+        manifest: of the bundle.
+        size: (height, width) that runs.
+        available: pairs that the task or the caller has.
+        wanted: an explicit number; None chooses.
+        stored: whether the pairs are a stored task's. Of these a part may be used without being
+            asked for: as many as the bundle's default, or the most there are graphs for. Pairs
+            that the caller gave are used all or by an explicit number.
+
+    Raises:
+        InputError: no graph takes that number, or the pairs do not suffice.
+    """
+    accepted = manifest.pairs_at(*size)
+    listed = ", ".join(map(str, accepted))
+    usable = [count for count in accepted if count <= available]
+    if not usable:
+        raise InputError(
+            f"there are {available} example pairs and the bundle takes {listed} at "
+            f"{size[0]}x{size[1]}; give more pairs."
+        )
+    if wanted is not None:
+        if wanted in usable:
+            return wanted
+        raise InputError(
+            f"cannot use {wanted} pairs: there are {available} and the bundle takes {listed} at "
+            f"{size[0]}x{size[1]}."
+        )
+    if not stored:
+        if available in usable:
+            return available
+        raise InputError(
+            f"{available} pairs were given and the bundle takes {listed} at {size[0]}x{size[1]}; "
+            f"give that many, or num_pairs={usable[-1]} to use the first."
+        )
+    default = manifest.defaults.pairs
+    return default if default in usable else usable[-1]
+
+
+def check_noise(noise: Latents, shape: Sequence[int]) -> Latents:
+    """Return given noise if it has the shape that this run needs.
+
+    Raises:
+        InputError: it does not.
+    """
+    if noise.shape != tuple(shape):
+        raise InputError(f"noise has the shape {noise.shape}; this run needs {tuple(shape)}.")
+    return noise
+
+
+def latent_shape(manifest: Manifest, size: Size) -> tuple[int, int, int, int, int]:
+    """Return (1, channels, 1, h/8, w/8) of the target of an image task."""
+    cell = manifest.latent.downsample
+    return (1, manifest.latent.channels, 1, size[0] // cell, size[1] // cell)
