@@ -90,7 +90,10 @@ def recolour(
     """
     cover = opacity[..., None]
     gains = rng.uniform(0.7, 1.25) * rng.uniform(0.9, 1.1, 3)
-    colour = layer[..., :3] * gains.astype(np.float32)
+    colour = layer[..., :3]
+    if rng.random() < 0.15:
+        colour = colour[..., rng.permutation(3)]
+    colour = colour * gains.astype(np.float32)
     weight = float(opacity.sum())
     if rng.random() < 0.33 and weight > 4:  # harmonise: the mean colour in Lab moves to theirs
         own = _lab_mean(colour.sum(axis=(0, 1)) / weight)

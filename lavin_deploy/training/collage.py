@@ -13,7 +13,7 @@ from PIL import Image
 
 from lavin_deploy.errors import InputError
 from lavin_deploy.training import appearance
-from lavin_deploy.training.sources import Inventory
+from lavin_deploy.training.inventory import Inventory
 
 UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
@@ -198,10 +198,13 @@ class Collage:
         height, width = level.shape[:2]
         scale = side / max(height, width)
         angle = float(np.clip(rng.normal(0, 12), -30, 30))
-        matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, scale)
+        middle = np.array([(width - 1) / 2, (height - 1) / 2])
+        turn = cv2.getRotationMatrix2D((0, 0), angle, scale)[:, :2]
+        stretch = float(np.exp(rng.uniform(-0.2, 0.2)))
+        linear = turn @ np.diag([min(stretch, 1.0), min(1 / stretch, 1.0)])
         reach = 0.0 if centred else 0.36
         centre = (0.5 + rng.uniform(-reach, reach, 2)) * size
-        matrix[:, 2] += centre - np.array([width / 2, height / 2])
+        matrix = np.column_stack([linear, centre - 0.5 - linear @ middle])
         return _Placed(level, matrix, bool(rng.random() < 0.5))
 
 

@@ -14,9 +14,10 @@ from PIL import Image
 
 from lavin_deploy.cli.data import data as data_command
 from lavin_deploy.errors import InputError, WorkError
-from lavin_deploy.training import appearance, curate, generated, packages, scenes, sources
+from lavin_deploy.training import appearance, curate, generated, packages, readers, scenes, sources
 from lavin_deploy.training.collage import Collage
 from lavin_deploy.training.episodes import TASKS, boundaries, far_colours, load_tasks
+from lavin_deploy.training.inventory import Inventory, Item
 from lavin_deploy.training.packages import Package, verify
 
 pytestmark = pytest.mark.data
@@ -65,7 +66,7 @@ def test_a_source_asked_for_by_name_must_be_had(
 
 
 def test_splits_share_no_source_file(prepared: Path) -> None:
-    inventory = sources.Inventory.load(prepared)
+    inventory = Inventory.load(prepared)
     splits = defaultdict(set)
     for item in inventory.items:
         assert (prepared / item.path).is_file()
@@ -78,17 +79,19 @@ def test_splits_share_no_source_file(prepared: Path) -> None:
 def test_look_alike_stamps_stay_in_one_split() -> None:
     names = [f"animals/cats/{stem}" for stem in ("lion", "lion-2", "lion_3", "Lion4")]
     assert len({curate.group_of(name) for name in names}) == 1
-    many = {f"food/{letter * 3}.png": np.zeros(0, np.uint8) for letter in "abcdefghij"}
-    assert len(sources._hold_out_groups(many)) == 2
+    photos = ("a/tajMahal.jpg", "b/TajMahal_background.webp", "c/tajmahal2.webp")
+    assert len({curate.subject_of(file) for file in photos}) == 1
+    many = [f"food/{letter * 3}.png" for letter in "abcdefghij"]
+    assert len(readers.hold_out_groups(many)) == 2
 
 
 def test_preparing_again_gives_the_same_and_removes_what_is_stale(tmp_path: Path) -> None:
     first = sources.prepare(tmp_path, sources=["generated"])
     stale = first.items[0].path
     before = {item.path: (tmp_path / item.path).read_bytes() for item in first.items}
-    extra = sources.Item(**{**vars(first.items[0]), "id": "old", "path": "photos/train/old.jpg"})
+    extra = Item(**{**vars(first.items[0]), "id": "old", "path": "photos/train/old.jpg"})
     (tmp_path / extra.path).write_bytes(b"old")
-    sources.Inventory((*first.items, extra)).save(tmp_path)
+    Inventory((*first.items, extra)).save(tmp_path)
     second = sources.prepare(tmp_path, sources=["generated"])
     assert second == first
     assert not (tmp_path / extra.path).exists()
