@@ -165,13 +165,13 @@ class CopyrightFile:
                 )
 
     def look_up(self, name: str) -> tuple[str, str]:
-        """Return (licence, copyright line) of a file by its name with any suffix."""
+        """Return (licence, copyright line) of a file; it may be a conversion of a JPEG or PNG."""
         stem = name.rpartition(".")[0]
         answer = ("unstated", "")
         for patterns, licence, owner in self.entries:
             if any(
                 fnmatch.fnmatchcase(name, pattern)
-                or fnmatch.fnmatchcase(stem, pattern.rpartition(".")[0] or pattern)
+                or fnmatch.fnmatchcase(stem, re.sub(r"\.(jpe?g|png)$", "", pattern))
                 for pattern in patterns
             ):
                 answer = (licence, owner)
