@@ -123,7 +123,7 @@ class BundleWriter:
             manifest: its ``files`` is replaced by what was recorded.
 
         Returns:
-            The manifest as written.
+            The manifest as read back from what was written.
 
         Raises:
             BundleError: the manifest contradicts itself or the files, or a file in ``folder`` was
@@ -138,16 +138,16 @@ class BundleWriter:
         stray = sorted(there - set(self._files))
         if stray:
             raise BundleError(f"{stray[0]!r} was written into the bundle but never claimed.")
-        manifest = replace(manifest, files=dict(sorted(self._files.items())))
-        manifest.check()
+        text = replace(manifest, files=dict(sorted(self._files.items()))).to_text()
+        written = Manifest.from_text(text)
         _check_target(self.path)
         try:
-            (self.folder / MANIFEST).write_text(manifest.to_text(), encoding="utf-8")
+            (self.folder / MANIFEST).write_text(text, encoding="utf-8")
             replace_folder(self.folder, self.path)
         except OSError as error:
             raise WorkError(f"writing the bundle {str(self.path)!r} failed: {error}.") from error
         self._finished = True
-        return manifest
+        return written
 
 
 def hash_file(path: Path) -> FileEntry:

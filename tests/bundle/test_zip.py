@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import stat
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from lavin_deploy.bundle import open_bundle, pack
+from lavin_deploy.errors import InputError
+from tests.helpers.bundles import refused
+from tests.helpers.toy_bundle import WEIGHTS
+
+pytestmark = pytest.mark.unit
+
+TABLE = "tables/modulation.npy"
+
+
+def zip_of(bundle: Path, target: Path, method: int = zipfile.ZIP_STORED, top: str = "") -> Path:
+    with zipfile.ZipFile(target, "w", method) as archive:
+        for file in sorted(bundle.rglob("*")):
+            if file.is_file():
+                archive.write(file, top + file.relative_to(bundle).as_posix())
+    return target
+
+
+def test_pack_and_read_the_zip(original: Path, tmp_path: Path) -> None:
+    with open_bundle(original) as bundle:
+        first = pack(bundle, tmp_path / "one.zip")
+        pack(bundle, tmp_path / "two.zip")
+    assert first.read_bytes() == (tmp_path / "two.zip").read_bytes()
+    with open_bundle(first) as zipped:
+        assert zipped.manifest == bundle.manifest
+        graph = zipped.manifest.variants[0].graphs[1]
+        file = zipped.graph_file(zipped.variant(), graph)
+        assert file.read_bytes() == (original / graph.file).read_bytes()
+        assert (file.parent / Path(WEIGHTS).name).is_file()
+        assert pack(zipped, tmp_path / "three.zip").read_bytes() == first.read_bytes()
+    assert not file.exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["one.zip", "three.zip", "two.zip"]
+
+
+def test_a_zip_with_one_top_folder_is_read(original: Path, tmp_path: Path) -> None:
+    open_bundle(zip_of(original, tmp_path / "a.zip", top="toy.lavin/")).close()
+
+
+def test_pack_refuses_a_folder_as_target(original: Path, tmp_path: Path) -> None:
+    with open_bundle(original) as bundle, pytest.raises(InputError, match="cannot write a zip"):
+        pack(bundle, tmp_path)
+
+
+def test_compressed_entries_are_refused(original: Path, tmp_path: Path) -> None:
+    refused(zip_of(original, tmp_path / "a.zip", zipfile.ZIP_DEFLATED), "is compressed")
+
+
+@pytest.mark.parametrize("name", ["../evil", "/evil", "a/../../evil", "..\\evil", "c:/evil"])
+def test_zip_entries_that_leave_the_bundle(original: Path, tmp_path: Path, name: str) -> None:
+    path = zip_of(original, tmp_path / "a.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(name, b"x")
+    refused(path, "is not allowed in a bundle")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_duplicate_linked_damaged_and_hostile_zips(original: Path, tmp_path: Path) -> None:
+    path = zip_of(original, tmp_path / "duplicate.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(TABLE, b"x")
+    refused(path, "twice")
+
+    path = zip_of(original, tmp_path / "link.zip")
+    info = zipfile.ZipInfo("link")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(info, b"/etc/passwd")
+    refused(path, "symbolic link")
+
+    whole = zip_of(original, tmp_path / "whole.zip").read_bytes()
+    (tmp_path / "half.zip").write_bytes(whole[: len(whole) // 2])
+    refused(tmp_path / "half.zip", "neither a bundle folder nor a readable zip")
+
+    table = (original / TABLE).read_bytes()
+    at = whole.index(table)
+    damaged = whole[:at] + bytes([table[0] ^ 1]) + whole[at + 1 :]
+    (tmp_path / "damaged.zip").write_bytes(damaged)
+    refused(tmp_path / "damaged.zip", "cannot be read|sha256")
+
+    (tmp_path / "text.zip").write_text("no zip")
+    refused(tmp_path / "text.zip", "neither a bundle folder nor a readable zip")
+
+
+def test_overlapping_entries_are_refused(original: Path, tmp_path: Path) -> None:
+    """A zip bomb without compression: many directory entries that share the same bytes."""
+    path = zip_of(original, tmp_path / "bomb.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        big = zipfile.ZipInfo("big")
+        archive.writestr(big, bytes(100_000))
+        for number in range(50):
+            copy = zipfile.ZipInfo(f"copy{number}")
+            copy.header_offset, copy.CRC = archive.NameToInfo["big"].header_offset, 0
+            copy.file_size = copy.compress_size = 100_000
+            archive.filelist.append(copy)
+    refused(path, "overlap")
