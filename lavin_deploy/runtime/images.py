@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lavin_deploy.errors import InputError, WorkError
+from lavin_deploy.errors import InputError, LavinError, WorkError
 from lavin_deploy.runtime.outputs import replacing
 
 U8 = NDArray[np.uint8]
@@ -148,6 +150,37 @@ def check_image(image: U8) -> None:
         raise InputError(f"a picture is (H, W, 3) uint8 RGB; given: {image.shape} {image.dtype}.")
 
 
+@contextmanager
+def open_image(path: Path) -> Iterator[Any]:
+    """Open a picture file as a ``PIL.Image`` without decoding it yet.
+
+    Raises:
+        InputError: no such file, not a picture, larger than ``MAX_PIXELS``, or, also inside the
+            block, damaged.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=_READABLE) as image:
+                yield image
+    except LavinError:
+        raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise InputError(
+            f"{path} has more than {MAX_PIXELS} pixels and is taken for a decompression bomb; "
+            "scale it down first."
+        ) from error
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist.") from error
+    except UnidentifiedImageError as error:
+        raise InputError(f"{path} is not a picture ({', '.join(_READABLE)} are read).") from error
+    except Exception as error:  # a damaged file can raise anything in Pillow's parsers
+        raise InputError(f"{path} cannot be read as a picture: {error}.") from error
+
+
 def read_image(path: Path) -> U8:
     """Read a picture as it is meant to be seen.
 
@@ -161,27 +194,10 @@ def read_image(path: Path) -> U8:
     Raises:
         InputError: no such file, not a picture, damaged, or larger than ``MAX_PIXELS``.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import ImageOps
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=_READABLE) as opened:
-                return _to_rgb(ImageOps.exif_transpose(opened), path)
-    except InputError:
-        raise
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise InputError(
-            f"{path} has more than {MAX_PIXELS} pixels and is taken for a decompression bomb; "
-            "scale it down first."
-        ) from error
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist.") from error
-    except UnidentifiedImageError as error:
-        raise InputError(f"{path} is not a picture ({', '.join(_READABLE)} are read).") from error
-    except Exception as error:  # a damaged file can raise anything in Pillow's parsers
-        raise InputError(f"{path} cannot be read as a picture: {error}.") from error
+    with open_image(path) as image:
+        return _to_rgb(ImageOps.exif_transpose(image), path)
 
 
 def write_image(path: Path, image: U8) -> None:

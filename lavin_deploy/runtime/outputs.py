@@ -59,9 +59,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         InputError: something is there already, or nothing can be written there.
         WorkError: the finished folder could not take its name.
     """
+    require_folder(path, empty=True)
     target = Path(os.path.realpath(path))
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError(f"{path} exists and is not an empty folder; name a new folder.")
     part = _part_name(target)
     try:
         try:
@@ -79,13 +78,58 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
+@contextmanager
+def kept_folder(path: Path) -> Iterator[Path]:
+    """Make sure that a folder is there for files that are each whole or not at all.
+
+    A folder that was made for nothing, because the block raised before it wrote, is removed.
+
+    Raises:
+        InputError: the folder cannot be made.
+    """
+    made = not path.exists()
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise _not_writable(path, error) from error
+    try:
+        yield path
+    finally:
+        if made and not any(path.iterdir()):
+            path.rmdir()
+
+
 def require_writable(path: Path) -> None:
     """Find out now, not after the work, whether a file can be written at ``path``.
 
     Raises:
         InputError: as ``replacing`` does.
     """
-    target = _file_target(path)
+    _try_in(_file_target(path), path)
+
+
+def require_folder(path: Path, *, empty: bool) -> None:
+    """Find out now whether a folder at ``path`` can be made, or is there and can be written to.
+
+    Args:
+        path: the folder.
+        empty: whether it must be new or empty.
+
+    Raises:
+        InputError: it cannot.
+    """
+    target = Path(os.path.realpath(path))
+    if not target.exists():
+        _try_in(target, path)
+    elif not target.is_dir():
+        raise InputError(f"{path} is a file, but the output is a folder; name a folder.")
+    elif empty and any(target.iterdir()):
+        raise InputError(f"{path} is not empty; name a new folder.")
+    else:
+        _try_in(target / "file", path)
+
+
+def _try_in(target: Path, path: Path) -> None:
     part = _part_name(target)
     try:
         part.touch(exist_ok=False)

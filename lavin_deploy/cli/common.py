@@ -1,0 +1,186 @@
+"""The thin skin that all commands share: errors as sentences, exit codes, the progress bar."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from lavin_deploy.errors import LavinError
+
+INTERRUPTED, TERMINATED = 130, 143  # what shells report for Ctrl-C and for kill
+
+
+class _Skin(click.Command):
+    """Ends every command the same way.
+
+    An error is one sentence on stderr. Exit codes: 0 done, 1 the work failed, 2 the input was
+    wrong, 130 interrupted. ``--debug``, accepted by every command, shows the traceback.
+    """
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        names = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+        settings["context_settings"] = names | settings.get("context_settings", {})
+        super().__init__(*args, **settings)
+        self.params.append(
+            click.Option(
+                ["--debug"],
+                is_flag=True,
+                expose_value=False,
+                help="Show where in the program an error came from.",
+            )
+        )
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run; see ``click.Command.main``. Standalone, it ends the process."""
+        args = list(sys.argv[1:] if args is None else args)
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        code = 0
+        with _log_to_stderr(), _terminable():
+            try:
+                result = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+                code = result if isinstance(result, int) else 0
+            except (KeyboardInterrupt, click.Abort):
+                _say("interrupted")
+                code = INTERRUPTED
+            except Exception as error:
+                if "--debug" in args:
+                    traceback.print_exc()
+                code = _report(error)
+        sys.exit(code)
+
+
+class Command(_Skin):
+    """A command with the shared skin."""
+
+
+class Group(_Skin, click.Group):
+    """A group with the shared skin; its commands get it too."""
+
+    command_class = Command
+
+
+def command(name: str | None = None, **settings: Any) -> Callable[[Callable[..., Any]], Command]:
+    """Make a function a command with the shared skin; otherwise as ``click.command``."""
+    return click.command(name, cls=Command, **settings)
+
+
+def group(name: str | None = None, **settings: Any) -> Callable[[Callable[..., Any]], Group]:
+    """Make a function a group with the shared skin; otherwise as ``click.group``."""
+    return click.command(name, cls=Group, **settings)
+
+
+def _report(error: Exception) -> int:
+    """Say what went wrong in one sentence and return the exit code."""
+    if isinstance(error, LavinError):
+        _say(str(error))
+        return error.exit_code
+    if type(error).__name__ == "NoArgsIsHelpError":  # click >= 8.2; the message is the help text
+        click.echo(str(error), err=True)
+        return 2
+    if isinstance(error, click.ClickException):
+        hint = ""
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            hint = f" See {error.ctx.command_path} --help."
+        _say(error.format_message().rstrip(".") + "." + hint)
+        return error.exit_code
+    if isinstance(error, OSError) and error.errno == errno.EPIPE:
+        return 1  # whoever read our output has stopped
+    _say(f"{type(error).__name__}: {error} (this is a fault of the program; --debug shows where).")
+    return 1
+
+
+def _say(sentence: str) -> None:
+    click.echo(f"error: {sentence}" if sentence != "interrupted" else sentence, err=True)
+
+
+@contextlib.contextmanager
+def _log_to_stderr() -> Iterator[None]:
+    """Show the package's own notes, e.g. what ``--backend auto`` chose, on stderr."""
+    logger, handler = logging.getLogger("lavin_deploy"), logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let ``kill`` end the program the way Ctrl-C does, so that no partial file stays."""
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        sys.exit(TERMINATED)
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class ProgressBar:
+    """One bar on stderr, or nothing where stderr is not a terminal; a context manager.
+
+    Args:
+        unit: what is counted, e.g. ``"frame"``.
+    """
+
+    def __init__(self, unit: str) -> None:
+        self._unit = unit
+        self._bar: Any = None
+
+    def __enter__(self) -> ProgressBar:
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=0, unit=self._unit, file=sys.stderr, dynamic_ncols=True, leave=False
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def expect(self, more: int) -> None:
+        """Take note that so many more are to come (an estimate)."""
+        if self._bar is not None:
+            self._bar.total = max(self._bar.n, (self._bar.total or 0) + more)
+            self._bar.refresh()
+
+    def advance(self) -> None:
+        """Take note that one is done."""
+        if self._bar is not None:
+            self._bar.update()
+
+    def notice(self, sentence: str) -> None:
+        """Print a sentence on stderr without disturbing the bar."""
+        if self._bar is not None:
+            self._bar.write(sentence, file=sys.stderr)
+        else:
+            click.echo(sentence, err=True)

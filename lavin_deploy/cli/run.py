@@ -1,0 +1,116 @@
+"""``lavin-run``: a task's answer to an image, a video, or a folder of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lavin_deploy.cli.common import ProgressBar, command
+
+if TYPE_CHECKING:
+    from lavin_deploy.runtime.process import Report
+
+
+@command()
+@click.argument("input_", metavar="INPUT")
+@click.option("--task", required=True, metavar="NAME", help="What to do; see lavin-task list.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    type=click.Path(path_type=Path),
+    help="File or folder to write; by default NAME.task.ext beside the input.",
+)
+@click.option("--bundle", metavar="DIR", help="Bundle to run; by default the one that ships.")
+@click.option(
+    "--backend",
+    type=click.Choice(["auto", "onnxruntime", "tensorrt"]),
+    default="auto",
+    show_default=True,
+    help="What runs the graphs.",
+)
+@click.option("--precision", metavar="NAME", help="Variant of the bundle; by default the bundle's.")
+@click.option("--steps", type=click.IntRange(1), help="Model evaluations a frame.")
+@click.option("--guidance", type=float, metavar="W", help="Guidance weight; 1 is none.")
+@click.option("--pairs", type=click.IntRange(1), help="Use the task's first so many pairs.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the noise.")
+@click.option(
+    "--view",
+    type=click.Choice(["overlay", "target", "side-by-side"]),
+    help="Answer over the input, alone, or beside it; by default the task's.",
+)
+@click.option(
+    "--data",
+    metavar="OUT.npz|DIR",
+    type=click.Path(path_type=Path),
+    help="Also write raw targets and latents: a file for an image, a folder otherwise.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a line.")
+def run(
+    input_: str,
+    task: str,
+    output: Path | None,
+    bundle: str | None,
+    backend: str,
+    precision: str | None,
+    steps: int | None,
+    guidance: float | None,
+    pairs: int | None,
+    seed: int,
+    view: str | None,
+    data: Path | None,
+    as_json: bool,
+) -> None:
+    """Run a task on INPUT: an image, a video, a folder of them, or a pattern in quotes.
+
+    The result has the input's size, frame times and sound.
+    """
+    import lavin_deploy
+    from lavin_deploy.runtime.inputs import find_inputs
+    from lavin_deploy.runtime.plan import plan_outputs
+    from lavin_deploy.runtime.process import process
+
+    inputs = find_inputs(input_)
+    plan = plan_outputs(inputs, task, output, data)
+    with lavin_deploy.load(bundle, backend=backend, precision=precision) as model:
+        stored = model.task(task)
+        options = {"seed": seed, "steps": steps, "guidance": guidance, "num_pairs": pairs}
+        with ProgressBar("frame") as bar:
+            if inputs.skipped:
+                bar.notice(f"{inputs.skipped} files that are neither image nor video are skipped.")
+            report = process(
+                model,
+                task,
+                plan,
+                view=view or stored.view or "overlay",
+                options=options,
+                progress=bar,
+            )
+        used = steps or stored.steps or model.manifest.defaults.steps
+        backend, precision = model.backend, model.precision
+    if as_json:
+        click.echo(_to_json(report, backend=backend, precision=precision, steps=used, seed=seed))
+    else:
+        click.echo(
+            f"{report.output}: {report.frames} frames {report.width}x{report.height} in "
+            f"{report.seconds:.2f} s, {report.frames_per_second:.2f} frames/s "
+            f"({backend} {precision}, {used} steps)"
+        )
+
+
+def _to_json(report: Report, **settings: str | int) -> str:
+    return json.dumps(
+        {
+            "output": str(report.output),
+            "frames": report.frames,
+            "width": report.width,
+            "height": report.height,
+            "seconds": round(report.seconds, 4),
+            "frames_per_second": round(report.frames_per_second, 3),
+            **settings,
+            "stages": {name: round(value, 3) for name, value in report.stages.items()},
+        }
+    )
