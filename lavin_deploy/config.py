@@ -16,6 +16,7 @@ from lavin_deploy.errors import InputError, unknown_name
 LATENT_SHIFT = 0.032470703125
 LATENT_SCALE = 1.08936170213
 
+GridKind = Literal["linear-quadratic", "uniform"]
 TemporalNorm = Literal["clip", "frame"]
 Upsampler = Literal["resize_conv", "deconv"]
 
@@ -117,6 +118,25 @@ class VAEConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Inference:
+    """How a model is meant to be run; the defaults are those of the release.
+
+    Attributes:
+        size: (H, W) in pixels, multiples of 16.
+        pairs: example pairs.
+        steps: model evaluations.
+        grid: kind of the time grid.
+        guidance: weight w of the context; 1 leaves the null branch out.
+    """
+
+    size: tuple[int, int] = (512, 512)
+    pairs: int = 4
+    steps: int = 19
+    grid: GridKind = "linear-quadratic"
+    guidance: float = 1.5
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """Everything that fixes the numbers of a model beside its weights.
 
@@ -125,12 +145,14 @@ class ModelConfig:
         vae: sizes of ST-VAE.
         latent_shift: s in ``scaled = (mean - s) * f``.
         latent_scale: f in the same.
+        inference: how to run it unless the user says otherwise.
     """
 
     dit: DiTConfig
     vae: VAEConfig
     latent_shift: float = LATENT_SHIFT
     latent_scale: float = LATENT_SCALE
+    inference: Inference = Inference()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data that ``from_dict`` reads back."""
@@ -146,29 +168,30 @@ class ModelConfig:
         for part in ("dit", "vae"):
             if not isinstance(data.get(part), Mapping):
                 raise InputError(f"the config has no object {part!r}; it needs 'dit' and 'vae'.")
-        vae = dict(data["vae"])
-        if isinstance(vae.get("block_out_channels"), list):
-            vae["block_out_channels"] = tuple(vae["block_out_channels"])
         try:
             return cls(
                 dit=DiTConfig(**_known(DiTConfig, data["dit"])),
-                vae=VAEConfig(**_known(VAEConfig, vae)),
+                vae=VAEConfig(**_known(VAEConfig, data["vae"])),
                 latent_shift=float(data.get("latent_shift", LATENT_SHIFT)),
                 latent_scale=float(data.get("latent_scale", LATENT_SCALE)),
+                inference=Inference(**_known(Inference, data.get("inference", {}))),
             )
-        except TypeError as error:
-            raise InputError(f"the config is incomplete: {error}.") from error
+        except (TypeError, AttributeError) as error:
+            raise InputError(f"the config is incomplete or of wrong types: {error}.") from error
 
 
 def _known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of ``cls`` in ``data``, JSON's lists as tuples."""
     names = {field.name for field in fields(cls)}
-    return {key: value for key, value in data.items() if key in names}
+    known = {key: value for key, value in data.items() if key in names}
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in known.items()}
 
 
 PRESETS: dict[str, ModelConfig] = {
     "tiny": ModelConfig(
         dit=DiTConfig(hidden_size=96, depth=3, num_heads=4, kv_group=2),
         vae=VAEConfig(block_out_channels=(32, 32, 64, 64), layers_per_block=1),
+        inference=Inference(size=(64, 64), pairs=2),
     ),
     "edge": ModelConfig(
         dit=DiTConfig(hidden_size=288, depth=6, num_heads=6, kv_group=3),
@@ -178,10 +201,12 @@ PRESETS: dict[str, ModelConfig] = {
             norm_groups=16,
             temporal_norm="frame",
         ),
+        inference=Inference(size=(128, 128), pairs=1, steps=1, grid="uniform", guidance=1.0),
     ),
     "0.1b": ModelConfig(
         dit=DiTConfig(hidden_size=576, depth=10, num_heads=8),
         vae=VAEConfig(block_out_channels=(64, 128, 128, 256), layers_per_block=2),
+        inference=Inference(size=(256, 256)),
     ),
     "1b": ModelConfig(
         dit=DiTConfig(hidden_size=1152, depth=26, num_heads=16),

@@ -9,21 +9,25 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lavin_deploy.config import ModelConfig
 from lavin_deploy.export.step import ModulationGraph, StepGraph
 from lavin_deploy.export.vae2d import Decoder2d, Encoder2d
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.stvae import STVAE
 
 OPSET = 23
+
+
+Arrays = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,17 +42,20 @@ class GraphPlan:
         inputs: input name -> shape, all float32.
         output: name of the one output.
         build: makes the module to trace.
-        reference: the plain model's answer to the same inputs.
+        reference: what the plain model computes from the inputs, given as tensors with the time
+            ``t`` (1,) in place of the step graphs' modulation row.
+        modulation: t -> row, for the graphs that take one.
     """
 
     name: str
-    height: int | None
-    width: int | None
-    pairs: int | None
+    height: int | None = None
+    width: int | None = None
+    pairs: int | None = None
     inputs: dict[str, tuple[int, ...]]
     output: str
     build: Callable[[], nn.Module]
     reference: Callable[..., Tensor]
+    modulation: nn.Module | None = None
 
     @property
     def file(self) -> str:
@@ -57,22 +64,32 @@ class GraphPlan:
         pairs = f"-p{self.pairs}" if self.pairs else ""
         return f"graphs/{self.name}{size}{pairs}.onnx"
 
-    def draw(self, seed: int) -> dict[str, np.ndarray]:
-        """Seeded inputs of the field's ranges: pixels in [-1, 1], t in [0, 1], latents N(0, 1)."""
+    def example(self, seed: int) -> tuple[Arrays, NDArray[np.float32]]:
+        """Seeded inputs (pixels in [-1, 1], t in [0, 1], latents N(0, 1)) and the model's answer.
+
+        Returns:
+            The graph's feed and the plain model's output.
+        """
         rng = np.random.default_rng(seed)
-        feed = {}
+        feed: Arrays = {}
+        given: dict[str, Tensor] = {}
         for name, shape in self.inputs.items():
-            if name == "t":
-                feed[name] = rng.random(shape, dtype=np.float32)
-            elif name == "pixels":
-                feed[name] = rng.uniform(-1, 1, shape).astype(np.float32)
-            else:
-                feed[name] = rng.standard_normal(shape, dtype=np.float32)
-        return feed
+            if name in ("t", "modulation"):
+                given["t"] = torch.from_numpy(rng.random((1,), dtype=np.float32))
+                feed[name] = given["t"].numpy()
+                continue
+            low_high = name == "pixels"
+            array = rng.uniform(-1, 1, shape) if low_high else rng.standard_normal(shape)
+            feed[name] = array.astype(np.float32)
+            given[name] = torch.from_numpy(feed[name])
+        with torch.no_grad():
+            if self.modulation is not None:
+                feed["modulation"] = self.modulation(given["t"]).numpy()
+            return feed, self.reference(**given).numpy()
 
 
 def plan_graphs(
-    dit: JDiT, vae: STVAE, sizes: list[tuple[int, int]], pairs: list[int]
+    dit: JDiT, vae: STVAE, sizes: Sequence[tuple[int, int]], pairs: Sequence[int]
 ) -> Iterator[GraphPlan]:
     """All graphs of a joint-context bundle.
 
@@ -82,14 +99,9 @@ def plan_graphs(
         sizes: (H, W) in pixels, multiples of 16.
         pairs: numbers of example pairs.
     """
-    channels = dit.config.in_channels
-    row = (1, dit.modulation_width)
     modulation = ModulationGraph(dit)
     yield GraphPlan(
         name="modulation",
-        height=None,
-        width=None,
-        pairs=None,
         inputs={"t": (1,)},
         output="modulation",
         build=lambda: modulation,
@@ -97,12 +109,11 @@ def plan_graphs(
     )
     for height, width in sizes:
         rows, cols = height // 8, width // 8
-        latent = (1, channels, 1, rows, cols)
+        latent = (1, dit.config.in_channels, 1, rows, cols)
         yield GraphPlan(
             name="encoder",
             height=height,
             width=width,
-            pairs=None,
             inputs={"pixels": (1, 3, 1, height, width)},
             output="mean",
             build=lambda: Encoder2d(vae),
@@ -112,7 +123,6 @@ def plan_graphs(
             name="decoder",
             height=height,
             width=width,
-            pairs=None,
             inputs={"latents": latent},
             output="pixels",
             build=lambda: Decoder2d(vae),
@@ -127,14 +137,13 @@ def plan_graphs(
                 pairs=count,
                 inputs={
                     "latent": latent,
-                    "context": (1, channels, frames, rows, cols),
-                    "modulation": row,
+                    "context": (*latent[:2], frames, rows, cols),
+                    "modulation": (1, dit.modulation_width),
                 },
                 output="velocity",
-                build=lambda frames=frames, rows=rows, cols=cols: StepGraph(  # type: ignore[misc]
-                    dit, context_frames=frames, rows=rows, cols=cols
-                ),
-                reference=dit,
+                build=partial(StepGraph, dit, context_frames=frames, rows=rows, cols=cols),
+                reference=lambda latent, context, t: dit(latent, t, context),
+                modulation=modulation,
             )
 
 
@@ -152,13 +161,13 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def trace(plan: GraphPlan, config: ModelConfig) -> onnx.ModelProto:
+def trace(plan: GraphPlan) -> onnx.ModelProto:
     """Trace a graph to ONNX at opset 23 through torch's dynamo exporter; static shapes."""
-    inputs = tuple(torch.from_numpy(array) for array in plan.draw(0).values())
+    feed, _ = plan.example(0)
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             plan.build().eval(),
-            inputs,
+            tuple(torch.from_numpy(array) for array in feed.values()),
             dynamo=True,
             opset_version=OPSET,
             input_names=list(plan.inputs),
@@ -169,5 +178,18 @@ def trace(plan: GraphPlan, config: ModelConfig) -> onnx.ModelProto:
         program.optimize()
     model: onnx.ModelProto = program.model_proto
     model.graph.name = f"lavin_{plan.name}"
-    model.graph.doc_string = f"J-DiT width {config.dit.hidden_size}, depth {config.dit.depth}"
+    _strip(model)
     return model
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Keep of the exporter's notes only which module a node comes from (no source paths)."""
+    for node in model.graph.node:
+        scopes = [p.value for p in node.metadata_props if p.key == "pkg.torch.onnx.name_scopes"]
+        del node.metadata_props[:]
+        for value in scopes:
+            node.metadata_props.add(key="module", value=value)
+    for part in (*model.graph.value_info, *model.graph.input, *model.graph.output, model.graph):
+        del part.metadata_props[:]
+    for tensor in model.graph.initializer:
+        del tensor.metadata_props[:]

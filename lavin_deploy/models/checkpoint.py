@@ -159,16 +159,7 @@ def load_released(
     """
     files = find_files(dit_path, vae_path)
     dit_state, vae_state = read_state(files.dit), read_state(files.vae)
-    config = config or files.config
-    if config is None:
-        embed = dit_state.get("prompt_embed")
-        width = embed.shape[-1] if embed is not None and embed.ndim else None
-        if width != PRESETS["3.4b"].dit.hidden_size:
-            raise CheckpointError(
-                f"{files.dit} has width {width}, and heads cannot be read off the tensors; put a "
-                f"{CONFIG_FILE} with 'dit' and 'vae' sizes beside it (only 2304 needs none)."
-            )
-        config = PRESETS["3.4b"]
+    config = config or files.config or _config_of_release(files.dit, dit_state)
     with torch.device("meta"):
         dit = JDiT(config.dit)
         vae = STVAE(config.vae, config.latent_shift, config.latent_scale)
@@ -177,10 +168,48 @@ def load_released(
     return dit.eval(), vae.eval()
 
 
+def read_config(files: CheckpointFiles) -> ModelConfig:
+    """The config of a checkpoint: its ``config.json``, or the full size if the width says so.
+
+    Raises:
+        CheckpointError: neither tells the sizes.
+    """
+    return files.config or _config_of_release(files.dit, read_state(files.dit))
+
+
+def _config_of_release(path: Path, state: Mapping[str, Tensor]) -> ModelConfig:
+    embed = state.get("prompt_embed")
+    width = embed.shape[-1] if embed is not None and embed.ndim else None
+    if width != PRESETS["3.4b"].dit.hidden_size:
+        raise CheckpointError(
+            f"{path} has width {width}, and heads cannot be read off the tensors; put a "
+            f"{CONFIG_FILE} with 'dit' and 'vae' sizes beside it (only 2304 needs none)."
+        )
+    return PRESETS["3.4b"]
+
+
 def load_checkpoint(path: str | Path) -> tuple[JDiT, STVAE]:
     """Load a checkpoint folder; see :func:`load_released` for what can go wrong."""
     files = find_files(path)
     return load_released(files.dit, files.vae, files.config)
+
+
+def load_vae(folder: Path) -> tuple[STVAE, ModelConfig]:
+    """Load the ST-VAE and the config of a checkpoint folder that may have no J-DiT yet.
+
+    Raises:
+        CheckpointError: the weights or the config are missing or damaged.
+    """
+    config = _read_config(folder / CONFIG_FILE)
+    path = next((folder / n for n in VAE_FILES if (folder / n).is_file()), None)
+    if config is None or path is None:
+        raise CheckpointError(
+            f"{folder} holds no ST-VAE ({CONFIG_FILE} and {VAE_FILES[0]}); train it first."
+        )
+    with torch.device("meta"):
+        vae = STVAE(config.vae, config.latent_shift, config.latent_scale)
+    fill(vae, read_state(path), path)
+    return vae.eval(), config
 
 
 def save_vae(folder: Path, state: Mapping[str, Tensor], config: ModelConfig) -> None:

@@ -84,6 +84,12 @@ class SpatialNorm(nn.Module):
         self.norm_layer = Norm(channels, config)
         self.conv_y = CausalConv3d(config.latent_channels, channels, kernel=1)
         self.conv_b = CausalConv3d(config.latent_channels, channels, kernel=1)
+        # Start as a plain norm: random scales, one behind another, would stall training.
+        nn.init.zeros_(self.conv_y.conv.weight)
+        nn.init.zeros_(self.conv_b.conv.weight)
+        for conv, value in ((self.conv_y.conv, 1.0), (self.conv_b.conv, 0.0)):
+            assert conv.bias is not None
+            nn.init.constant_(conv.bias, value)
 
     def forward(self, f: Tensor, z: Tensor) -> Tensor:
         """Normalise f (B, C, T, H, W) under z (B, 16, Tz, h, w)."""

@@ -18,7 +18,6 @@ from tqdm import tqdm
 from lavin_deploy.errors import CheckpointError, InputError, WorkError
 from lavin_deploy.training.recipes import Recipe
 
-STATE = "training.pt"
 AHEAD = 4
 
 Batch = tuple[Tensor, ...]
@@ -58,22 +57,38 @@ def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 class Trainer:
-    """Everything a run keeps between steps."""
+    """Everything a run keeps between steps.
 
-    def __init__(self, module: nn.Module, recipe: Recipe, out: Path, *, resume: bool) -> None:
+    Args:
+        module: the model.
+        recipe: schedule.
+        out: folder of the run.
+        kind: ``stvae`` or ``jdit``; its state is ``<kind>.state.pt``, its log ``<kind>.log.jsonl``.
+        resume: go on from the last state.
+
+    Raises:
+        InputError: there is a state and ``resume`` is False.
+        CheckpointError: ``resume`` is True and no state can be read.
+    """
+
+    def __init__(
+        self, module: nn.Module, recipe: Recipe, out: Path, kind: str, *, resume: bool
+    ) -> None:
         self.module, self.recipe, self.out = module, recipe, out
+        self.state = out / f"{kind}.state.pt"
+        self.log = out / f"{kind}.log.jsonl"
         self.step = 0
         self.optimizer = make_optimizer(module, recipe)
         self.ema = {name: p.detach().clone() for name, p in module.state_dict().items()}
         self.stopping = False
         out.mkdir(parents=True, exist_ok=True)
-        if (out / STATE).exists() and not resume:
+        if self.state.exists() and not resume:
             raise InputError(f"{out} holds a run already; give --resume or another --out.")
         if resume:
             self._load()
 
     def _load(self) -> None:
-        for path in (self.out / STATE, self.out / f"{STATE}.previous"):
+        for path in (self.state, self.state.with_suffix(".previous")):
             if not path.exists():
                 continue
             try:
@@ -84,12 +99,11 @@ class Trainer:
                 return
             except (RuntimeError, KeyError, EOFError, OSError) as error:
                 tqdm.write(f"warning: {path} cannot be read ({error}); trying the one before.")
-        raise CheckpointError(f"--resume: {self.out} holds no readable {STATE}; start without it.")
+        raise CheckpointError(f"--resume: {self.out} holds no readable {self.state.name}.")
 
     def save(self) -> None:
         """Write the state, keeping the one before; a kill at any point leaves one that loads."""
-        path = self.out / STATE
-        fresh = path.with_suffix(".tmp")
+        fresh = self.state.with_suffix(".tmp")
         state = {
             "model": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -97,9 +111,9 @@ class Trainer:
             "step": self.step,
         }
         torch.save(state, fresh)
-        if path.exists():
-            path.replace(self.out / f"{STATE}.previous")
-        fresh.replace(path)
+        if self.state.exists():
+            self.state.replace(self.state.with_suffix(".previous"))
+        fresh.replace(self.state)
 
     def _average(self) -> None:
         decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
@@ -129,7 +143,7 @@ class Trainer:
         recipe = self.recipe
         previous = signal.signal(signal.SIGTERM, lambda *_: setattr(self, "stopping", True))
         saved = shown = time.monotonic()
-        log = (self.out / "log.jsonl").open("a")
+        log = self.log.open("a")
         bar = tqdm(total=recipe.steps, initial=self.step, disable=None, unit="step")
         sums: dict[str, float] = {}
         count = 0

@@ -65,9 +65,15 @@ class DiTRecipe(Recipe):
         max_pairs: pairs of a sample, drawn from 1 to this.
         at_noise: share of samples trained at t = 0 exactly, where the velocity is the conditional
             mean and so the answer of a deterministic task; the rest draw t ~ LogitNormal(0, 1).
-        drop: share of samples whose pairs give way to one zero latent, for guidance.
+        drop: share of batches whose pairs give way to one zero latent, for guidance.
+        size: side of the images in pixels.
+        groups: episodes encoded per task before training starts.
+        tasks: ``name:weight`` of every task drawn, separated by commas.
     """
 
+    size: int = 64
+    groups: int = 1500
+    tasks: str = "segmentation:1"
     batch: int = 64
     max_pairs: int = 1
     at_noise: float = 0.7
@@ -81,7 +87,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     },
     "jdit": {
         "edge": DiTRecipe(steps=20000),
-        "tiny": DiTRecipe(preset="tiny", steps=20, warmup=2, batch=8, bf16=False),
+        "tiny": DiTRecipe(preset="tiny", steps=20, warmup=2, batch=8, groups=2, bf16=False),
     },
 }
 

@@ -2,35 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from lavin_deploy.config import preset
+from lavin_deploy.config import ModelConfig, preset
+from lavin_deploy.models.checkpoint import save_vae
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.training.engine import Batch, Trainer, step_rng
-from lavin_deploy.training.episodes import TaskSet
+from lavin_deploy.training.episodes import Task
 from lavin_deploy.training.recipes import VAERecipe
 
 
-def to_clip(images: list[np.ndarray]) -> Tensor:
+def to_clip(images: Sequence[NDArray[np.uint8]]) -> Tensor:
     """uint8 (H, W, 3) images -> one-frame clips (B, 3, 1, H, W) float32 in [-1, 1]."""
     stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).unsqueeze(2)
     return stacked.float() / 127.5 - 1.0
 
 
-def draw_images(tasks: TaskSet, rng: np.random.Generator, count: int, size: int) -> Tensor:
+def draw_images(
+    tasks: Sequence[Task], rng: np.random.Generator, count: int, size: int
+) -> Tensor:
     """Inputs and targets of random tasks, (count, 3, 1, size, size)."""
-    images: list[np.ndarray] = []
+    images: list[NDArray[np.uint8]] = []
     while len(images) < count:
-        task = tasks[rng.choice(list(tasks))]
-        images += task.sample(rng, task.draw_style(rng), size)
+        task = tasks[int(rng.integers(len(tasks)))]
+        sample = task.sample(rng, task.draw_style(rng), size)
+        images += [sample.input, sample.target]
     return to_clip(images[:count])
 
 
-def train_stvae(tasks: TaskSet, recipe: VAERecipe, out: Path, *, resume: bool = False) -> Path:
+def encode_means(vae: STVAE, pixels: Tensor, *, bf16: bool) -> Tensor:
+    """Posterior means (B, 16, h, w) float32, unscaled, of one-frame clips (B, 3, 1, H, W)."""
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        return vae.encode(pixels).mean.squeeze(2).float()
+
+
+def measure_scale(vae: STVAE, tasks: Sequence[Task], config: ModelConfig) -> ModelConfig:
+    """Return the config with the shift and scale that make latents zero-mean and unit-variance."""
+    pixels = draw_images(tasks, np.random.default_rng(0), 256, 64)
+    means = encode_means(vae, pixels, bf16=False)
+    return replace(config, latent_shift=means.mean().item(), latent_scale=1 / means.std().item())
+
+
+def train_stvae(
+    tasks: Sequence[Task], recipe: VAERecipe, out: Path, *, resume: bool = False
+) -> Path:
     """Train and return the folder that holds ``stvae.safetensors`` (averaged weights).
 
     Args:
@@ -39,8 +61,6 @@ def train_stvae(tasks: TaskSet, recipe: VAERecipe, out: Path, *, resume: bool = 
         out: folder of the run.
         resume: go on from its last state.
     """
-    from lavin_deploy.models.checkpoint import save_vae
-
     torch.manual_seed(recipe.seed)
     config = preset(recipe.preset)
     vae = STVAE(config.vae)
@@ -65,7 +85,9 @@ def train_stvae(tasks: TaskSet, recipe: VAERecipe, out: Path, *, resume: bool = 
         return l1 + mse + recipe.kl * kl, figures
 
     def on_save(trainer: Trainer) -> None:
-        save_vae(out, trainer.ema, config)
+        averaged = STVAE(config.vae).eval()
+        averaged.load_state_dict(trainer.ema)
+        save_vae(out, trainer.ema, measure_scale(averaged, tasks, config))
 
-    Trainer(vae, recipe, out, resume=resume).fit(make_batch, loss, on_save)
+    Trainer(vae, recipe, out, "stvae", resume=resume).fit(make_batch, loss, on_save)
     return out

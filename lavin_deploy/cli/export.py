@@ -1,0 +1,104 @@
+"""``lavin-export``: from a checkpoint to a bundle."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from lavin_deploy.cli.common import command
+from lavin_deploy.errors import InputError
+
+PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``HxW`` -> (H, W).
+
+    Raises:
+        InputError: the text is anything else.
+    """
+    match = re.fullmatch(r"(\d+)x(\d+)", text.strip())
+    if match is None:
+        raise InputError(f"--size {text!r} is not HxW, e.g. 256x256 (rows x columns).")
+    return int(match[1]), int(match[2])
+
+
+@command()
+@click.option("--ckpt", required=True, type=Path, help="Checkpoint folder or lavin_dit.safetensors.")
+@click.option("--vae", type=Path, help="ST-VAE weights, when they are not beside the checkpoint.")
+@click.option("--precision", default="fp32", show_default=True, help="This version: fp32.")
+@click.option("--out", type=Path, help="Folder to write; default NAME.lavin in this folder.")
+@click.option("--size", "sizes", multiple=True, metavar="HxW", help="Repeatable; first = default.")
+@click.option("--pairs", multiple=True, type=int, help="Example pairs; repeatable.")
+@click.option("--steps", type=int, help="Default number of model evaluations.")
+@click.option("--guidance", type=float, help="Default guidance weight; 1 = none.")
+@click.option("--tasks", type=Path, help="Folder of folders, one per task, with example pairs.")
+@click.option("--dialect", default="native", show_default=True, help="This version: native.")
+@click.option("--context", default="joint", show_default=True, help="This version: joint.")
+@click.option("--licence", default="see the source of the weights", help="Licence of the weights.")
+@click.option("--model-card", type=Path, help="Text put into the bundle as README.md.")
+def export(
+    ckpt: Path,
+    vae: Path | None,
+    precision: str,
+    out: Path | None,
+    sizes: tuple[str, ...],
+    pairs: tuple[int, ...],
+    steps: int | None,
+    guidance: float | None,
+    tasks: Path | None,
+    dialect: str,
+    context: str,
+    licence: str,
+    model_card: Path | None,
+) -> None:
+    """Trace a checkpoint to ONNX, prove every graph equal to the model, and write a bundle."""
+    _only("--precision", precision, PRECISIONS, "fp32")
+    _only("--dialect", dialect, ("native", "portable"), "native")
+    _only("--context", context, ("joint", "frozen"), "joint")
+    parsed = [parse_size(size) for size in sizes]
+    if model_card is not None and not model_card.is_file():
+        raise InputError(f"--model-card {model_card} does not exist.")
+
+    from lavin_deploy.export.exporter import ExportRequest, export_bundle
+    from lavin_deploy.export.stored_tasks import find_tasks
+    from lavin_deploy.manifest import Source
+    from lavin_deploy.models.checkpoint import find_files, load_released, read_config
+
+    files = find_files(ckpt, vae)
+    config = read_config(files)
+    stem = ckpt.resolve().name if ckpt.is_dir() else ckpt.resolve().parent.name
+    target = out or Path(f"{stem}.lavin")
+    request = ExportRequest(
+        name=target.name.removesuffix(".lavin"),
+        out=target,
+        config=config,
+        source=Source(kind="checkpoint", sha256=files.sha256()),
+        licence=licence,
+        sizes=parsed or [config.inference.size],
+        pairs=pairs or [config.inference.pairs],
+        steps=config.inference.steps if steps is None else steps,
+        guidance=config.inference.guidance if guidance is None else guidance,
+        model_card=None if model_card is None else model_card.read_text(),
+        tasks=() if tasks is None else find_tasks(tasks),
+    )
+    dit, stvae = load_released(files.dit, files.vae, config)
+    manifest = export_bundle(dit, stvae, request)
+    worst = max(row["max"] for row in manifest.report["parity"])
+    size = sum(entry.size for entry in manifest.files.values()) / 1e6
+    click.echo(
+        f"{target}: {len(manifest.variants[0].graphs)} graphs, {size:.1f} MB, "
+        f"largest deviation from torch {worst:.1e}"
+    )
+
+
+def _only(option: str, given: str, known: tuple[str, ...], built: str) -> None:
+    """Refuse what is unknown, and what is known but not built yet."""
+    from lavin_deploy.errors import unknown_name
+
+    if given not in known:
+        raise unknown_name(option, given, known)
+    if given != built:
+        raise InputError(f"{option} {given} is not built yet; this version exports {built}.")

@@ -1,0 +1,92 @@
+"""Does a graph in ONNX Runtime compute what the plain PyTorch model computes?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from lavin_deploy.errors import WorkError
+from lavin_deploy.export.graphs import GraphPlan
+
+SEEDS = (1, 2)
+"""Seeds of the checked inputs; tracing used 0."""
+TOLERANCE = 1e-4
+"""Largest deviation at fp32, relative to the largest value of the reference."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """Deviation of one output from its reference, relative to the reference's largest value.
+
+    Attributes:
+        graph: file of the graph, or ``end-to-end``.
+        seed: seed of the inputs.
+        max: largest deviation.
+        mean: mean deviation.
+        p99: 99th percentile.
+        worst: index of the largest deviation.
+        reference_max: largest absolute value of the reference.
+    """
+
+    graph: str
+    seed: int
+    max: float
+    mean: float
+    p99: float
+    worst: tuple[int, ...]
+    reference_max: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        return asdict(self)
+
+
+def compare(graph: str, seed: int, given: NDArray[Any], reference: NDArray[Any]) -> Parity:
+    """Measure a deviation.
+
+    Raises:
+        WorkError: an output is not finite, has another shape, or deviates by more than allowed.
+    """
+    if given.shape != reference.shape or not np.isfinite(given).all():
+        raise WorkError(
+            f"{graph} gave {given.shape} with finite={bool(np.isfinite(given).all())} where the "
+            f"model gives {reference.shape}; nothing was exported."
+        )
+    scale = float(np.abs(reference).max())
+    error = np.abs(given.astype(np.float64) - reference) / max(scale, 1e-12)
+    worst = np.unravel_index(int(error.argmax()), error.shape)
+    row = Parity(
+        graph=graph,
+        seed=seed,
+        max=float(error.max()),
+        mean=float(error.mean()),
+        p99=float(np.percentile(error, 99)),
+        worst=tuple(int(i) for i in worst),
+        reference_max=scale,
+    )
+    if row.max > TOLERANCE:
+        raise WorkError(
+            f"{graph} deviates from the model by {row.max:.2e} of its largest value at index "
+            f"{row.worst} (seed {seed}); at most {TOLERANCE:.0e} is allowed, nothing was exported."
+        )
+    return row
+
+
+def open_session(file: Path) -> ort.InferenceSession:
+    """Open a graph on the CPU."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+
+
+def check_graph(plan: GraphPlan, session: ort.InferenceSession) -> Iterator[Parity]:
+    """Compare a graph with its reference on inputs other than the traced ones."""
+    for seed in SEEDS:
+        feed, reference = plan.example(seed)
+        yield compare(plan.file, seed, session.run(None, feed)[0], reference)

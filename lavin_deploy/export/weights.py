@@ -1,0 +1,90 @@
+"""One external weight file for all graphs of a precision.
+
+Equal tensors of different graphs are stored once. A float32 tensor whose values are all exactly
+float16 is stored as float16 behind a Cast, which the runtime folds away when it opens the graph:
+half the size and the same numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+SMALL = 1024
+"""Tensors below this many bytes stay inside the ONNX file."""
+ALIGN = 64
+
+
+def packs_losslessly(array: NDArray[np.generic]) -> bool:
+    """Whether a float32 array survives a trip through float16 unchanged."""
+    if array.dtype != np.float32:
+        return False
+    with np.errstate(over="ignore"):
+        return bool(np.array_equal(array.astype(np.float16).astype(np.float32), array))
+
+
+class WeightFile:
+    """Collects tensors in one file beside the graphs that use them.
+
+    Args:
+        path: the file to write; graphs must lie in the same folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._places: dict[bytes, tuple[int, int]] = {}
+        self._end = 0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+
+    def _store(self, content: bytes) -> tuple[int, int]:
+        key = hashlib.sha256(content).digest()
+        if key not in self._places:
+            offset = -(-self._end // ALIGN) * ALIGN
+            with self.path.open("r+b") as file:
+                file.seek(offset)
+                file.write(content)
+            self._places[key] = (offset, len(content))
+            self._end = offset + len(content)
+        return self._places[key]
+
+    def externalise(self, model: onnx.ModelProto) -> None:
+        """Move the large initialisers of ``model`` into the file, in place."""
+        casts = []
+        for tensor in model.graph.initializer:
+            array = numpy_helper.to_array(tensor)
+            if array.nbytes < SMALL:
+                continue
+            name = tensor.name
+            stored = f"{name}.stored"
+            if packs_losslessly(array):
+                array = array.astype(np.float16)
+                cast = onnx.helper.make_node(
+                    "Cast", [stored], [name], name=f"{name}.unpack", to=onnx.TensorProto.FLOAT
+                )
+                casts.append(cast)
+                name = stored
+            offset, length = self._store(np.ascontiguousarray(array).tobytes())
+            tensor.CopyFrom(
+                onnx.TensorProto(
+                    name=name,
+                    dims=array.shape,
+                    data_type=onnx.helper.np_dtype_to_tensor_dtype(array.dtype),
+                    data_location=onnx.TensorProto.EXTERNAL,
+                )
+            )
+            place = {"location": self.path.name, "offset": str(offset), "length": str(length)}
+            for key, value in place.items():
+                tensor.external_data.add(key=key, value=value)
+        nodes = [*casts, *model.graph.node]
+        del model.graph.node[:]
+        model.graph.node.extend(nodes)
+        names = {cast.output[0] for cast in casts}
+        kept = [info for info in model.graph.value_info if info.name not in names]
+        del model.graph.value_info[:]
+        model.graph.value_info.extend(kept)

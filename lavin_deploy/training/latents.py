@@ -1,0 +1,124 @@
+"""Pools of precomputed latents: encode the episodes once, draw training samples from them for hours.
+
+A pool is one ``.npy`` file, float16 (N, 2, 16, h, w): posterior means of inputs and targets, not
+scaled. Items stand in groups of ``GROUP`` that share a style, so any two of a group make a pair and
+a query of one episode.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from lavin_deploy.config import ModelConfig
+from lavin_deploy.errors import InputError
+from lavin_deploy.models.stvae import STVAE
+from lavin_deploy.training.episodes import Task
+from lavin_deploy.training.stvae import encode_means, to_clip
+
+GROUP = 16
+
+
+def parse_weights(text: str) -> dict[str, float]:
+    """``"segmentation:4,edges:1"`` -> weights by task name.
+
+    Raises:
+        InputError: an entry is not ``name:weight`` with a positive weight.
+    """
+    weights = {}
+    for entry in text.split(","):
+        name, _, number = entry.strip().partition(":")
+        try:
+            weights[name] = float(number)
+        except ValueError:
+            weights[name] = 0.0
+        if weights[name] <= 0:
+            raise InputError(f"{entry!r} in tasks is not name:weight, e.g. segmentation:4.")
+    return weights
+
+
+def make_pool(
+    vae: STVAE, task: Task, path: Path, *, groups: int, size: int, seed: int, bf16: bool = True
+) -> None:
+    """Encode ``groups`` episodes of a task at ``size`` pixels into a pool file.
+
+    A file that is there already is kept; an unfinished one never carries the final name.
+    """
+    if path.exists():
+        return
+    side = size // 8
+    pool = np.empty((groups * GROUP, 2, vae.config.latent_channels, side, side), np.float16)
+    for group in tqdm(range(groups), desc=path.name, disable=None, leave=False):
+        rng = np.random.default_rng((seed, group))
+        style = task.draw_style(rng)
+        samples = [task.sample(rng, style, size) for _ in range(GROUP)]
+        pixels = to_clip([s.input for s in samples] + [s.target for s in samples])
+        means = encode_means(vae, pixels, bf16=bf16).numpy()
+        pool[group * GROUP : (group + 1) * GROUP] = np.stack((means[:GROUP], means[GROUP:]), axis=1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".tmp.npy")
+    np.save(fresh, pool)
+    fresh.replace(path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentPools:
+    """Pools of several tasks and how often each is drawn.
+
+    Attributes:
+        pools: per task (N, 2, 16, h, w) float16, unscaled.
+        weights: probability of each task.
+        shift: latent shift.
+        scale: latent scale.
+    """
+
+    pools: list[NDArray[np.float16]]
+    weights: NDArray[np.float64]
+    shift: float
+    scale: float
+
+    @classmethod
+    def open(cls, files: dict[Path, float], config: ModelConfig) -> LatentPools:
+        """Map pool files, each with its weight, into memory.
+
+        Raises:
+            InputError: there is no pool.
+        """
+        if not files:
+            raise InputError("no latent pools to train on; make them first.")
+        weights = np.array(list(files.values()), np.float64)
+        return cls(
+            pools=[np.load(path, mmap_mode="r") for path in files],
+            weights=weights / weights.sum(),
+            shift=config.latent_shift,
+            scale=config.latent_scale,
+        )
+
+    def draw(
+        self, rng: np.random.Generator, batch: int, pairs: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Draw episodes.
+
+        Args:
+            rng: source of every choice.
+            batch: number B of samples.
+            pairs: example pairs P of each; 0 gives the null context [zeros, query].
+
+        Returns:
+            Scaled context (B, 16, 2P + 1 or 2, h, w) and target (B, 16, 1, h, w), float32.
+        """
+        contexts, targets = [], []
+        for index in rng.choice(len(self.pools), size=batch, p=self.weights):
+            pool = self.pools[index]
+            start = int(rng.integers(len(pool) // GROUP)) * GROUP
+            chosen = start + rng.permutation(GROUP)[: max(pairs, 0) + 1]
+            items = (pool[chosen].astype(np.float32) - self.shift) * self.scale
+            query = items[-1, :1]
+            shown = items[:-1].reshape(-1, *query.shape[1:])
+            contexts.append(np.concatenate((shown if pairs else np.zeros_like(query), query)))
+            targets.append(items[-1, 1:])
+        return np.stack(contexts).swapaxes(1, 2), np.stack(targets).swapaxes(1, 2)
