@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,26 +71,38 @@ class Codec:
         return pixels
 
     def encode_pairs(self, pairs: Pairs) -> Latents:
-        """Letterbox and encode example pairs.
+        """Letterbox and encode example pairs; see :func:`encode_pairs`."""
+        return encode_pairs(pairs, self.size, self.encode)
 
-        Args:
-            pairs: P of them, each of any size.
 
-        Returns:
-            (1, 16, 2P, height/8, width/8) float32, scaled; frames in1, tgt1, in2, tgt2, ...
+def encode_pairs(pairs: Pairs, size: tuple[int, int], encode: Callable[[U8], Latents]) -> Latents:
+    """Letterbox example pairs and encode them one picture at a time.
 
-        Raises:
-            InputError: a pair's pictures are not (H, W, 3) uint8 of one size.
-        """
-        frames = []
-        for number, (source, target) in enumerate(pairs, 1):
-            check_image(source)
-            check_image(target)
-            if source.shape != target.shape:
-                raise InputError(
-                    f"the input of pair {number} has {source.shape[0]}x{source.shape[1]} pixels "
-                    f"and its target {target.shape[0]}x{target.shape[1]}; give both in one size."
-                )
-            box = Letterbox(source.shape[:2], self.size)
-            frames += [self.encode(box.forward(source)), self.encode(box.forward(target))]
-        return np.concatenate(frames, axis=2)
+    Args:
+        pairs: P of them, at least one, each of any size.
+        size: (height, width) in pixels to fit them into.
+        encode: (height, width, 3) uint8 -> (1, 16, 1, height/8, width/8) float32 scaled.
+
+    Returns:
+        (1, 16, 2P, height/8, width/8) float32, scaled; frames in1, tgt1, in2, tgt2, ...
+
+    Raises:
+        InputError: a pair's pictures are not (H, W, 3) uint8 of one size.
+    """
+    frames = []
+    for number, (source, target) in enumerate(pairs, 1):
+        check_pair(number, source, target)
+        box = Letterbox((source.shape[0], source.shape[1]), size)
+        frames += [encode(box.forward(source)), encode(box.forward(target))]
+    return np.concatenate(frames, axis=2)
+
+
+def check_pair(name: int | str, source: U8, target: U8) -> None:
+    """Raise InputError unless both pictures of a pair are (H, W, 3) uint8 of one size."""
+    check_image(source)
+    check_image(target)
+    if source.shape != target.shape:
+        raise InputError(
+            f"the input of pair {name} has {source.shape[0]}x{source.shape[1]} pixels and its "
+            f"target {target.shape[0]}x{target.shape[1]}; give both in one size."
+        )

@@ -220,12 +220,23 @@ def load(
         BundleError: the bundle is missing, damaged or has no such variant.
         InputError: the back end is unknown or cannot run here.
     """
-    if bundle is None and not DEFAULT_BUNDLE.exists():
-        raise BundleError("this installation has no default bundle; name one to load.")
-    opened = open_bundle(DEFAULT_BUNDLE if bundle is None else bundle)
+    opened = open_bundle(bundle_path(bundle))
     try:
         variant = opened.variant(precision, dialect)
         return Model(opened, make_backend(backend, opened, variant, threads=threads))
     except BaseException:
         opened.close()
         raise
+
+
+def bundle_path(bundle: str | os.PathLike[str] | None) -> Path:
+    """Return where a bundle lies; None means the one that ships with the package.
+
+    Raises:
+        BundleError: None was given and no bundle ships with this installation.
+    """
+    if bundle is None and not DEFAULT_BUNDLE.exists():
+        raise BundleError(
+            "this installation has no bundle of its own; name one, e.g. with --bundle."
+        )
+    return DEFAULT_BUNDLE if bundle is None else Path(bundle)

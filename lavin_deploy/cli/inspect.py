@@ -1,0 +1,84 @@
+"""``lavin-inspect``: what is in a bundle, after verifying all of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from lavin_deploy.cli.common import command
+
+
+@command()
+@click.argument("bundle", metavar="BUNDLE")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def inspect(bundle: str, as_json: bool) -> None:
+    """Verify BUNDLE, a folder or a zip of one, and say what is in it."""
+    from lavin_deploy.bundle import open_bundle
+    from lavin_deploy.runtime.summary import summarise
+
+    with open_bundle(bundle) as opened:
+        summary = summarise(opened)
+    if as_json:
+        click.echo(json.dumps(summary, allow_nan=False))
+    else:
+        click.echo("\n".join(_lines(summary)))
+
+
+def _lines(s: dict[str, Any]) -> list[str]:
+    defaults, time = s["defaults"], s["time"]
+    height, width = defaults["size"]
+    return [
+        f"{s['path']}: {s['name']}, written by {s['created_by']}",
+        f"  verified  {s['verified']} files, {_bytes(s['bytes'])} in a {s['form']}, every sha256 "
+        "as the manifest says",
+        f"  licence   {s['licence']}",
+        f"  source    {s['source']['kind']}, sha256 {s['source']['sha256']}",
+        f"  defaults  {height}x{width}, {_count(defaults['pairs'], 'pair')}, "
+        f"{_count(defaults['steps'], 'step')}, guidance {defaults['guidance']:g}, "
+        f"{defaults['precision']}",
+        f"  time      {time['convention']}; {time['kind']}, {len(time['default_grid'])} points",
+        f"  sizes     {', '.join(_buckets(s['buckets']))}",
+        *(
+            f"  variant   {v['precision']} {v['dialect']}: {v['graphs']} graphs, "
+            f"{_bytes(v['bytes'])}"
+            for v in s["variants"]
+        ),
+        *(_parity(s["report"].get("parity", []))),
+        *(_task(task) for task in s["tasks"]),
+        *(["  tasks     none; make one with lavin-task create"] if not s["tasks"] else []),
+    ]
+
+
+def _task(task: dict[str, Any]) -> str:
+    about = f": {task['description']}" if task["description"] else ""
+    return f"  task      {task['name']}, {_count(task['pairs'], 'pair')}{about}"
+
+
+def _buckets(buckets: list[dict[str, int]]) -> list[str]:
+    sizes: dict[str, list[str]] = {}
+    for bucket in buckets:
+        size = f"{bucket['height']}x{bucket['width']}"
+        sizes.setdefault(size, []).append(str(bucket["pairs"]))
+    return [f"{size} with {' or '.join(pairs)} pairs" for size, pairs in sizes.items()]
+
+
+def _parity(rows: list[dict[str, Any]]) -> list[str]:
+    """Return one line: the worst of all rows; the report's rows are the exporter's."""
+    known = [row for row in rows if isinstance(row.get("max"), int | float)]
+    if not known:
+        return ["  parity    no report"]
+    worst = max(known, key=lambda row: row["max"])
+    return [
+        f"  parity    {_count(len(known), 'check')} against torch, largest relative deviation "
+        f"{worst['max']:.1e} in {worst.get('graph', 'unnamed')}"
+    ]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"

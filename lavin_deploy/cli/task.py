@@ -1,0 +1,126 @@
+"""``lavin-task``: create, list and show the tasks of a bundle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from lavin_deploy.cli.common import group
+
+_BUNDLE = click.option(
+    "--bundle", metavar="DIR", help="Bundle to read; by default the one that ships."
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+@group()
+def task() -> None:
+    """Create, list and show the tasks of a bundle."""
+
+
+@task.command()
+@click.argument("name", metavar="NAME")
+@click.option(
+    "--pairs",
+    required=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Folder of <id>_input.* and <id>_target.* pictures.",
+)
+@click.option("--bundle", required=True, metavar="DIR", help="Bundle folder to add the task to.")
+@click.option("--description", default="", metavar="TEXT", help="What the task does.")
+@click.option(
+    "--deterministic/--generative",
+    default=True,
+    show_default=True,
+    help="Whether there is one right answer, or many.",
+)
+@click.option("--steps", type=click.IntRange(1), help="Recommended model evaluations.")
+@click.option("--guidance", type=float, metavar="W", help="Recommended guidance weight.")
+@click.option(
+    "--view",
+    type=click.Choice(["overlay", "target", "side-by-side"]),
+    help="How lavin-run shows the answer.",
+)
+@click.option("--replace", "replace_old", is_flag=True, help="Replace a task of that name.")
+def create(
+    name: str,
+    pairs: Path,
+    bundle: str,
+    description: str,
+    deterministic: bool,
+    steps: int | None,
+    guidance: float | None,
+    view: Literal["overlay", "target", "side-by-side"] | None,
+    replace_old: bool,
+) -> None:
+    """Add the task NAME to a bundle: encode example pairs once, for every size it has."""
+    from lavin_deploy.runtime.create_task import create_task
+    from lavin_deploy.tasks.stored import StoredTask
+
+    wanted = StoredTask(
+        name=name,
+        description=description,
+        pairs=(),
+        deterministic=deterministic,
+        steps=steps,
+        guidance=guidance,
+        view=view,
+    )
+    stored = create_task(bundle, wanted, pairs, replace_old=replace_old)
+    click.echo(f"{bundle}: task {stored.name} with {_pairs(len(stored.pairs))}")
+
+
+@task.command(name="list")
+@_BUNDLE
+@_JSON
+def list_tasks(bundle: str | None, as_json: bool) -> None:
+    """List the tasks of a bundle."""
+    from lavin_deploy.bundle import open_bundle
+    from lavin_deploy.runtime.pipeline import bundle_path
+    from lavin_deploy.runtime.summary import summarise
+
+    with open_bundle(bundle_path(bundle)) as opened:
+        tasks = summarise(opened)["tasks"]
+    if as_json:
+        click.echo(json.dumps({"tasks": tasks}))
+        return
+    width = max((len(each["name"]) for each in tasks), default=0)
+    for each in tasks:
+        line = f"{each['name']:{width}}  {_pairs(each['pairs']):7}  {each['description']}"
+        click.echo(line.rstrip())
+
+
+@task.command()
+@click.argument("name", metavar="NAME")
+@_BUNDLE
+@_JSON
+def show(name: str, bundle: str | None, as_json: bool) -> None:
+    """Show the task NAME and where its pictures lie."""
+    from lavin_deploy.bundle import open_bundle
+    from lavin_deploy.runtime.pipeline import bundle_path
+    from lavin_deploy.tasks.stored import read_task, task_file
+
+    with open_bundle(bundle_path(bundle)) as opened:
+        stored = read_task(opened, name)
+        folder = task_file(opened, name).rpartition("/")[0]
+        manifest = opened.manifest
+    if as_json:
+        click.echo(json.dumps({**json.loads(stored.to_text()), "folder": folder}))
+        return
+    steps = stored.steps if stored.steps is not None else manifest.defaults.steps
+    guidance = stored.guidance if stored.guidance is not None else manifest.defaults.guidance
+    click.echo(f"{stored.name}: {stored.description or 'no description'}")
+    click.echo(f"  steps {steps}, guidance {guidance:g}, view {stored.view or 'overlay'}")
+    click.echo(f"  answer  {'one is right' if stored.deterministic else 'one of many'}")
+    for key, value in stored.rendering.items():
+        click.echo(f"  {key}  {value}")
+    for pair in stored.pairs:
+        click.echo(f"  pair {pair.id}  {folder}/{pair.input}  {folder}/{pair.target}")
+
+
+def _pairs(count: int) -> str:
+    return f"{count} pair{'s' * (count != 1)}"
