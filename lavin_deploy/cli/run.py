@@ -80,7 +80,7 @@ def run(
         options = {"seed": seed, "steps": steps, "guidance": guidance, "num_pairs": pairs}
         with ProgressBar("frame") as bar:
             if inputs.skipped:
-                bar.notice(f"{inputs.skipped} files that are neither image nor video are skipped.")
+                bar.notice(f"{inputs.skipped} file(s) left out: neither image nor video by suffix.")
             report = process(
                 model,
                 task,
@@ -95,7 +95,7 @@ def run(
         click.echo(_to_json(report, backend=backend, precision=precision, steps=used, seed=seed))
     else:
         click.echo(
-            f"{report.output}: {report.frames} frames {report.width}x{report.height} in "
+            f"{report.output}: {report.frames} frame(s) {report.width}x{report.height} in "
             f"{report.seconds:.2f} s, {report.frames_per_second:.2f} frames/s "
             f"({backend} {precision}, {used} steps)"
         )

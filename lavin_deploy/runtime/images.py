@@ -21,7 +21,7 @@ F32 = NDArray[np.float32]
 MAX_PIXELS = 89_478_485  # Pillow's limit (a quarter GiB of RGB); beyond it lie decompression bombs
 
 # What is read: formats that are pictures only. (Pillow's EPS reader, for one, starts a program.)
-_READABLE = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
+_READABLE = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
 _WRITE_OPTIONS: dict[str, dict[str, Any]] = {
     ".png": {"format": "PNG"},
     ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
@@ -164,7 +164,9 @@ def open_image(path: Path) -> Iterator[Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=_READABLE) as image:
+            Image.init()
+            formats = [name for name in _READABLE if name in Image.OPEN]  # AVIF may be missing
+            with Image.open(path, formats=formats) as image:
                 yield image
     except LavinError:
         raise

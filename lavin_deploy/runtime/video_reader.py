@@ -95,12 +95,14 @@ class VideoReader:
         self._container = open_input(self.path)
         try:
             self._stream = pick_video(self._container, self.path)
+            self._refuse_absurd(self._stream.width, self._stream.height)
             self._is_avi = self._container.format.name == "avi"
             self._reformatter = av.video.reformatter.VideoReformatter()
             self._decoded = self._decode(av)
             self._first = next(self._decoded, None)
             if self._first is None:
                 raise InputError(f"{self.path} ends before its first frame; is the file complete?")
+            self._refuse_absurd(self._first.width, self._first.height)
             self.info = self._describe(self._first)
         except BaseException:
             self.close()
@@ -200,12 +202,14 @@ class VideoReader:
         )
         return _upright(rgb.to_ndarray(), _display_matrix(frame))
 
-    def _describe(self, frame: Any) -> VideoInfo:
-        if frame.width * frame.height > MAX_PIXELS:
+    def _refuse_absurd(self, width: int, height: int) -> None:
+        if width * height > MAX_PIXELS:  # asked of the header, before anything is decoded
             raise InputError(
-                f"{self.path} is {frame.width}x{frame.height}; more than {MAX_PIXELS} pixels "
-                "are not read, so scale it down first."
+                f"{self.path} is {width}x{height}; more than {MAX_PIXELS} pixels are not read, "
+                "so scale it down first."
             )
+
+    def _describe(self, frame: Any) -> VideoInfo:
         stream, container = self._stream, self._container
         turned = _is_turned(_display_matrix(frame))
         aspect = stream.sample_aspect_ratio or Fraction(1)
