@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lavin_deploy.bundle_io.jsondata import from_json, parse
-from lavin_deploy.bundle_io.paths import check_paths
+from lavin_deploy.bundle_io.paths import check_paths, check_task_name
 from lavin_deploy.errors import BundleError, InputError
 from lavin_deploy.flow.grids import GridKind, check_grid
 
@@ -260,8 +260,10 @@ class Manifest:
                 raise BundleError(f"{MANIFEST}: the table {table.file!r} has an empty grid.")
         try:
             check_grid(self.time.default_grid)
+            for task in self.tasks:
+                check_task_name(task.name)
         except InputError as error:
-            raise BundleError(f"{MANIFEST}: time.default_grid is wrong: {error}") from error
+            raise BundleError(f"{MANIFEST} is wrong: {error}") from error
         self._check_sizes()
         _check_unique("task", [task.name for task in self.tasks])
         _check_unique("variant", [f"{v.precision} {v.dialect}" for v in self.variants])

@@ -10,6 +10,7 @@ import os
 import shutil
 import stat
 import tempfile
+import weakref
 import zipfile
 from pathlib import Path
 from typing import IO, Protocol
@@ -135,6 +136,7 @@ class ZipStore:
         """See :class:`Store`."""
         if self._extracted is None:
             self._extracted = Path(tempfile.mkdtemp(prefix="lavin-"))
+            weakref.finalize(self, shutil.rmtree, self._extracted, ignore_errors=True)
         target = self._extracted / check_path(path)
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -110,7 +110,7 @@ def test_manifests_that_are_no_manifest(toy: Path, text: str, message: str) -> N
         (lambda d: d["latent"].update(scale=10**400), "it must be a finite number"),
         (lambda d: d["latent"].update(scale=0), "must be positive"),
         (lambda d: d["time"].update(kind="cosine"), "kind is 'cosine'; it must be one of"),
-        (lambda d: d["time"].update(default_grid=[0, 0.5]), "default_grid is wrong"),
+        (lambda d: d["time"].update(default_grid=[0, 0.5]), "a time grid runs from 0"),
         (lambda d: d["defaults"].update(size=[32]), "it must be a list of 2"),
         (lambda d: d["defaults"].update(size=[64, 64]), "has no bucket"),
         (lambda d: d["defaults"].update(steps=0), "defaults.steps is 0"),
@@ -122,6 +122,7 @@ def test_manifests_that_are_no_manifest(toy: Path, text: str, message: str) -> N
         (lambda d: d["files"].pop(WEIGHTS), "which its 'files' does not list"),
         (lambda d: d["tables"]["modulation"].update(grid=[]), "empty grid"),
         (lambda d: d.update(tasks=[{"name": "a", "file": TABLE}] * 2), "task 'a' twice"),
+        (lambda d: d.update(tasks=[{"name": "A/b", "file": TABLE}]), "'A/b' cannot name a task"),
         (lambda d: d["files"][WEIGHTS].update(size=-1), "bytes where the manifest says"),
     ],
 )
