@@ -1,0 +1,212 @@
+"""``lavin-run`` as a whole, on real files, with the tiny bundle."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from lavin_deploy.cli.run import run
+from lavin_deploy.runtime.images import read_image, write_image
+from tests.helpers.videos import picture, probe, write_video
+
+pytestmark = pytest.mark.cli
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def lavin_run(tiny_bundle: Path) -> Run:
+    def call(*words: str | Path, task: str = "segmentation") -> Result:
+        options = ["--task", task, "--bundle", str(tiny_bundle), "--steps", "1"]
+        return CliRunner().invoke(run, [*map(str, words), *options])
+
+    return call
+
+
+def load(path: Path) -> dict[str, Any]:
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("h264.mp4", {"audio": "aac"}),
+        ("mpeg4.avi", {"codec": "mpeg4"}),
+        ("vp9.webm", {"codec": "libvpx-vp9"}),
+        ("odd.mp4", {"size": (65, 47), "pixels": "yuv444p"}),
+        ("one.mp4", {"frames": 1}),
+        ("grey.mkv", {"codec": "ffv1", "pixels": "gray"}),
+        ("uneven.mkv", {"times": [0, 1, 5, 6, 20, 21, 22, 23, 24, 90]}),
+    ],
+)
+def test_video(tmp_path: Path, lavin_run: Run, name: str, settings: dict[str, Any]) -> None:
+    source = write_video(tmp_path / name, **settings)
+    result = lavin_run(source, "--json")
+    assert result.exit_code == 0, result.stderr
+    report = json.loads(result.stdout)
+    before, after = probe(source), probe(Path(report["output"]))
+    assert report["output"] == str(source.with_suffix(f".segmentation{source.suffix}"))
+    assert report["frames"] == after.frames == before.frames
+    assert (report["width"], report["height"]) == after.size == before.size
+    if source.suffix != ".avi":  # PyAV alone gives AVI's decoding times
+        np.testing.assert_allclose(after.times, before.times, atol=0.0005)
+    assert after.audio == before.audio
+
+
+def test_portrait(tmp_path: Path, lavin_run: Run) -> None:
+    source = write_video(tmp_path / "a.mp4", 3, rotation=90)
+    assert lavin_run(source, "-o", tmp_path / "out.mp4").exit_code == 0
+    assert probe(tmp_path / "out.mp4").size == (48, 64)
+
+
+def test_report(tmp_path: Path, lavin_run: Run) -> None:
+    source = write_video(tmp_path / "a.mp4", 3)
+    report = json.loads(lavin_run(source, "--seed", "5", "--json").stdout)
+    assert set(report) >= {
+        *("output", "frames", "width", "height", "seconds", "frames_per_second", "backend"),
+        *("precision", "steps", "seed", "stages"),
+    }
+    assert (report["backend"], report["steps"], report["seed"]) == ("onnxruntime", 1, 5)
+    stages = report["stages"]
+    assert {"read", "encode", "sample", "decode", "draw", "write"} <= set(stages)
+    assert 0 < sum(stages.values()) <= 1000 * report["seconds"] / 3 * 1.01
+    line = lavin_run(source).stdout
+    assert line.startswith(f"{tmp_path / 'a.segmentation.mp4'}: 3 frame(s) 64x48 in ")
+    assert line.count("\n") == 1
+
+
+def test_image_views_and_data(tmp_path: Path, lavin_run: Run) -> None:
+    source = tmp_path / "a.png"
+    write_image(source, picture(3, 50, 30))
+    results = {}
+    for view in ("target", "side-by-side", "overlay"):
+        out = tmp_path / f"{view}.png"
+        done = lavin_run(source, "-o", out, "--view", view, "--data", tmp_path / "a.npz")
+        assert done.exit_code == 0, done.stderr
+        results[view] = read_image(out)
+    image, target = read_image(source), results["target"]
+    assert target.shape == results["overlay"].shape == image.shape
+    assert (results["side-by-side"] == np.concatenate([image, target], axis=1)).all()
+    data = load(tmp_path / "a.npz")
+    h, w, _ = data["target"].shape
+    assert data["target"].dtype == np.uint8
+    assert data["latents"].shape == (1, 16, 1, h // 8, w // 8)
+    assert data["latents"].dtype == np.float32
+
+
+def test_same_seed_same_answer(tmp_path: Path, lavin_run: Run) -> None:
+    source = tmp_path / "a.png"
+    write_image(source, picture(3, 50, 30))
+    latents = []
+    for i, seed in enumerate(("1", "1", "2")):
+        lavin_run(source, "--seed", seed, "--data", tmp_path / f"{i}.npz")
+        latents.append(load(tmp_path / f"{i}.npz")["latents"])
+    assert (latents[0] == latents[1]).all()
+
+
+def test_video_data_is_one_file_a_frame(tmp_path: Path, lavin_run: Run) -> None:
+    source = write_video(tmp_path / "a.mp4", 4)
+    assert lavin_run(source, "-o", tmp_path / "b.mp4", "--data", tmp_path / "d").exit_code == 0
+    assert names(tmp_path / "d") == [f"{i:06d}.npz" for i in range(4)]
+    times = [float(load(tmp_path / "d" / f"{i:06d}.npz")["time"]) for i in range(4)]
+    np.testing.assert_allclose(times, [0, 0.04, 0.08, 0.12])
+
+
+def test_folder_and_pattern(tmp_path: Path, lavin_run: Run) -> None:
+    media = tmp_path / "media"
+    media.mkdir()
+    for i in range(3):
+        write_image(media / f"{i}.png", picture(i, 40, 30 + i))
+    write_video(media / "clip.mp4", 2)
+    (media / "notes.txt").write_text("")
+    done = lavin_run(media, "--data", tmp_path / "data")
+    assert done.exit_code == 0, done.stderr
+    assert "1 file(s) left out" in done.stderr
+    assert names(tmp_path / "media.segmentation") == ["0.png", "1.png", "2.png", "clip.mp4"]
+    assert read_image(tmp_path / "media.segmentation" / "2.png").shape == (32, 40, 3)
+    assert names(tmp_path / "data") == [
+        *("0.png.npz", "1.png.npz", "2.png.npz", "clip.mp4"),
+        *("clip.mp4/000000.npz", "clip.mp4/000001.npz"),
+    ]
+    assert lavin_run(f"{media}/[01].png", "-o", tmp_path / "some").exit_code == 0
+    assert names(tmp_path / "some") == ["0.png", "1.png"]
+
+
+def test_failures_are_one_sentence_and_leave_nothing(tmp_path: Path, lavin_run: Run) -> None:
+    whole = write_video(tmp_path / "whole.mp4", 20, size=(128, 96), muxer={"movflags": "faststart"})
+    (tmp_path / "cut.mp4").write_bytes(whole.read_bytes()[:-800])
+    (tmp_path / "text.mp4").write_text("hello")
+    (tmp_path / "folder").mkdir()
+    before = names(tmp_path)
+    cases: list[tuple[list[str | Path], str]] = [
+        ([tmp_path / "cut.mp4"], "before the length it declares"),
+        ([tmp_path / "text.mp4"], "cannot be read as a video"),
+        ([tmp_path / "none.mp4"], "does not exist"),
+        ([tmp_path / "folder"], "holds no image and no video"),
+        ([whole, "-o", tmp_path / "none" / "a.mp4"], "none does not exist"),
+        ([whole, "-o", whole], "is an input"),
+        ([whole, "-o", tmp_path / "a.xyz"], "must end with one of"),
+        ([whole, "--pairs", "99"], "99"),
+        (["rtsp://host/stream"], "this version does not read"),
+        ([whole, "--view", "nope"], "nope"),
+        ([whole, "--precision", "nope"], "nope"),
+        ([whole, "--backend", "tensorrt"], "tensorrt"),
+    ]
+    for words, text in cases:
+        done = lavin_run(*words)
+        errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert (done.exit_code, done.stdout) == (2, ""), (words, done.stderr)
+        assert len(errors) == 1, done.stderr
+        assert text in errors[0]
+        assert "Traceback" not in done.stderr
+        assert names(tmp_path) == before, words
+
+
+def test_unknown_task_and_missing_bundle(tmp_path: Path, lavin_run: Run) -> None:
+    source = write_video(tmp_path / "a.mp4", 2)
+    done = lavin_run(source, task="segmentatoin")
+    assert done.exit_code == 2
+    assert "Did you mean 'segmentation'" in done.stderr
+    words = [str(source), "--task", "segmentation", "--bundle", str(tmp_path / "none.lavin")]
+    done = CliRunner().invoke(run, words)
+    assert done.exit_code == 2
+    assert "none.lavin" in done.stderr
+    assert names(tmp_path) == ["a.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "kill"]
+)
+def test_interrupted_it_leaves_no_file(
+    tmp_path: Path, tiny_bundle: Path, number: signal.Signals, code: int
+) -> None:
+    source = write_video(tmp_path / "a.mp4", 1400, size=(64, 48))
+    program = "from lavin_deploy.cli.run import run; run()"
+    words = [str(source), "--task", "segmentation", "--bundle", str(tiny_bundle)]
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *words], stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(".lavin-*.part.mp4")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.3)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert "Traceback" not in errors
+    assert names(tmp_path) == ["a.mp4"]
