@@ -149,7 +149,8 @@ class VideoReader:
         """Yield decoded frames, then check that the file kept its word about its length."""
         stream = self._stream
         stream.thread_type = "AUTO"
-        self._dts: deque[int] = deque()
+        self._dts: deque[int] = deque()  # of packets whose frames have not come out yet
+        self._delay: int | None = None
         check = LengthCheck(self._container, stream)
         count = 0
         try:
@@ -181,15 +182,28 @@ class VideoReader:
     def _time_of(self, frame: Any, last: int | None) -> int:
         pts: int | None = frame.pts
         if self._is_avi:
-            # AVI stores no times of showing, only the order of decoding: the n-th frame shown has
-            # the n-th time there is.
-            pts = self._dts.popleft() if self._dts else None
+            pts = self._time_in_avi(frame)
         if pts is not None and (last is None or pts > last):
             return pts
         if last is None:
             return 0
         step = frame.duration or round(1 / (self.info.rate * self.info.time_base))
         return last + (max(1, step) if pts is None else 1)
+
+    def _time_in_avi(self, frame: Any) -> int | None:
+        """AVI stores no times of showing, only those at which packets must be decoded.
+
+        A frame comes out of the decoder with the time of the packet that pushed it out, always
+        later by the same delay; at the end of the file none pushes, and the last times are left.
+        """
+        if frame.dts is None:
+            return self._dts.popleft() if self._dts else None
+        if self._delay is None:
+            self._delay = frame.dts - (self._dts[0] if self._dts else frame.dts)
+        time: int = frame.dts - self._delay
+        while self._dts and self._dts[0] <= time:
+            self._dts.popleft()
+        return time
 
     def _to_rgb(self, frame: Any) -> U8:
         rgb = self._reformatter.reformat(

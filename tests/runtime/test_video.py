@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,13 +68,20 @@ def grey_levels(frames: list[Frame]) -> list[float]:
         ("fine.mp4", {"times": [i * 1001 for i in range(10)], "time_base": Fraction(1, 30000)}),
     ],
 )
-def test_same_frames_size_and_times(tmp_path: Path, name: str, settings: dict[str, object]) -> None:
-    source = write_video(tmp_path / name, **settings)  # type: ignore[arg-type]
+def test_same_frames_size_and_times(tmp_path: Path, name: str, settings: dict[str, Any]) -> None:
+    source = write_video(tmp_path / name, **settings)
     expected = read(source)
     assert len(expected) == probe(source).frames
     assert len(expected) == settings.get("frames", 10)
     levels = [40 + i * 12 % 180 for i in range(len(expected))]
     np.testing.assert_allclose(grey_levels(expected), levels, atol=4)
+    ticks, unit = settings.get("times", range(99)), settings.get("time_base", Fraction(1, 25))
+    truth = [float((t - ticks[0]) * unit) for t in ticks][: len(expected)]
+    np.testing.assert_allclose(
+        [f.time - expected[0].time for f in expected],
+        truth,
+        atol=0.0011,  # mkv, flv: 1 ms
+    )
     for suffix in (".mp4", ".mkv"):
         target = tmp_path / f"out{suffix}"
         count, notices = copy(source, target)
@@ -214,12 +222,12 @@ def test_sound(
 )
 @pytest.mark.parametrize("part", [0.35, 0.7, 0.9])
 def test_a_file_that_ends_early_is_refused(
-    tmp_path: Path, name: str, settings: dict[str, object], part: float
+    tmp_path: Path, name: str, settings: dict[str, Any], part: float
 ) -> None:
     # noise, so that the frames and not the tables at the end make up the file
     generator = np.random.default_rng(0)
     frames = [generator.integers(0, 256, (48, 64, 3), dtype=np.uint8) for _ in range(40)]
-    whole = write_video(tmp_path / name, frames, **settings)  # type: ignore[arg-type]
+    whole = write_video(tmp_path / name, frames, **settings)
     assert len(read(whole)) == 40
     data = whole.read_bytes()
     cut = tmp_path / f"cut{whole.suffix}"
