@@ -103,6 +103,7 @@ class VideoReader:
             if self._first is None:
                 raise InputError(f"{self.path} ends before its first frame; is the file complete?")
             self._refuse_absurd(self._first.width, self._first.height)
+            self._matrix = _display_matrix(self._first)
             self.info = self._describe(self._first)
         except BaseException:
             self.close()
@@ -214,7 +215,7 @@ class VideoReader:
             interpolation=SCALER_FLAGS,
             threads=1,
         )
-        return _upright(rgb.to_ndarray(), _display_matrix(frame))
+        return _upright(rgb.to_ndarray(), self._matrix)
 
     def _refuse_absurd(self, width: int, height: int) -> None:
         if width * height > MAX_PIXELS:  # asked of the header, before anything is decoded
@@ -225,7 +226,7 @@ class VideoReader:
 
     def _describe(self, frame: Any) -> VideoInfo:
         stream, container = self._stream, self._container
-        turned = _is_turned(_display_matrix(frame))
+        turned = _is_turned(self._matrix)
         aspect = stream.sample_aspect_ratio or Fraction(1)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         seconds = _seconds(stream.duration, stream.time_base) or (container.duration or 0) / 1e6
@@ -243,7 +244,11 @@ class VideoReader:
 
 
 def _display_matrix(frame: Any) -> tuple[int, int, int, int]:
-    """(a, b, c, d) of the frame's display matrix: x' = a x + c y, y' = b x + d y."""
+    """(a, b, c, d) of the frame's display matrix: x' = a x + c y, y' = b x + d y.
+
+    Ask it of one frame only: PyAV's side data and their frame refer to each other, so that the
+    frame's memory is only freed when Python looks for such cycles.
+    """
     with suppress(KeyError):
         data = frame.side_data["DISPLAYMATRIX"]
         m = np.frombuffer(bytes(data), dtype=np.int32)
