@@ -29,7 +29,7 @@ class CheckpointError(LavinError):
 
 
 class WorkError(LavinError):
-    """The input was right but the work failed: a gate refused, a file broke off, a device failed."""
+    """The input was right but the work failed: a gate refused, a device or a disk failed."""
 
     exit_code = 1
 

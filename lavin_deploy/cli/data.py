@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import click
 
-from lavin_deploy.errors import LavinError
+from lavin_deploy.cli.common import group
 
 
-@click.group()
+@group()
 def data() -> None:
     """Fetch and prepare the data that models are trained on."""
 
@@ -41,9 +40,5 @@ def prepare(out: Path, sources: str | None, cache: Path | None) -> None:
     from lavin_deploy.training.sources import prepare as prepare_data  # OpenCV loads slowly
 
     names = None if sources is None else [name.strip() for name in sources.split(",")]
-    try:
-        inventory = prepare_data(out, cache, names)
-    except LavinError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+    inventory = prepare_data(out, cache, names)
     click.echo(json.dumps({"counts": inventory.counts(), "missing": inventory.missing}))

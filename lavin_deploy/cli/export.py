@@ -26,7 +26,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 @command()
-@click.option("--ckpt", required=True, type=Path, help="Checkpoint folder or lavin_dit.safetensors.")
+@click.option("--ckpt", required=True, type=Path, help="Checkpoint folder or weight file.")
 @click.option("--vae", type=Path, help="ST-VAE weights, when they are not beside the checkpoint.")
 @click.option("--precision", default="fp32", show_default=True, help="This version: fp32.")
 @click.option("--out", type=Path, help="Folder to write; default NAME.lavin in this folder.")
@@ -35,6 +35,7 @@ def parse_size(text: str) -> tuple[int, int]:
 @click.option("--steps", type=int, help="Default number of model evaluations.")
 @click.option("--guidance", type=float, help="Default guidance weight; 1 = none.")
 @click.option("--tasks", type=Path, help="Folder of folders, one per task, with example pairs.")
+@click.option("--validation", type=Path, help="Folder of held-out samples, one folder per task.")
 @click.option("--dialect", default="native", show_default=True, help="This version: native.")
 @click.option("--context", default="joint", show_default=True, help="This version: joint.")
 @click.option("--licence", default="see the source of the weights", help="Licence of the weights.")
@@ -49,6 +50,7 @@ def export(
     steps: int | None,
     guidance: float | None,
     tasks: Path | None,
+    validation: Path | None,
     dialect: str,
     context: str,
     licence: str,
@@ -61,6 +63,8 @@ def export(
     parsed = [parse_size(size) for size in sizes]
     if model_card is not None and not model_card.is_file():
         raise InputError(f"--model-card {model_card} does not exist.")
+    if validation is not None and not validation.is_dir():
+        raise InputError(f"--validation {validation} is not a folder.")
 
     from lavin_deploy.export.exporter import ExportRequest, export_bundle
     from lavin_deploy.export.stored_tasks import find_tasks
@@ -83,6 +87,7 @@ def export(
         guidance=config.inference.guidance if guidance is None else guidance,
         model_card=None if model_card is None else model_card.read_text(),
         tasks=() if tasks is None else find_tasks(tasks),
+        validation=validation,
     )
     dit, stvae = load_released(files.dit, files.vae, config)
     manifest = export_bundle(dit, stvae, request)

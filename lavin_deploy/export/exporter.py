@@ -1,4 +1,4 @@
-"""From a checkpoint to a bundle: trace, check every graph and the whole answer, write atomically."""
+"""From a checkpoint to a bundle: trace, check every graph and whole answers, write atomically."""
 
 from __future__ import annotations
 
@@ -20,11 +20,15 @@ from lavin_deploy.config import Inference, ModelConfig
 from lavin_deploy.errors import InputError
 from lavin_deploy.export.graphs import GraphPlan, plan_graphs, trace
 from lavin_deploy.export.parity import SEEDS, Parity, check_graph, compare, open_session
+from lavin_deploy.export.stored_tasks import add_tasks
 from lavin_deploy.export.weights import WeightFile
 from lavin_deploy.flow.grids import grid_for
 from lavin_deploy.flow.solvers import euler
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.stvae import STVAE
+from lavin_deploy.runtime.create_task import Encode
+from lavin_deploy.runtime.images import to_pixels
+from lavin_deploy.tasks.stored import StoredTask
 
 PRECISION, DIALECT = "fp32", "native"
 F32 = NDArray[np.float32]
@@ -45,6 +49,8 @@ class ExportRequest:
         steps: default model evaluations.
         guidance: default weight.
         model_card: README.md of the bundle, or None.
+        tasks: tasks to store, each with the folder of its pairs.
+        validation: folder of held-out samples to store, one folder per task, or None.
     """
 
     name: str
@@ -57,6 +63,8 @@ class ExportRequest:
     steps: int
     guidance: float
     model_card: str | None = None
+    tasks: Sequence[tuple[StoredTask, Path]] = ()
+    validation: Path | None = None
 
     def __post_init__(self) -> None:
         for height, width in self.sizes:
@@ -100,9 +108,29 @@ def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> manifest.Man
         _add_array(writer, "selftest/context.npy", answers.draw(0)[0])
         _add_array(writer, "selftest/noise.npy", answers.draw(0)[1])
         _add_array(writer, "selftest/latents.npy", answers.runtime(0))
+        encoders = {size: _encoder(request, sessions, size) for size in request.sizes}
+        tasks = add_tasks(writer, request.tasks, encoders, min(request.pairs))
         if request.model_card is not None:
             writer.add_file("README.md", request.model_card.encode())
-        return writer.finish(_manifest(request, plans, grid, weights, parity))
+        if request.validation is not None:
+            for file in sorted(p for p in request.validation.rglob("*") if p.is_file()):
+                path = file.relative_to(request.validation).as_posix()
+                writer.add_file(f"validation/{path}", file)
+        return writer.finish(_manifest(request, plans, grid, weights, parity, tasks))
+
+
+def _encoder(
+    request: ExportRequest, sessions: dict[str, ort.InferenceSession], size: tuple[int, int]
+) -> Encode:
+    """What turns an (H, W, 3) uint8 picture into a scaled latent (1, 16, 1, H/8, W/8)."""
+    session = sessions[f"graphs/encoder-{size[0]}x{size[1]}.onnx"]
+    shift, scale = np.float32(request.config.latent_shift), np.float32(request.config.latent_scale)
+
+    def encode(image: NDArray[np.uint8]) -> F32:
+        mean: F32 = session.run(None, {"pixels": to_pixels(image)})[0]
+        return (mean - shift) * scale
+
+    return encode
 
 
 class _Answers:
@@ -210,6 +238,7 @@ def _manifest(
     grid: F32,
     weights: WeightFile,
     parity: Sequence[Parity],
+    tasks: tuple[manifest.TaskEntry, ...],
 ) -> manifest.Manifest:
     config = request.config
     inference: Inference = config.inference
@@ -258,6 +287,7 @@ def _manifest(
                 file="tables/modulation.npy", grid=tuple(float(t) for t in grid[:-1])
             )
         },
+        tasks=tasks,
         selftest={
             "context": "selftest/context.npy",
             "noise": "selftest/noise.npy",

@@ -1,4 +1,4 @@
-"""The J-DiT step as an inference graph: what a fixed shape and a known time make unnecessary is gone.
+"""The J-DiT step as an inference graph, without what a fixed shape and a known time save.
 
 Exact rewrites of :class:`lavin_deploy.models.jdit.JDiT`, checked by tests and by every export:
 
@@ -13,6 +13,8 @@ Shapes: B = 1, L tokens, D width, N query heads, K key/value heads, E head width
 """
 
 from __future__ import annotations
+
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +32,7 @@ def head_order(head_dim: int) -> Tensor:
 
 
 def _permuted(weight: Tensor, head_dim: int) -> Tensor:
-    heads = weight.unflatten(0, (-1, head_dim))
+    heads: Tensor = weight.unflatten(0, (-1, head_dim))
     return heads[:, head_order(head_dim)].flatten(0, 1)
 
 
@@ -41,7 +43,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class ModulationGraph(nn.Module):
-    """t (1,) -> factors (1, R): per block and stream 1 + s1, tanh g1, 1 + s2, tanh g2; then 1 + s."""
+    """t (1,) -> (1, R): per block and stream 1 + s1, tanh g1, 1 + s2, tanh g2; at the end 1 + s."""
 
     def __init__(self, dit: JDiT) -> None:
         super().__init__()
@@ -64,7 +66,7 @@ class _Stream(nn.Module):
         attention: JointAttention = block.joint_attn
         width = attention.head_dim
         weight = {
-            part: attention.get_submodule(f"{name}_{part}").weight.detach()
+            part: attention.get_parameter(f"{name}_{part}.weight").detach()
             for part in ("q", "k", "v", "proj", "qnorm", "knorm")
         }
         for part in ("q", "k", "qnorm", "knorm"):
@@ -75,22 +77,24 @@ class _Stream(nn.Module):
         self.qkv = nn.Parameter(torch.cat([weight[part] for part in parts]))
         self.knorm = nn.Parameter(weight["knorm"])
         if output:
-            mlp = block.get_submodule(f"{name}_mlp")
             self.qnorm = nn.Parameter(weight["qnorm"])
             self.proj = nn.Parameter(weight["proj"])
-            gate, up = mlp.get_submodule("gate_proj").weight, mlp.get_submodule("up_proj").weight
-            self.gate_up = nn.Parameter(torch.cat((gate, up)).detach())
-            self.down = nn.Parameter(mlp.get_submodule("down_proj").weight.detach())
+            gate, up, down = (
+                block.get_parameter(f"{name}_mlp.{part}_proj.weight").detach()
+                for part in ("gate", "up", "down")
+            )
+            self.gate_up = nn.Parameter(torch.cat((gate, up)))
+            self.down = nn.Parameter(down)
 
-    def project(self, h: Tensor, factor: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
-        """Normed q (or None), normed k and v of (1, L, D), each (1, L, width)."""
+    def project(self, h: Tensor, factor: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Normed k, v, and normed q or nothing, of (1, L, D); each (1, L, width)."""
         fused = F.linear(F.rms_norm(h, factor.shape, factor, EPS), self.qkv)
         q_width = self.qkv.shape[0] - 2 * self.kv_width
         q, k, v = fused.split((q_width, self.kv_width, self.kv_width), dim=-1)
         k = F.rms_norm(k, self.knorm.shape, self.knorm, EPS)
         if not self.output:
-            return None, k, v
-        return F.rms_norm(q, self.qnorm.shape, self.qnorm, EPS), k, v
+            return k, v, []
+        return k, v, [F.rms_norm(q, self.qnorm.shape, self.qnorm, EPS)]
 
     def finish(self, h: Tensor, attended: Tensor, g1: Tensor, s2: Tensor, g2: Tensor) -> Tensor:
         """Add the projected attention and the SwiGLU to (1, L, D)."""
@@ -118,7 +122,7 @@ class StepGraph(nn.Module):
         patch = dit.config.patch_size
         self.cond_embedder, self.x_embedder = dit.cond_embedder, dit.x_embedder
         self.final = dit.final_layer.linear
-        blocks = [block for block in dit.blocks if isinstance(block, JointBlock)]
+        blocks = dit.joint_blocks()
         last = len(blocks) - 1
         self.cond = nn.ModuleList(
             _Stream(block, "cond", output=i < last) for i, block in enumerate(blocks)
@@ -133,7 +137,8 @@ class StepGraph(nn.Module):
         self.register_buffer("sin", torch.cat((-sin, sin), dim=-1))
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (-1, self.config.head_dim)).transpose(1, 2)
+        heads: Tensor = x.unflatten(-1, (-1, self.config.head_dim))
+        return heads.transpose(1, 2)
 
     def forward(self, latent: Tensor, context: Tensor, modulation: Tensor) -> Tensor:
         """Velocity (1, 16, 1, h, w).
@@ -150,20 +155,18 @@ class StepGraph(nn.Module):
         c = self.cond_embedder(patchify(context, patch))
         x = self.x_embedder(patchify(latent, patch))
         for index in range(config.depth):
-            cond, target = self.cond[index], self.x[index]
+            cond, target = cast(_Stream, self.cond[index]), cast(_Stream, self.x[index])
             cs1, cg1, cs2, cg2, xs1, xg1, xs2, xg2 = factors[8 * index : 8 * index + 8]
-            cq, ck, cv = cond.project(c, cs1)
-            xq, xk, xv = target.project(x, xs1)
+            ck, cv, cq = cond.project(c, cs1)
+            xk, xv, xq = target.project(x, xs1)
             k = rotate(self._heads(torch.cat((ck, xk), dim=1)), cos, sin)
             v = self._heads(torch.cat((cv, xv), dim=1))
-            if cq is None:
-                q = rotate(self._heads(xq), cos[self.split :], sin[self.split :])
-                out = grouped_query_attention(q, k, v).transpose(1, 2).flatten(2)
-                x = target.finish(x, out, xg1, xs2, xg2)
-            else:
-                q = rotate(self._heads(torch.cat((cq, xq), dim=1)), cos, sin)
-                out = grouped_query_attention(q, k, v).transpose(1, 2).flatten(2)
+            # Queries run from `start` on: in the last block only the target's are read.
+            start = 0 if cond.output else self.split
+            q = rotate(self._heads(torch.cat((*cq, *xq), dim=1)), cos[start:], sin[start:])
+            out = grouped_query_attention(q, k, v).transpose(1, 2).flatten(2)
+            if cond.output:
                 c = cond.finish(c, out[:, : self.split], cg1, cs2, cg2)
-                x = target.finish(x, out[:, self.split :], xg1, xs2, xg2)
+            x = target.finish(x, out[:, self.split - start :], xg1, xs2, xg2)
         tokens = self.final(F.rms_norm(x, (width,), factors[-1], EPS))
         return unpatchify(tokens, 1, self.rows, self.cols, patch)

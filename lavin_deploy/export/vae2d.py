@@ -8,6 +8,7 @@ tree is kept and only its leaves are replaced, so names still tell where a node 
 from __future__ import annotations
 
 import copy
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -49,8 +50,7 @@ class SpatialNorm2d(nn.Module):
         if factor > 1:
             scale = F.interpolate(scale, scale_factor=float(factor))
             shift = F.interpolate(shift, scale_factor=float(factor))
-        normed: Tensor = self.norm_layer(f)
-        return normed * scale + shift
+        return cast(Tensor, self.norm_layer(f) * scale + shift)
 
 
 def _norm2d(norm: Norm) -> Norm2d:
@@ -89,7 +89,7 @@ def _replace(module: nn.Module) -> nn.Module:
     if isinstance(module, Deconv):
         return _deconv2d(module)
     for name, child in module.named_children():
-        setattr(module, name, _replace(child))
+        module.register_module(name, _replace(child))
     return module
 
 

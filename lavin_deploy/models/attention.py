@@ -63,7 +63,8 @@ class JointAttention(nn.Module):
             self.add_module(f"{stream}_knorm", RMSNorm(kv_width))
 
     def _heads(self, x_BLD: Tensor) -> Tensor:
-        return x_BLD.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        heads: Tensor = x_BLD.unflatten(-1, (-1, self.head_dim))
+        return heads.transpose(1, 2)
 
     def queries(self, stream: str, h_BLD: Tensor) -> Tensor:
         """Normed queries of one stream, (B, N, L, E), before RoPE."""

@@ -148,7 +148,9 @@ class JDiT(nn.Module):
         super().__init__()
         self.config = config
         width = config.hidden_size
-        self.cond_embedder = nn.Sequential(nn.Linear(config.token_width, width), nn.LayerNorm(width))
+        self.cond_embedder = nn.Sequential(
+            nn.Linear(config.token_width, width), nn.LayerNorm(width)
+        )
         self.x_embedder = nn.Sequential(nn.Linear(config.token_width, width), nn.LayerNorm(width))
         self.prompt_embed = nn.Parameter(torch.empty(1, width))
         self.answer_embed = nn.Parameter(torch.empty(1, width))
@@ -168,12 +170,15 @@ class JDiT(nn.Module):
             nn.init.normal_(cast(nn.Linear, layer).weight, std=0.02)
         nn.init.normal_(self.prompt_embed, std=0.02)
         nn.init.normal_(self.answer_embed, std=0.02)
-        zeroed = [self.final_layer.linear, self.final_layer.adaLN_modulation[1]]
-        for block in self.blocks:
-            zeroed += [block.cond_modulation[1], block.x_modulation[1]]
+        zeroed = [self.final_layer.linear, self.final_layer.adaLN_modulation]
+        zeroed += [m for name, m in self.named_modules() if name.endswith("_modulation")]
         for layer in zeroed:
-            nn.init.zeros_(cast(nn.Linear, layer).weight)
-            nn.init.zeros_(cast(nn.Linear, layer).bias)
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
+
+    def joint_blocks(self) -> list[JointBlock]:
+        """The blocks, typed."""
+        return [block for block in self.blocks if isinstance(block, JointBlock)]
 
     @property
     def modulation_width(self) -> int:
@@ -194,7 +199,7 @@ class JDiT(nn.Module):
         tau_cond, tau_x = embedded + self.prompt_embed, embedded + self.answer_embed
         rows = [
             layer(tau)
-            for block in self.blocks
+            for block in self.joint_blocks()
             for layer, tau in ((block.cond_modulation, tau_cond), (block.x_modulation, tau_x))
         ]
         return torch.cat((*rows, self.final_layer.adaLN_modulation(tau_x)), dim=-1)

@@ -24,8 +24,8 @@ def per_frame(layer: nn.Module, x: Tensor) -> Tensor:
         out: Tensor = layer(x.squeeze(2))
         return out.unsqueeze(2)
     frames = x.transpose(1, 2)
-    out = layer(frames.flatten(0, 1))
-    return out.unflatten(0, frames.shape[:2]).transpose(1, 2)
+    folded: Tensor = layer(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+    return folded.transpose(1, 2)
 
 
 class Downsample(nn.Module):

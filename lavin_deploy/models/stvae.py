@@ -69,7 +69,8 @@ class Norm(nn.GroupNorm):
         if self.temporal == "clip" or input.shape[2] == 1:
             return super().forward(input)
         frames = input.transpose(1, 2)
-        return super().forward(frames.flatten(0, 1)).unflatten(0, frames.shape[:2]).transpose(1, 2)
+        normed: Tensor = super().forward(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+        return normed.transpose(1, 2)
 
 
 class SpatialNorm(nn.Module):
@@ -118,6 +119,7 @@ class ResBlock(nn.Module):
         self.conv1 = CausalConv3d(cin, cout)
         self.conv2 = CausalConv3d(cout, cout)
         self.conv_shortcut = nn.Conv3d(cin, cout, 1) if cin != cout else None
+        nn.init.zeros_(self.conv2.conv.weight)  # start as the identity
 
     def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
         """(B, Cin, T, H, W) -> (B, Cout, T, H, W)."""
@@ -166,6 +168,9 @@ class Encoder(nn.Module):
         self.mid_block = Stage([ResBlock(cin, cin, config, Norm) for _ in range(2)])
         self.norm_out = Norm(cin, config)
         self.conv_out = CausalConv3d(cin, 2 * config.latent_channels)
+        # Start with a narrow posterior (standard deviation 0.05): a wide one drowns the mean.
+        assert self.conv_out.conv.bias is not None
+        nn.init.constant_(self.conv_out.conv.bias[config.latent_channels :], -6.0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode; H and W are multiples of 8."""

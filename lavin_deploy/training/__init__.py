@@ -1,0 +1,1 @@
+"""Data, losses and loops that make checkpoints."""

@@ -159,7 +159,7 @@ class Trainer:
                         f"{self.out / 'bad_batch.pt'}: lower learning_rate or set bf16=false."
                     )
                 self.optimizer.zero_grad(set_to_none=True)
-                value.backward()  # type: ignore[no-untyped-call]
+                value.backward()
                 norm = nn.utils.clip_grad_norm_(self.module.parameters(), recipe.clip)
                 self.optimizer.step()
                 self.step += 1

@@ -1,4 +1,4 @@
-"""Pools of precomputed latents: encode the episodes once, draw training samples from them for hours.
+"""Pools of precomputed latents: encode episodes once, draw training samples for hours.
 
 A pool is one ``.npy`` file, float16 (N, 2, 16, h, w): posterior means of inputs and targets, not
 scaled. Items stand in groups of ``GROUP`` that share a style, so any two of a group make a pair and

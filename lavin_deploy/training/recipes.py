@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lavin_deploy.errors import InputError, unknown_name
 
@@ -121,5 +121,6 @@ def override(base: R, settings: Sequence[str]) -> R:
             value = text.lower() in ("1", "true", "yes") if kind is bool else kind(text)
         except ValueError as error:
             raise InputError(f"{setting!r}: {key} takes a {kind.__name__}.") from error
-        base = replace(base, **{key: value})
+        changes: dict[str, Any] = {key: value}
+        base = replace(base, **changes)
     return base

@@ -25,9 +25,7 @@ def to_clip(images: Sequence[NDArray[np.uint8]]) -> Tensor:
     return stacked.float() / 127.5 - 1.0
 
 
-def draw_images(
-    tasks: Sequence[Task], rng: np.random.Generator, count: int, size: int
-) -> Tensor:
+def draw_images(tasks: Sequence[Task], rng: np.random.Generator, count: int, size: int) -> Tensor:
     """Inputs and targets of random tasks, (count, 3, 1, size, size)."""
     images: list[NDArray[np.uint8]] = []
     while len(images) < count:
