@@ -1,0 +1,233 @@
+"""Make the pairs of the tasks that ship, and held-out samples to check them with.
+
+    python examples/make_examples.py DATA
+
+``DATA`` is a folder that ``lavin-data prepare`` filled. Writes ``examples/tasks`` and
+``examples/validation``. Every picture comes out of the code that makes the training episodes, but
+is composed only of photos and cut-outs that may be passed on: those of ``examples/material`` and
+the photos of DATA under CC0, CC-BY, CC-BY-SA or in the public domain. Pairs are made of sources
+that training has seen, validation of sources that it has not. The numbers below were chosen by
+looking at the pictures.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lavin_deploy.training.collage import Collage
+from lavin_deploy.training.episodes import TASKS, Style
+from lavin_deploy.training.inventory import Inventory
+
+UInt8 = NDArray[np.uint8]
+
+HERE = Path(__file__).parent
+PAIR_SIZE, VALIDATION_SIZE = 256, 128
+LARGEST = 120_000  # bytes of a picture
+FREE = re.compile(r"CC0-1\.0|CC-BY(-SA)?-[1-4]\.\d|public-domain")
+
+
+@dataclass(frozen=True)
+class Made:
+    """How one sample is made: a seed, the photos and the cut-outs it may draw from."""
+
+    seed: int
+    photos: Sequence[str]
+    cutouts: Sequence[str] = ("goldfish",)
+    foreground: tuple[float, float] = (0.16, 0.28)
+
+
+class Material:
+    """Free pictures by short name, with their credits.
+
+    A photo of the prepared data is named by the end of its id; it must be unambiguous.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.items = [
+            item
+            for item in Inventory.load(data).items
+            if item.kind == "photo" and FREE.fullmatch(item.license)
+        ]
+        self.own: dict[str, dict[str, dict[str, str]]] = json.loads(
+            (HERE / "material" / "material.json").read_text()
+        )
+
+    def photo(self, name: str) -> tuple[UInt8, dict[str, str]]:
+        """Return a photo (H, W, 3) uint8 RGB and its credit."""
+        if name in self.own["photos"]:
+            path = HERE / "material" / "photos" / f"{name}.jpg"
+            return _read(path, "RGB"), self.own["photos"][name]
+        found = [item for item in self.items if item.id.endswith(name)]
+        if len(found) != 1:
+            raise SystemExit(f"{len(found)} free photos of {self.data} end in {name!r}, not one.")
+        item = found[0]
+        credit = {
+            "package": f"{item.package} {item.version}",
+            "file": item.file,
+            "author": item.attribution,
+            "license": item.license,
+            "split": item.split,
+        }
+        return _read(self.data / item.path, "RGB"), credit
+
+    def cutout(self, name: str) -> tuple[UInt8, dict[str, str]]:
+        """Return a cut-out (H, W, 4) uint8 RGBA and its credit."""
+        path = HERE / "material" / "cutouts" / f"{name}.png"
+        return _read(path, "RGBA"), self.own["cutouts"][name]
+
+    def make(
+        self, task: str, style: Style, made: Made, size: int
+    ) -> tuple[UInt8, UInt8, list[dict[str, str]]]:
+        """Return an input, its target, both (size, size, 3) uint8, and the credits."""
+        photos = [self.photo(name) for name in made.photos]
+        cutouts = [self.cutout(name) for name in made.cutouts]
+        collage = Collage(
+            [image for image, _ in photos],
+            [image for image, _ in cutouts],
+            foreground=made.foreground,
+        )
+        sample = TASKS[task](collage).sample(np.random.default_rng(made.seed), style, size)
+        return sample.input, sample.target, [credit for _, credit in photos + cutouts]
+
+
+def _read(path: Path, mode: str) -> UInt8:
+    with Image.open(path) as opened:
+        return np.asarray(opened.convert(mode), np.uint8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A task that ships: what its ``task.json`` says, its pairs and its validation samples."""
+
+    description: str
+    deterministic: bool
+    view: str
+    rendering: dict[str, Any]
+    style: Style
+    pairs: Sequence[Made]
+    validation: Sequence[Made] = ()
+
+
+STREAM = "life-by-aitzol-berasategi-jpg-q"
+MOUNTAIN = "picosdeeuropa-by-aitzol-berasategi-jpg-q"
+ROOM = "wine-by-jakkub-mede-jpg-q"
+GREEN = (64, 220, 96)
+
+PLANS: dict[str, Plan] = {
+    "segmentation": Plan(
+        description="Paint the objects in the foreground green and everything else black.",
+        deterministic=True,
+        view="overlay",
+        rendering={"kind": "mask", "foreground": GREEN, "background": (0, 0, 0)},
+        style=Style(foreground=GREEN),
+        pairs=(
+            Made(3, (STREAM + "0",), ("macaw",), (0.18, 0.26)),
+            Made(36, (MOUNTAIN + "2", MOUNTAIN + "3"), ("volleyball",), (0.15, 0.26)),
+            Made(105, (STREAM + "3",), ("goldfish",), (0.17, 0.27)),
+            Made(3, (ROOM + "1", ROOM + "3"), ("bulb",), (0.13, 0.24)),
+        ),
+    ),
+}
+
+
+def save(image: UInt8, path: Path) -> None:
+    """Write a PNG; one that is too large loses its lowest bit, and a very noisy one two."""
+    for bits in (0, 1, 2):
+        step = 1 << bits
+        rounded = image // step * step + step // 2
+        Image.fromarray(rounded.astype(np.uint8)).save(path, optimize=True)
+        if path.stat().st_size <= LARGEST:
+            return
+    raise SystemExit(f"{path.name} of {path.parent.name} is too large; choose another seed.")
+
+
+def write(
+    plan: Plan, task: str, material: Material, credits: dict[str, list[dict[str, str]]]
+) -> None:
+    """Write the pairs and the validation samples of one task and note their credits."""
+    notes = {
+        "description": plan.description,
+        "deterministic": plan.deterministic,
+        "view": plan.view,
+        "rendering": plan.rendering,
+    }
+    for part, made, size in (
+        ("tasks", plan.pairs, PAIR_SIZE),
+        ("validation", plan.validation, VALIDATION_SIZE),
+    ):
+        folder = HERE / part / task
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for number, each in enumerate(made, start=1):
+            given, target, sources = material.make(task, plan.style, each, size)
+            split = "train" if part == "tasks" else "test"
+            wrong = [source["file"] for source in sources if source["split"] != split]
+            if wrong:
+                raise SystemExit(f"{part}/{task} {number}: {wrong} is not of the {split} split.")
+            name = f"{number:02d}"
+            save(given, folder / f"{name}_input.png")
+            save(target, folder / f"{name}_target.png")
+            credits[f"{part}/{task}/{name}"] = sources
+        if part == "tasks":
+            (folder / "task.json").write_text(json.dumps(notes, indent=1) + "\n")
+
+
+HEAD = """# Sources of the pictures
+
+The pictures of the tasks (`tasks/`) and of the validation samples (`validation/`) were composed by
+`examples/make_examples.py` of parts of the works below: crops, changed colours, cut-outs over other
+photos, textures of rendered scenes. Where a CC BY-SA work is among a picture's sources the picture
+is under CC BY-SA 4.0; otherwise it is under CC BY 4.0. Licence texts:
+<https://creativecommons.org/licenses/>. Works in the public domain or under CC0 are named too.
+
+| No. | work | author | licence | taken from |
+|---|---|---|---|---|
+"""
+
+
+def attribution(credits: dict[str, list[dict[str, str]]]) -> str:
+    """Return the list of works, and which picture holds which."""
+    works: dict[tuple[str, str, str, str], int] = {}
+    lines = []
+    for name, sources in credits.items():
+        numbers = []
+        for credit in sources:
+            file = credit["file"].removeprefix("src/activities/")
+            key = (file, credit["author"], credit["license"], credit["package"])
+            numbers.append(works.setdefault(key, len(works) + 1))
+        lines.append(f"| {name} | {', '.join(str(n) for n in sorted(set(numbers)))} |")
+    table = [f"| {n} | {' | '.join(key)} |" for key, n in works.items()]
+    return HEAD + "\n".join(
+        [*table, "", "| picture (input and target) | works |", "|---|---|", *lines, ""]
+    )
+
+
+def main(data: Path) -> None:
+    """Write ``examples/tasks`` and ``examples/validation``."""
+    cv2.setNumThreads(1)
+    material = Material(data)
+    credits: dict[str, list[dict[str, str]]] = {}
+    for task, plan in PLANS.items():
+        write(plan, task, material, credits)
+    text = attribution(dict(sorted(credits.items())))
+    for part in ("tasks", "validation"):  # both folders travel alone, into bundles
+        (HERE / part / "ATTRIBUTION.md").write_text(text)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python examples/make_examples.py DATA")
+    main(Path(sys.argv[1]))
