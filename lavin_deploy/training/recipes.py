@@ -48,12 +48,14 @@ class VAERecipe(Recipe):
         small: images of 64 x 64 in a batch.
         large: images of 128 x 128 in a batch; every fourth batch is of these.
         kl: weight of the KL divergence per latent element.
+        taught: share of the steps, from the start, in which the linear code is the latent.
     """
 
     steps: int = 3000
     small: int = 24
     large: int = 8
     kl: float = 3e-4
+    taught: float = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from lavin_deploy.models.checkpoint import save_vae
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.training.engine import Batch, Trainer, step_rng
 from lavin_deploy.training.episodes import Task
+from lavin_deploy.training.linear_code import LinearCode
 from lavin_deploy.training.recipes import VAERecipe
 
 
@@ -63,6 +64,8 @@ def train_stvae(
     config = preset(recipe.preset)
     vae = STVAE(config.vae)
 
+    linear = LinearCode.fit(draw_images(tasks, np.random.default_rng(recipe.seed), 400, 64))
+
     def make_batch(step: int) -> Batch:
         rng = step_rng(recipe, step)
         if step % 4 == 3:
@@ -72,15 +75,24 @@ def train_stvae(
     def loss(batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
         (pixels,) = batch
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
+        code = linear.encode(pixels)
+        taught = step < recipe.taught * recipe.steps
         with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bf16):
             posterior = vae.encode(pixels)
-            noise = torch.randn(posterior.mean.shape, generator=generator)
-            decoded = vae.decode(posterior.sample(noise)).float()
+            noise = torch.randn(code.shape, generator=generator)
+            seen = code + 0.05 * noise if taught else posterior.sample(noise)
+            decoded = vae.decode(seen).float()
         mean, logvar = posterior.mean.float(), posterior.logvar.float()
         kl = 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar).mean()
+        distance = (mean - code).square().mean()
         l1, mse = (decoded - pixels).abs().mean(), (decoded - pixels).square().mean()
-        figures = {"l1": l1.item(), "psnr": 6.02 - 10 * mse.log10().item(), "kl": kl.item()}
-        return l1 + mse + recipe.kl * kl, figures
+        figures = {
+            "l1": l1.item(),
+            "psnr": 6.02 - 10 * mse.log10().item(),
+            "kl": kl.item(),
+            "from_linear": distance.item(),
+        }
+        return l1 + mse + (distance if taught else recipe.kl * kl), figures
 
     def on_save(trainer: Trainer) -> None:
         averaged = STVAE(config.vae).eval()

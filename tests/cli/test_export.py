@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from lavin_deploy.cli.export import export
+
+pytestmark = pytest.mark.cli
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--ckpt", "nowhere"], "no checkpoint at"),
+        (["--ckpt", "CKPT", "--size", "64"], "is not HxW"),
+        (["--ckpt", "CKPT", "--size", "40x64"], "multiples of 16"),
+        (["--ckpt", "CKPT", "--pairs", "0"], "at least 1"),
+        (["--ckpt", "CKPT", "--steps", "4"], "the nearest is 3 or 5"),
+        (["--ckpt", "CKPT", "--precision", "fp61"], "Did you mean 'fp16'"),
+        (["--ckpt", "CKPT", "--precision", "int8"], "not built yet"),
+        (["--ckpt", "CKPT", "--tasks", "nowhere"], "a folder per task"),
+        (["--ckpt", "CKPT", "--model-card", "nowhere"], "does not exist"),
+        ([], "--ckpt"),
+    ],
+)
+def test_wrong_input(golden: Path, tmp_path: Path, words: list[str], sentence: str) -> None:
+    given = [str(golden) if word == "CKPT" else word for word in words]
+    out = tmp_path / "out.lavin"
+    result = CliRunner().invoke(export, [*given, "--out", str(out)])
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not out.exists()
+    assert not list(tmp_path.iterdir())
+
+
+def test_help() -> None:
+    result = CliRunner().invoke(export, ["--help"])
+    assert result.exit_code == 0
+    assert "--ckpt" in result.output

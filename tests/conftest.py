@@ -1,0 +1,82 @@
+"""Fixtures that several folders of tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+
+from lavin_deploy.config import Inference
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Folder of the golden checkpoint."""
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def golden_io() -> dict[str, np.ndarray]:
+    """Golden inputs and outputs by name."""
+    return load_file(GOLDEN / "io.safetensors")
+
+
+@pytest.fixture(scope="session")
+def golden_tasks(
+    tmp_path_factory: pytest.TempPathFactory, golden_io: dict[str, np.ndarray]
+) -> Path:
+    """A folder of tasks with one, ``segmentation``: the golden pairs as pictures."""
+    folder = tmp_path_factory.mktemp("tasks")
+    images = golden_io["pipe.images_u8"].transpose(0, 2, 3, 1)
+    (folder / "segmentation").mkdir()
+    for index, name in enumerate(("0_input", "0_target", "1_input", "1_target")):
+        Image.fromarray(images[index]).save(folder / "segmentation" / f"{name}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden_bundle(
+    tmp_path_factory: pytest.TempPathFactory, golden: Path, golden_tasks: Path
+) -> Iterator[Path]:
+    """The golden checkpoint as a bundle with the release's grid: 64x64, 2 pairs, 19 steps."""
+    return _export(tmp_path_factory.mktemp("golden"), golden_tasks, grid=None, pairs=(2,))
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, golden_tasks: Path) -> Iterator[Path]:
+    """The golden weights with a uniform grid, one step, 64x64, 1 pair: quick to run."""
+    return _export(tmp_path_factory.mktemp("tiny"), golden_tasks, grid="uniform", pairs=(1,))
+
+
+def _export(folder: Path, tasks: Path, *, grid: str | None, pairs: tuple[int, ...]) -> Path:
+    from lavin_deploy.export.exporter import ExportRequest, export_bundle
+    from lavin_deploy.export.stored_tasks import find_tasks
+    from lavin_deploy.manifest import Source
+    from lavin_deploy.models.checkpoint import find_files, load_released, read_config
+
+    files = find_files(GOLDEN)
+    config = read_config(files)
+    inference = Inference() if grid is None else Inference(steps=1, grid="uniform", guidance=1.0)
+    config = replace(config, inference=inference)
+    request = ExportRequest(
+        name=folder.name,
+        out=folder / "model.lavin",
+        config=config,
+        source=Source(kind="released", sha256=files.sha256()),
+        licence="test weights",
+        sizes=[(64, 64)],
+        pairs=pairs,
+        steps=inference.steps,
+        guidance=inference.guidance,
+        tasks=find_tasks(tasks),
+    )
+    dit, vae = load_released(files.dit, files.vae, config)
+    export_bundle(dit, vae, request)
+    return request.out

@@ -1,0 +1,130 @@
+"""Whole exports: other sizes than the traced ones, guidance, refusals, kills."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import lavin_deploy as lavin
+from lavin_deploy.bundle import open_bundle
+from lavin_deploy.cli.export import export
+from lavin_deploy.config import DiTConfig, ModelConfig, VAEConfig
+from lavin_deploy.errors import BundleError, WorkError
+from lavin_deploy.export import parity
+from lavin_deploy.flow.grids import grid_for
+from lavin_deploy.models import STVAE, JDiT
+from lavin_deploy.runtime.images import to_pixels
+from tests.helpers.checkpoints import write_released
+
+pytestmark = pytest.mark.parity
+
+OTHER = ModelConfig(
+    dit=DiTConfig(hidden_size=144, depth=2, num_heads=6, kv_group=3),
+    vae=VAEConfig(block_out_channels=(16, 32, 32, 48), layers_per_block=2, norm_groups=16),
+)
+
+
+@torch.no_grad()
+def reference(
+    models: tuple[JDiT, STVAE],
+    pairs: list[tuple[np.ndarray, np.ndarray]],
+    query: np.ndarray,
+    noise: np.ndarray,
+    guidance: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The answer by the plain models: scaled latents and (H, W, 3) uint8 pixels."""
+    dit, vae = models
+    images = [image for pair in pairs for image in pair] + [query]
+    frames = [vae.scale(vae.encode(torch.from_numpy(to_pixels(i))).mean) for i in images]
+    context = torch.cat(frames, dim=2)
+    null = torch.cat((torch.zeros_like(frames[-1]), frames[-1]), dim=2)
+    z = torch.from_numpy(noise)
+    grid = grid_for(19, "linear-quadratic")
+    for t0, t1 in itertools.pairwise(grid):
+        t = torch.tensor([float(t0)])
+        v = dit(z, t, context)
+        if guidance != 1:
+            v_null = dit(z, t, null)
+            v = v_null + guidance * (v - v_null)
+        z = z + float(t1 - t0) * v
+    pixels = vae.decode(vae.unscale(z))[0, :, 0].permute(1, 2, 0)
+    return z.numpy(), torch.floor(255 * (pixels / 2 + 0.5).clamp(0, 1)).numpy().astype(np.uint8)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 1.5])
+def test_other_sizes_reproduce_the_model(tmp_path: Path, guidance: float) -> None:
+    models = write_released(tmp_path / "ckpt", OTHER)
+    words = ["--ckpt", tmp_path / "ckpt", "--out", tmp_path / "m.lavin", "--size", "48x80"]
+    export(
+        [*map(str, words), "--pairs", "1", "--steps", "19", "--guidance", str(guidance)],
+        standalone_mode=False,
+    )
+    rng = np.random.default_rng(7)
+    pictures = [rng.integers(0, 256, (48, 80, 3), dtype=np.uint8) for _ in range(3)]
+    noise = rng.standard_normal((1, 16, 1, 6, 10), dtype=np.float32)
+    pairs = [(pictures[0], pictures[1])]
+    latents, pixels = reference(models, pairs, pictures[2], noise, guidance)
+    with lavin.load(tmp_path / "m.lavin") as model:
+        assert model.manifest.defaults.guidance == guidance
+        result = model.run(pairs=pairs, query=pictures[2], noise=noise)
+    assert np.abs(result.latents - latents).max() / np.abs(latents).max() < 1e-3
+    close = np.abs(result.target.astype(int) - pixels.astype(int)) <= 1
+    assert close.mean() >= 0.999
+
+
+def test_golden_pipeline(golden_bundle: Path, golden_io: dict[str, np.ndarray]) -> None:
+    images = golden_io["pipe.images_u8"].transpose(0, 2, 3, 1)
+    pairs = [(images[0], images[1]), (images[2], images[3])]
+    with lavin.load(golden_bundle) as model:
+        for name, guidance in (("cfg1", 1.0), ("cfg", None)):  # the bundle's own default is 1.5
+            result = model.run(
+                pairs=pairs, query=images[4], noise=golden_io["pipe.noise"], guidance=guidance
+            )
+            wanted = golden_io[f"pipe.{name}.latent"]
+            assert np.abs(result.latents - wanted).max() / np.abs(wanted).max() < 1e-4
+            pixels = golden_io[f"pipe.{name}.image_u8"][0, :, 0].transpose(1, 2, 0)
+            close = np.abs(result.target.astype(int) - pixels.astype(int)) <= 1
+            assert close.mean() >= 0.999
+
+
+def test_report_covers_every_graph_and_whole_answers(golden_bundle: Path) -> None:
+    with open_bundle(golden_bundle) as bundle:
+        rows = bundle.manifest.report["parity"]
+        files = {graph.file for graph in bundle.manifest.variants[0].graphs}
+    assert {row["graph"] for row in rows} == files | {"end-to-end"}
+    assert {row["seed"] for row in rows} == set(parity.SEEDS)
+    assert all(0 < row["max"] < 1e-4 and row["mean"] <= row["p99"] <= row["max"] for row in rows)
+
+
+def test_a_graph_that_deviates_is_not_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_released(tmp_path / "ckpt", OTHER)
+    monkeypatch.setattr(parity, "TOLERANCE", 1e-12)
+    words = ["--ckpt", tmp_path / "ckpt", "--out", tmp_path / "m.lavin", "--size", "32x32"]
+    with pytest.raises(WorkError, match=r"deviates .* nothing was exported"):
+        export(list(map(str, words)), standalone_mode=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["ckpt"]
+
+
+def test_a_killed_export_leaves_nothing_that_loads(tmp_path: Path) -> None:
+    write_released(tmp_path / "ckpt", OTHER)
+    call = "from lavin_deploy.cli.export import export; export()"
+    words = ["--ckpt", "ckpt", "--out", "m.lavin", "--size", "32x32", "--size", "64x64"]
+    with subprocess.Popen([sys.executable, "-c", call, *words], cwd=tmp_path) as process:
+        while process.poll() is None and not list(tmp_path.glob(".m.lavin*/graphs/*.onnx")):
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+    assert not (tmp_path / "m.lavin").exists()
+    (left,) = tmp_path.glob(".m.lavin*")
+    with pytest.raises(BundleError):
+        open_bundle(left)
