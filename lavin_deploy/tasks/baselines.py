@@ -1,0 +1,152 @@
+"""Classical methods that a model should beat, and constant answers. OpenCV is imported when used.
+
+Each takes an episode and returns an answer, (S, S, 3) uint8, painted in the episode's style. They
+are told what they need: the style's colours, the noise's sigma, the place of the hole. What they
+are given no chance to know is the query's truth. Their settings were chosen on held-out samples of
+64 and 128 pixels, in their favour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from lavin_deploy.tasks.metrics import Mask, iou
+from lavin_deploy.tasks.painting import F32, U8, paint, share_from_colours
+from lavin_deploy.tasks.samples import Episode, Style
+
+Baseline = Callable[[Episode], U8]
+
+CANNY = (60, 100, 150, 200, 260, 330, 420)
+
+
+def copy_input(episode: Episode) -> U8:
+    """Answer with the query itself."""
+    return episode.query
+
+
+def all_foreground(episode: Episode) -> U8:
+    """Answer that everything is foreground."""
+    return paint(np.ones(episode.query.shape[:2]), *_colours(episode.style))
+
+
+def grabcut(episode: Episode) -> U8:
+    """GrabCut (Rother et al., 2004) from a centred rectangle of 80 % of each side."""
+    import cv2
+
+    height, width = episode.query.shape[:2]
+    margin_y, margin_x = max(1, round(0.1 * height)), max(1, round(0.1 * width))
+    box = (margin_x, margin_y, width - 2 * margin_x, height - 2 * margin_y)
+    labels = np.zeros((height, width), np.uint8)
+    models = np.zeros((2, 1, 65))
+    cv2.setRNGSeed(0)
+    bgr = np.ascontiguousarray(episode.query[..., ::-1])
+    cv2.grabCut(bgr, labels, box, models[0], models[1], 5, cv2.GC_INIT_WITH_RECT)
+    front = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
+    return paint(front, *_colours(episode.style))
+
+
+def border_colour(episode: Episode) -> U8:
+    """Mark what differs from the frame's border in colour.
+
+    The border, 6 % of the side wide, is one Gaussian in Lab; Otsu's threshold splits the
+    Mahalanobis distances to it.
+    """
+    import cv2
+
+    lab = cv2.cvtColor(episode.query.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+    size = lab.shape[0]
+    width = max(2, round(0.06 * size))
+    border = np.ones(lab.shape[:2], bool)
+    border[width:-width, width:-width] = False
+    known = lab[border].astype(np.float64)
+    offset = lab - known.mean(axis=0)
+    inverse = np.linalg.inv(np.cov(known.T) + 4 * np.eye(3))
+    distance = np.sqrt(np.einsum("hwi,ij,hwj->hw", offset, inverse, offset))
+    codes = np.clip(distance * 32, 0, 255).astype(np.uint8)
+    _, front = cv2.threshold(codes, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    return paint(front, *_colours(episode.style))
+
+
+def telea(episode: Episode) -> U8:
+    """Inpainting of Telea (2004); the hole is the square in which query and truth differ."""
+    import cv2
+
+    hole = np.zeros(episode.query.shape[:2], np.uint8)
+    rows, columns = np.nonzero(hole_of(episode))
+    if len(rows):
+        hole[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = 1
+    return np.asarray(cv2.inpaint(episode.query, hole, 3, cv2.INPAINT_TELEA), np.uint8)
+
+
+def hole_of(episode: Episode) -> Mask:
+    """Return where an inpainting query hides the truth, (S, S) bool."""
+    return np.asarray((episode.query != episode.truth).any(axis=-1))
+
+
+def bilateral(episode: Episode) -> U8:
+    """Bilateral filter (Tomasi and Manduchi, 1998), its range sigma 4 times the noise's."""
+    import cv2
+
+    return np.asarray(cv2.bilateralFilter(episode.query, 11, 4 * episode.style.strength, 2.5))
+
+
+def non_local_means(episode: Episode) -> U8:
+    """Non-local means (Buades et al., 2005) with 0.7 times the noise's sigma."""
+    import cv2
+
+    strength = max(1.0, 0.7 * episode.style.strength)
+    cleaned = cv2.fastNlMeansDenoisingColored(episode.query, None, strength, strength, 3, 15)
+    return np.asarray(cleaned, np.uint8)
+
+
+def canny(episode: Episode) -> U8:
+    """Canny's edges (1986): for each pixel, at how many of seven thresholds it is one."""
+    import cv2
+
+    grey = cv2.GaussianBlur(cv2.cvtColor(episode.query, cv2.COLOR_RGB2GRAY), (0, 0), 0.7)
+    votes = [cv2.Canny(grey, 0.4 * high, high, L2gradient=True) > 0 for high in CANNY]
+    return paint(np.mean(votes, axis=0), *_colours(episode.style))
+
+
+def mean_share(targets: Iterable[tuple[U8, Style]]) -> F32:
+    """Return the mean of training targets, read as shares of foreground: (S, S) float32."""
+    shares = [share_from_colours(target, *_colours(style)) for target, style in targets]
+    return np.asarray(np.mean(shares, axis=0), np.float32)
+
+
+def painted(share: F32) -> Baseline:
+    """Answer with the same (S, S) share always, in the episode's colours."""
+    return lambda episode: paint(share, *_colours(episode.style))
+
+
+def mean_picture(targets: Iterable[tuple[U8, Style]]) -> Baseline:
+    """Answer with the mean of training targets always."""
+    mean = np.mean([target for target, _ in targets], axis=0)
+    picture: U8 = np.asarray(np.round(mean), np.uint8)
+    return lambda episode: picture
+
+
+def best_constant_mask(targets: Iterable[tuple[U8, Style]]) -> Mask:
+    """Return the constant mask that suits training targets best.
+
+    Candidates are the mean mask cut at areas of 2, 4, .. 100 % of the frame; the one with the
+    highest mean IoU over the training targets wins.
+
+    Args:
+        targets: (S, S, 3) uint8 masks in two colours, with their styles.
+
+    Returns:
+        (S, S) bool.
+    """
+    known = [share_from_colours(target, *_colours(style)) > 0.5 for target, style in targets]
+    mean = np.mean(known, axis=0)
+    cuts = np.quantile(mean, np.linspace(0.98, 0, 50))
+    candidates = [mean >= cut for cut in cuts]
+    scores = [np.mean([iou(candidate, mask) for mask in known]) for candidate in candidates]
+    return np.asarray(candidates[int(np.argmax(scores))])
+
+
+def _colours(style: Style) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    return style.foreground, style.background

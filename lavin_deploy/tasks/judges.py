@@ -1,0 +1,206 @@
+"""How the answers to each task are judged, and what they are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from lavin_deploy.tasks import baselines, metrics
+from lavin_deploy.tasks.baselines import Baseline, hole_of
+from lavin_deploy.tasks.metrics import F64, Mask
+from lavin_deploy.tasks.painting import F32, U8, share_from_colours
+from lavin_deploy.tasks.samples import Episode, Style
+
+Kind = Literal["model", "control", "baseline"]
+Measure = Callable[[Episode, U8], float | F64]
+Targets = Sequence[tuple[U8, Style]]
+
+EDGE_THRESHOLDS = np.arange(0.1, 0.95, 0.1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One number about one answer.
+
+    Attributes:
+        name: e.g. ``"iou"``.
+        unit: of the number; empty for a ratio.
+        higher_is_better: the direction.
+        measure: from the episode and the answer (S, S, 3) uint8 to the number (NaN: it does not
+            apply), or to one for each of several thresholds; of these the one with the best mean
+            over the whole set counts.
+    """
+
+    name: str
+    unit: str = ""
+    higher_is_better: bool = True
+    measure: Measure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """A way to answer without the model."""
+
+    name: str
+    kind: Kind
+    answer: Baseline
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """How one task is judged.
+
+    Attributes:
+        task: its name.
+        metrics: the first is the headline.
+        references: build the rows beside the model from targets of the training split.
+        swap: whether the swap test applies: answers are masks in two colours.
+    """
+
+    task: str
+    metrics: tuple[Metric, ...]
+    references: Callable[[Targets], tuple[Reference, ...]]
+    swap: bool = False
+
+
+def edge_tolerance(size: int) -> float:
+    """Return how far off an edge may be in pixels: 0.75 % of the diagonal, at least 1.5."""
+    return max(1.5, 0.0075 * size * 2**0.5)
+
+
+def _share(episode: Episode, image: U8) -> F32:
+    return share_from_colours(image, episode.style.foreground, episode.style.background)
+
+
+def _mask(episode: Episode, image: U8) -> Mask:
+    style = episode.style
+    return metrics.mask_from_colours(image, style.foreground, style.background)
+
+
+def _iou(episode: Episode, image: U8) -> float:
+    return metrics.iou(_mask(episode, image), _mask(episode, episode.truth))
+
+
+def _dice(episode: Episode, image: U8) -> float:
+    return metrics.dice(_mask(episode, image), _mask(episode, episode.truth))
+
+
+def _outline_f(episode: Episode, image: U8) -> float:
+    answer, truth = (metrics.outline(_mask(episode, each)) for each in (image, episode.truth))
+    return metrics.boundary_f(answer, truth, edge_tolerance(image.shape[0]))
+
+
+def _edge_f(episode: Episode, image: U8) -> F64:
+    share, truth = _share(episode, image), _share(episode, episode.truth) > 0.5
+    tolerance = edge_tolerance(image.shape[0])
+    return np.array([metrics.boundary_f(share > cut, truth, tolerance) for cut in EDGE_THRESHOLDS])
+
+
+def _fitted(episode: Episode, image: U8) -> tuple[F32, F32]:
+    truth = _share(episode, episode.truth)
+    return metrics.scale_shift_fit(_share(episode, image), truth), truth
+
+
+def _share_error(episode: Episode, image: U8) -> float:
+    return float(np.abs(_share(episode, image) - _share(episode, episode.truth)).mean())
+
+
+def _tint_error(episode: Episode, image: U8) -> float:
+    return abs(metrics.colourfulness(image) - metrics.colourfulness(episode.truth))
+
+
+PSNR = Metric(name="psnr", unit="dB", measure=lambda e, a: metrics.psnr(a, e.truth))
+SSIM = Metric(name="ssim", measure=lambda e, a: metrics.mean_ssim(a, e.truth))
+HOLE_PSNR = Metric(
+    name="hole_psnr", unit="dB", measure=lambda e, a: metrics.psnr(a, e.truth, hole_of(e))
+)
+AB_PSNR = Metric(name="ab_psnr", unit="dB", measure=lambda e, a: metrics.ab_psnr(a, e.truth))
+TINT = Metric(name="colourfulness_error", higher_is_better=False, measure=_tint_error)
+IOU = Metric(name="iou", measure=_iou)
+DICE = Metric(name="dice", measure=_dice)
+OUTLINE_F = Metric(name="boundary_f", measure=_outline_f)
+EDGE_F = Metric(name="boundary_f", measure=_edge_f)
+ABS_REL = Metric(
+    name="abs_rel", higher_is_better=False, measure=lambda e, a: metrics.abs_rel(*_fitted(e, a))
+)
+DELTA1 = Metric(name="delta1", measure=lambda e, a: metrics.delta1(*_fitted(e, a)))
+SHARE_ERROR = Metric(name="unfitted_error", higher_is_better=False, measure=_share_error)
+ANGLE = Metric(
+    name="mean_angle",
+    unit="degrees",
+    higher_is_better=False,
+    measure=lambda e, a: metrics.mean_angle(a, e.truth),
+)
+
+
+def _classical(**methods: Baseline) -> tuple[Reference, ...]:
+    return tuple(
+        Reference(name=name.replace("_", " "), kind="baseline", answer=method)
+        for name, method in methods.items()
+    )
+
+
+def _for_masks(targets: Targets) -> tuple[Reference, ...]:
+    constant = baselines.best_constant_mask(targets).astype(np.float32)
+    return (
+        Reference(name="all foreground", kind="control", answer=baselines.all_foreground),
+        Reference(name="mean mask", kind="control", answer=baselines.painted(constant)),
+        *_classical(grabcut=baselines.grabcut, border_colour=baselines.border_colour),
+    )
+
+
+def _for_edges(targets: Targets) -> tuple[Reference, ...]:
+    mean = baselines.painted(baselines.mean_share(targets))
+    return (
+        Reference(name="mean edges", kind="control", answer=mean),
+        *_classical(canny=baselines.canny),
+    )
+
+
+def _for_depth(targets: Targets) -> tuple[Reference, ...]:
+    return _classical(mean_depth=baselines.painted(baselines.mean_share(targets)))
+
+
+JUDGES: dict[str, Judge] = {
+    judge.task: judge
+    for judge in (
+        Judge(
+            task="segmentation",
+            metrics=(IOU, DICE, OUTLINE_F),
+            references=_for_masks,
+            swap=True,
+        ),
+        Judge(task="edges", metrics=(EDGE_F,), references=_for_edges),
+        Judge(
+            task="colorization",
+            metrics=(AB_PSNR, PSNR, TINT),
+            references=lambda _: _classical(grey=baselines.copy_input),
+        ),
+        Judge(
+            task="denoising",
+            metrics=(PSNR, SSIM),
+            references=lambda _: _classical(
+                bilateral=baselines.bilateral, non_local_means=baselines.non_local_means
+            ),
+        ),
+        Judge(
+            task="inpainting",
+            metrics=(HOLE_PSNR, PSNR, SSIM),
+            references=lambda _: _classical(telea=baselines.telea),
+        ),
+        Judge(task="depth", metrics=(ABS_REL, DELTA1, SHARE_ERROR), references=_for_depth),
+        Judge(
+            task="normals",
+            metrics=(ANGLE,),
+            references=lambda targets: _classical(mean_normals=baselines.mean_picture(targets)),
+        ),
+    )
+}
+
+SUITES: dict[str, tuple[str, ...]] = {
+    "core": ("segmentation", "edges", "colorization", "denoising", "inpainting", "depth")
+}
+"""Tasks of each suite; ``JUDGES`` may hold more, which run when asked for by name."""

@@ -1,0 +1,91 @@
+"""Held-out samples for measuring: episodes of the test split, the same ones for each seed."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from lavin_deploy.tasks.painting import U8
+from lavin_deploy.tasks.samples import Episode, Style
+from lavin_deploy.training import episodes
+from lavin_deploy.training.episodes import Task, TaskSet, load_tasks
+
+FAR = 100.0  # Euclidean RGB distance of colours that cannot be mistaken for each other
+TRIES = 64
+_TEST, _TRAIN = 0, 1
+
+
+class HeldOut:
+    """Samples of a prepared folder's test split; a ``tasks.samples.Source``.
+
+    Args:
+        folder: what ``sources.prepare`` filled.
+        size: side S of the square pictures in pixels.
+        pairs: example pairs P of an episode.
+        seed: another seed gives other samples.
+
+    Raises:
+        InputError: the folder is not prepared or has no test split.
+    """
+
+    def __init__(self, folder: Path, *, size: int, pairs: int, seed: int = 0) -> None:
+        self._folder, self._size, self._pairs, self._seed = folder, size, pairs, seed
+        self._test = load_tasks(folder, "test")
+
+    @cached_property
+    def _train(self) -> TaskSet:
+        return load_tasks(self._folder, "train")
+
+    def episode(self, task: str, index: int) -> Episode:
+        """Draw held-out sample number ``index`` of a task in a random style of its own.
+
+        Args:
+            task: a name in ``training.episodes.TASKS``.
+            index: 0 or more; the sample depends on it, the task and the seed alone.
+        """
+        maker = self._test[task]
+        seed = (self._seed, zlib.crc32(task.encode()), _TEST, index)
+        rng = np.random.default_rng(seed)
+        style = maker.draw_style(rng)
+        drawn = [maker.sample(rng, style, self._size) for _ in range(self._pairs + 2)]
+        *pairs, spare, asked = ((sample.input, sample.target) for sample in drawn)
+        return Episode(
+            task=task,
+            style=_plain(style),
+            pairs=tuple(pairs),
+            spare=spare,
+            query=asked[0],
+            truth=asked[1],
+            seed=seed,
+            recoloured=_recoloured(maker, rng, style),
+        )
+
+    def training_targets(self, task: str, count: int) -> Iterator[tuple[U8, Style]]:
+        """Yield ``count`` targets (S, S, 3) uint8 of the training split, each in its own style."""
+        maker = self._train[task]
+        for index in range(count):
+            seed = (self._seed, zlib.crc32(task.encode()), _TRAIN, index)
+            rng = np.random.default_rng(seed)
+            style = maker.draw_style(rng)
+            yield maker.sample(rng, style, self._size).target, _plain(style)
+
+
+def _recoloured(maker: Task, rng: np.random.Generator, style: episodes.Style) -> Style | None:
+    """Draw another foreground colour as the task would, far from the style's two colours."""
+    for _ in range(TRIES):
+        new = maker.draw_style(rng).foreground
+        if min(_distance(new, style.foreground), _distance(new, style.background)) >= FAR:
+            return Style(foreground=new, background=style.background, strength=style.strength)
+    return None
+
+
+def _distance(first: episodes.Colour, second: episodes.Colour) -> float:
+    return float(np.linalg.norm(np.subtract(first, second)))
+
+
+def _plain(style: episodes.Style) -> Style:
+    return Style(foreground=style.foreground, background=style.background, strength=style.strength)
