@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -19,6 +19,9 @@ Measure = Callable[[Episode, U8], float | F64]
 Targets = Sequence[tuple[U8, Style]]
 
 EDGE_THRESHOLDS = np.arange(0.1, 0.95, 0.1)
+
+LEAST_COLOUR = 5.0
+"""Colourfulness below which a truth is a grey photograph, for which grey is a perfect answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +115,16 @@ def _tint_error(episode: Episode, image: U8) -> float:
     return abs(metrics.colourfulness(image) - metrics.colourfulness(episode.truth))
 
 
+def _of_coloured(metric: Metric) -> Metric:
+    """Restrict a metric to samples whose truth has colours; grey photographs do not count."""
+
+    def measure(episode: Episode, image: U8) -> float | F64:
+        coloured = metrics.colourfulness(episode.truth) >= LEAST_COLOUR
+        return metric.measure(episode, image) if coloured else float("nan")
+
+    return replace(metric, measure=measure)
+
+
 PSNR = Metric(name="psnr", unit="dB", measure=lambda e, a: metrics.psnr(a, e.truth))
 SSIM = Metric(name="ssim", measure=lambda e, a: metrics.mean_ssim(a, e.truth))
 HOLE_PSNR = Metric(
@@ -176,7 +189,7 @@ JUDGES: dict[str, Judge] = {
         Judge(task="edges", metrics=(EDGE_F,), references=_for_edges),
         Judge(
             task="colorization",
-            metrics=(AB_PSNR, PSNR, TINT),
+            metrics=(_of_coloured(AB_PSNR), _of_coloured(PSNR), _of_coloured(TINT)),
             references=lambda _: _classical(grey=baselines.copy_input),
         ),
         Judge(

@@ -36,13 +36,14 @@ COPY = "copy input"
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """The mean of a metric over the samples and its standard error.
+    """The mean of a metric over the samples, its standard error, and how many samples have it.
 
     None where no sample has it (mean), or fewer than two have (error).
     """
 
     mean: float | None
     error: float | None
+    count: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,8 +204,12 @@ def _score(values: Sequence[float | F64], metric: Metric) -> Score:
     table = np.array(values, np.float64).reshape(len(values), -1)
     table = table[~np.isnan(table).any(axis=1)]
     if not len(table):
-        return Score(mean=None, error=None)
+        return Score(mean=None, error=None, count=0)
     means = table.mean(axis=0)
     best = int(means.argmax() if metric.higher_is_better else means.argmin())
     spread = table[:, best].std(ddof=1) / len(table) ** 0.5 if len(table) > 1 else None
-    return Score(mean=float(means[best]), error=None if spread is None else float(spread))
+    return Score(
+        mean=float(means[best]),
+        error=None if spread is None else float(spread),
+        count=len(table),
+    )

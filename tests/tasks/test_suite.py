@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,12 @@ from lavin_deploy.tasks.judges import JUDGES, SUITES
 from lavin_deploy.tasks.metrics import PSNR_LIMIT
 from lavin_deploy.tasks.painting import U8, paint
 from lavin_deploy.tasks.report import SuiteReport, contact_sheet
-from lavin_deploy.tasks.samples import Pairs, Style
-from lavin_deploy.tasks.suite import TaskResult, choose_tasks, evaluate_task
+from lavin_deploy.tasks.samples import Episode, Pairs, Style
+from lavin_deploy.tasks.suite import Score, TaskResult, choose_tasks, evaluate_task
 from lavin_deploy.tasks.swap import follows
 from lavin_deploy.training.heldout import HeldOut
 from tests.helpers.answers import Oracle, generated_data
+from tests.helpers.toy_bundle import flat
 
 pytestmark = pytest.mark.data
 
@@ -134,6 +136,21 @@ def test_every_sample_is_counted(oracle: Oracle) -> None:
     assert len(count) == 3
 
 
+def test_grey_photographs_do_not_count_as_coloured(oracle: Oracle) -> None:
+    grey = flat(32, 32, 90, 90, 90)
+    episode = replace(oracle.episode("colorization", 0), query=grey, truth=grey)
+
+    class Grey(Oracle):
+        def episode(self, task: str, index: int) -> Episode:
+            return self.source.episode(task, index) if index else episode
+
+    result = evaluate_task("colorization", Grey(oracle.source), lambda _, query: query, samples=3)
+    assert {score.count for row in result.rows for score in row.scores.values()} == {2}
+    assert evaluate_task(
+        "colorization", Grey(oracle.source), lambda _, query: query, samples=1
+    ).score("model") == Score(mean=None, error=None, count=0)
+
+
 def test_which_tasks_run() -> None:
     assert choose_tasks("core", (), ()) == SUITES["core"]
     assert choose_tasks("core", (), ("depth", "other", "edges")) == ("edges", "depth")
@@ -169,7 +186,9 @@ def test_the_report_for_people_and_for_programs(perfect: TaskResult, tmp_path: P
     assert task["rows"][0] == {
         "name": "model",
         "kind": "model",
-        "scores": {name: {"mean": 1.0, "error": 0.0} for name in ("iou", "dice", "boundary_f")},
+        "scores": {
+            name: {"mean": 1.0, "error": 0.0, "count": 10} for name in ("iou", "dice", "boundary_f")
+        },
     }
     with Image.open(tmp_path / "segmentation.png") as picture:
         assert np.array_equal(np.asarray(picture), contact_sheet(perfect))
