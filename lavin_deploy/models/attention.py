@@ -24,7 +24,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (..., dim)."""
-        return F.rms_norm(x, (x.shape[-1],), self.weight, EPS)
+        return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), EPS)
 
 
 def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

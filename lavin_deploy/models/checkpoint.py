@@ -217,13 +217,16 @@ def load_vae(folder: Path) -> tuple[STVAE, ModelConfig]:
 
 
 def save_vae(folder: Path, state: Mapping[str, Tensor], config: ModelConfig) -> None:
-    """Write ``stvae.safetensors`` and ``config.json`` into ``folder``."""
+    """Write ``stvae.safetensors`` (float16) and ``config.json`` into ``folder``."""
     _save(folder / VAE_FILES[0], state)
     _write_config(folder, config)
 
 
 def save_dit(folder: Path, state: Mapping[str, Tensor], config: ModelConfig) -> None:
-    """Write ``lavin_dit.safetensors`` and ``config.json`` into ``folder``."""
+    """Write ``lavin_dit.safetensors`` (float16) and ``config.json`` into ``folder``.
+
+    Finished weights are rounded once, here, so that a bundle can store them as float16 unchanged.
+    """
     _save(folder / DIT_FILE, state)
     _write_config(folder, config)
 
@@ -231,7 +234,7 @@ def save_dit(folder: Path, state: Mapping[str, Tensor], config: ModelConfig) -> 
 def _save(path: Path, state: Mapping[str, Tensor]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".tmp")
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, fresh)
+    save_file({name: tensor.half().contiguous() for name, tensor in state.items()}, fresh)
     fresh.replace(path)
 
 

@@ -122,4 +122,6 @@ def test_our_own_folder_comes_back(tmp_path: Path) -> None:
     save_dit(tmp_path, dit.state_dict(), config)
     again, vae_again = load_checkpoint(tmp_path)
     assert vae_again.config == config.vae
-    assert all(torch.equal(a, b) for a, b in zip(dit.parameters(), again.parameters(), strict=True))
+    for a, b in zip(dit.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a.half().float(), b)
+    assert (tmp_path / "lavin_dit.safetensors").stat().st_size < 30e6

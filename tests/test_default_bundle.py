@@ -1,0 +1,100 @@
+"""The bundle that ships: small, complete, redistributable, and able to do its job."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lavin_deploy as lavin
+from lavin_deploy.bundle import open_bundle
+from lavin_deploy.runtime.images import read_image
+from lavin_deploy.tasks.metrics import iou, mask_from_colours
+
+pytestmark = pytest.mark.bundle
+
+ROOT = Path(__file__).parent.parent
+BUNDLE = ROOT / "lavin_deploy" / "bundles" / "edge.lavin"
+
+
+def test_size_and_card() -> None:
+    with open_bundle(BUNDLE) as bundle:
+        files = bundle.manifest.files
+        assert max(entry.size for entry in files.values()) <= 40 * 2**20
+        card = bundle.read("README.md").decode()
+        tasks = [task.name for task in bundle.manifest.tasks]
+    assert "segmentation" in tasks
+    for word in ("licence", "held-out", "IoU", "Steps", "GrabCut"):
+        assert word in card
+
+
+def test_weights_are_packed() -> None:
+    with open_bundle(BUNDLE) as bundle:
+        weights = bundle.manifest.files["graphs/fp32.weights"].size
+    assert weights < 20e6 * 2 + 5e6  # float16 for all but the folded ST-VAE
+
+
+def test_self_test_repeats() -> None:
+    with lavin.load(BUNDLE) as model:
+        bundle = model.bundle
+        context = bundle.array("selftest/context.npy").astype(np.float32)
+        noise = bundle.array("selftest/noise.npy").astype(np.float32)
+        wanted = bundle.array("selftest/latents.npy")
+        defaults = model.manifest.defaults
+        variant = bundle.variant()
+        height, width = defaults.size
+        graph = variant.graph("step", height=height, width=width, pairs=defaults.pairs)
+        assert defaults.steps == 1
+        table = bundle.array("tables/modulation.npy").astype(np.float32)
+        from lavin_deploy.runtime.backends import make_backend
+
+        with make_backend("onnxruntime", bundle, variant) as backend:
+            velocity = backend.infer_one(graph, latent=noise, context=context, modulation=table[:1])
+    np.testing.assert_allclose(noise + velocity, wanted, rtol=1e-3, atol=1e-3)
+
+
+def test_segmentation_of_the_stored_validation_samples() -> None:
+    """The held-out samples in examples/validation: the model beats the trivial answers."""
+    folder = ROOT / "examples" / "validation" / "segmentation"
+    style = json.loads((folder / "style.json").read_text())
+    colours = style["foreground"], style["background"]
+    scores, trivial = [], []
+    with lavin.load(BUNDLE) as model:
+        for path in sorted(folder.glob("*_input.png")):
+            truth = read_image(path.with_name(path.name.replace("_input", "_target")))
+            answer = model.run("segmentation", read_image(path)).image
+            truth_mask = mask_from_colours(truth, *colours)
+            scores.append(iou(mask_from_colours(answer, *colours), truth_mask))
+            trivial.append(iou(np.ones_like(truth_mask), truth_mask))
+    assert len(scores) >= 8
+    assert np.mean(scores) > np.mean(trivial) + 0.15
+
+
+def test_an_installed_wheel_runs_in_an_empty_environment(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path, ROOT], check=True
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert any(name.endswith("bundles/edge.lavin/manifest.json") for name in names)
+    assert "lavin_deploy/bundle.schema.json" in names
+    assert "lavin_deploy/py.typed" in names
+    assert not [name for name in names if name.startswith(("tests/", "examples/", "benchmarks/"))]
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True)
+    python = tmp_path / "env" / "bin" / "python"
+    install = [python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt"]
+    subprocess.run([*install, f"lavin-deploy[cpu] @ file://{wheel}"], check=True)
+    picture = ROOT / "examples" / "tasks" / "segmentation"
+    (query,) = sorted(picture.glob("*_input.png"))[:1]
+    out = tmp_path / "answer.png"
+    command = [tmp_path / "env" / "bin" / "lavin-run", "--task", "segmentation", query, "-o", out]
+    done = subprocess.run([*command, "--json"], cwd=tmp_path, capture_output=True, check=True)
+    assert json.loads(done.stdout)["frames"] == 1
+    assert read_image(out).shape == read_image(query).shape
+    listed = subprocess.run([python, "-m", "pip", "list"], capture_output=True, check=True).stdout
+    assert b"torch" not in listed
