@@ -8,7 +8,6 @@ is to paint the query's answer must read the style from the pairs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple, Protocol
 
@@ -17,26 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lavin_deploy.errors import unknown_name
+from lavin_deploy.tasks.painting import Colour, paint
+from lavin_deploy.tasks.samples import Style
 from lavin_deploy.training import scenes
 from lavin_deploy.training.collage import Collage
 
 UInt8 = NDArray[np.uint8]
-Colour = tuple[int, int, int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Style:
-    """What is fixed within an episode; every field is plain JSON data.
-
-    Attributes:
-        foreground: RGB of what the task marks.
-        background: RGB of the rest.
-        strength: a number the task explains (noise sigma); 0 where unused.
-    """
-
-    foreground: Colour = (255, 255, 255)
-    background: Colour = (0, 0, 0)
-    strength: float = 0.0
 
 
 class Sample(NamedTuple):
@@ -91,7 +76,7 @@ class Segmentation:
     def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
         """Draw a collage; its hard mask, antialiased, mixes the two colours."""
         scene = self.data.sample(rng, size)
-        return Sample(scene.image, two_colours(scene.coverage, style))
+        return Sample(scene.image, paint(scene.coverage, style.foreground, style.background))
 
 
 class Edges:
@@ -121,7 +106,9 @@ class Edges:
             scene = self.data.sample(rng, size)
         else:
             scene = scenes.sample(rng, self.data.photos, size)
-        return Sample(scene.image, two_colours(boundaries(scene.fine_instances), style))
+        return Sample(
+            scene.image, paint(boundaries(scene.fine_instances), style.foreground, style.background)
+        )
 
 
 class Colorization:
@@ -211,7 +198,7 @@ class Depth:
         scene = scenes.sample(rng, self.data.photos, size)
         assert scene.depth is not None
         near = scenes.depth_image(scene.depth).astype(np.float32) / np.float32(255)
-        return Sample(scene.image, two_colours(near, style))
+        return Sample(scene.image, paint(near, style.foreground, style.background))
 
 
 class Normals:
@@ -269,13 +256,6 @@ def picture(rng: np.random.Generator, data: Collage, size: int) -> UInt8:
     if rng.random() < 0.25:
         return data.sample(rng, size).image
     return data.photo(rng, size)
-
-
-def two_colours(share: NDArray[np.float32], style: Style) -> UInt8:
-    """Mix the style's colours: (S, S) float32 share of foreground in [0, 1] to (S, S, 3) uint8."""
-    front = np.array(style.foreground, np.float32)
-    back = np.array(style.background, np.float32)
-    return np.round(back + (front - back) * share[..., None]).astype(np.uint8)
 
 
 def boundaries(fine_instances: UInt8) -> NDArray[np.float32]:

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lavin_deploy.tasks.painting import U8
+from lavin_deploy.tasks.painting import U8, Colour
 from lavin_deploy.tasks.samples import Episode, Style
-from lavin_deploy.training import episodes
 from lavin_deploy.training.episodes import Task, TaskSet, load_tasks
 
 FAR = 100.0  # Euclidean RGB distance of colours that cannot be mistaken for each other
@@ -55,7 +54,7 @@ class HeldOut:
         *pairs, spare, asked = ((sample.input, sample.target) for sample in drawn)
         return Episode(
             task=task,
-            style=_plain(style),
+            style=style,
             pairs=tuple(pairs),
             spare=spare,
             query=asked[0],
@@ -71,10 +70,10 @@ class HeldOut:
             seed = (self._seed, zlib.crc32(task.encode()), _TRAIN, index)
             rng = np.random.default_rng(seed)
             style = maker.draw_style(rng)
-            yield maker.sample(rng, style, self._size).target, _plain(style)
+            yield maker.sample(rng, style, self._size).target, style
 
 
-def _recoloured(maker: Task, rng: np.random.Generator, style: episodes.Style) -> Style | None:
+def _recoloured(maker: Task, rng: np.random.Generator, style: Style) -> Style | None:
     """Draw another foreground colour as the task would, far from the style's two colours."""
     for _ in range(TRIES):
         new = maker.draw_style(rng).foreground
@@ -83,9 +82,5 @@ def _recoloured(maker: Task, rng: np.random.Generator, style: episodes.Style) ->
     return None
 
 
-def _distance(first: episodes.Colour, second: episodes.Colour) -> float:
+def _distance(first: Colour, second: Colour) -> float:
     return float(np.linalg.norm(np.subtract(first, second)))
-
-
-def _plain(style: episodes.Style) -> Style:
-    return Style(foreground=style.foreground, background=style.background, strength=style.strength)
