@@ -26,14 +26,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lavin_deploy.tasks.samples import Style
 from lavin_deploy.training.collage import Collage
-from lavin_deploy.training.episodes import TASKS, Style
+from lavin_deploy.training.episodes import TASKS
 from lavin_deploy.training.inventory import Inventory
 
 UInt8 = NDArray[np.uint8]
 
 HERE = Path(__file__).parent
-PAIR_SIZE, VALIDATION_SIZE = 256, 128
+PAIR_SIZE, MODEL_SIZE = 256, 128
 LARGEST = 120_000  # bytes of a picture
 FREE = re.compile(r"CC0-1\.0|CC-BY(-SA)?-[1-4]\.\d|public-domain")
 
@@ -110,7 +111,11 @@ def _read(path: Path, mode: str) -> UInt8:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A task that ships: what its ``task.json`` says, its pairs and its validation samples."""
+    """A task that ships: what its ``task.json`` says, its pairs and its validation samples.
+
+    ``size`` is the side of its pairs. Noise, thin lines and rendered edges change when a picture
+    is shrunk, so where they matter the pairs have the size that the model works at.
+    """
 
     description: str
     deterministic: bool
@@ -118,13 +123,32 @@ class Plan:
     rendering: dict[str, Any]
     style: Style
     pairs: Sequence[Made]
-    validation: Sequence[Made] = ()
+    validation: Sequence[Made]
+    size: int = PAIR_SIZE
 
 
 STREAM = "life-by-aitzol-berasategi-jpg-q"
 MOUNTAIN = "picosdeeuropa-by-aitzol-berasategi-jpg-q"
 ROOM = "wine-by-jakkub-mede-jpg-q"
+MEADOW = "aitzgorri-by-aitzol-berasategi-jpg-q"
+SCENES = (STREAM + "0", MOUNTAIN + "0", MEADOW + "2", ROOM + "2", "picture-1a-by-freespace-jpg-q0")
+HELD_OUT = ("lake", "tulips", "pavilion", "meadow", "blossom", "concrete")
+SEEN_THINGS = ("goldfish", "macaw", "volleyball", "puffer", "bulb", "scissors")
+HELD_OUT_THINGS = ("baseball", "bowl", "fig", "tape-measure", "needle-nose", "wrench", "boarfish")
+WIDE = (0.07, 0.33)
 GREEN = (64, 220, 96)
+LINE = (230, 230, 230)
+
+
+def _each(seed: int, photos: Sequence[str], cutout: str) -> tuple[Made, ...]:
+    """Return a sample of each photo, with seeds that follow each other."""
+    return tuple(Made(seed + n, (photo,), (cutout,)) for n, photo in enumerate(photos))
+
+
+def _scenes(seed: int, cutouts: Sequence[str] = ("fig",)) -> tuple[Made, ...]:
+    """Return eight held-out samples whose photos and cut-outs are drawn by chance."""
+    return tuple(Made(seed + n, HELD_OUT, cutouts, WIDE) for n in range(8))
+
 
 PLANS: dict[str, Plan] = {
     "segmentation": Plan(
@@ -139,12 +163,129 @@ PLANS: dict[str, Plan] = {
             Made(105, (STREAM + "3",), ("goldfish",), (0.17, 0.27)),
             Made(3, (ROOM + "1", ROOM + "3"), ("bulb",), (0.13, 0.24)),
         ),
+        validation=(
+            Made(9, ("lake",), ("baseball",), WIDE),
+            Made(3, ("tulips",), ("tape-measure", "pliers"), WIDE),
+            Made(11, ("pavilion",), ("bowl",), WIDE),
+            Made(1, ("meadow",), ("boarfish",), WIDE),
+            Made(3, ("blossom",), ("wrench", "ball-hammer"), WIDE),
+            Made(7, ("concrete",), ("claw-hammer", "needle-nose"), WIDE),
+            Made(12, ("monuments-lemusee-webp",), ("dahlia",), WIDE),
+            Made(4, ("monuments-kutubminar-webp",), ("baseball", "fig", "bowl"), WIDE),
+        ),
+    ),
+    "edges": Plan(
+        description="Draw the outlines of the objects in light grey on black.",
+        deterministic=True,
+        view="overlay",
+        rendering={
+            "kind": "edges",
+            "truth": "where one object ends and another or the background begins, 1.5 pixels wide",
+            "foreground": LINE,
+            "background": (0, 0, 0),
+        },
+        style=Style(foreground=LINE),
+        size=MODEL_SIZE,
+        pairs=(
+            Made(3, SCENES, SEEN_THINGS, (0.12, 0.3)),
+            Made(5, SCENES, SEEN_THINGS, (0.12, 0.3)),
+            Made(18, SCENES, SEEN_THINGS, (0.12, 0.3)),
+            Made(13, SCENES, SEEN_THINGS, (0.12, 0.3)),
+        ),
+        validation=_scenes(300, HELD_OUT_THINGS),
+    ),
+    "colorization": Plan(
+        description="Give a grey photo its colours back.",
+        deterministic=False,
+        view="target",
+        rendering={"kind": "colour", "input": "grey in three channels"},
+        style=Style(),
+        pairs=(
+            Made(0, ("monuments-operahouse-webp",)),
+            Made(4, ("dragonfly-by-bolly-jpg-q0",)),
+            Made(4, ("skimage-data-coffee-png",)),
+            Made(4, ("monuments-colosseum-webp",)),
+        ),
+        validation=_each(
+            100,
+            (
+                *("lake", "tulips", "pavilion", "dahlias", "meadow"),
+                *("monuments-lemusee-webp", "animals-moose-webp", "monuments-kutubminar-webp"),
+            ),
+            "fig",
+        ),
+    ),
+    "denoising": Plan(
+        description="Take the noise off a picture.",
+        deterministic=True,
+        view="side-by-side",
+        rendering={"kind": "picture", "noise": "Gaussian, sigma 25 of 255"},
+        style=Style(strength=25),
+        size=MODEL_SIZE,
+        pairs=(
+            Made(5, ("monuments-tajmahal-webp",)),
+            Made(5, ("animals-panda-webp",)),
+            Made(8, ("skimage-data-chelsea-png",)),
+            Made(8, ("animals-koala-webp",)),
+        ),
+        validation=_each(
+            200,
+            (
+                *("tulips", "pavilion", "lake", "blossom", "dahlias"),
+                *("animals-moose-webp", "monuments-lemusee-webp", "monuments-kutubminar-webp"),
+            ),
+            "bowl",
+        ),
+    ),
+    "inpainting": Plan(
+        description="Fill the grey square.",
+        deterministic=False,
+        view="side-by-side",
+        rendering={"kind": "picture", "hole": "a square of grey 127, a quarter of the side"},
+        style=Style(),
+        pairs=(
+            Made(8, ("monuments-parthenon-webp",)),
+            Made(5, ("monuments-uscapitol-webp",)),
+            Made(6, ("renewable-windmill4-webp",)),
+            Made(4, (MOUNTAIN + "1",)),
+        ),
+        validation=_each(
+            400,
+            (
+                *("pavilion", "tulips", "lake", "meadow", "blossom"),
+                *("monuments-lemusee-webp", "animals-moose-webp", "monuments-kutubminar-webp"),
+            ),
+            "baseball",
+        ),
+    ),
+    "depth": Plan(
+        description="Paint how near everything is: the nearest white, the farthest black.",
+        deterministic=True,
+        view="side-by-side",
+        rendering={"kind": "depth", "scale": "inverse depth, per picture", "near": "bright"},
+        style=Style(),
+        size=MODEL_SIZE,
+        pairs=(Made(13, SCENES), Made(4, SCENES), Made(11, SCENES), Made(18, SCENES)),
+        validation=_scenes(500),
+    ),
+    "normals": Plan(
+        description="Paint which way surfaces face, as (n + 1) / 2 in red, green and blue.",
+        deterministic=True,
+        view="side-by-side",
+        rendering={
+            "kind": "normals",
+            "axes": "red: right, green: up, blue: towards the camera; grey: no surface",
+        },
+        style=Style(),
+        size=MODEL_SIZE,
+        pairs=(Made(26, SCENES), Made(27, SCENES), Made(39, SCENES), Made(28, SCENES)),
+        validation=_scenes(600),
     ),
 }
 
 
 def save(image: UInt8, path: Path) -> None:
-    """Write a PNG; one that is too large loses its lowest bit, and a very noisy one two."""
+    """Write a PNG; one that is too large loses its lowest bit, or two."""
     for bits in (0, 1, 2):
         step = 1 << bits
         rounded = image // step * step + step // 2
@@ -165,8 +306,8 @@ def write(
         "rendering": plan.rendering,
     }
     for part, made, size in (
-        ("tasks", plan.pairs, PAIR_SIZE),
-        ("validation", plan.validation, VALIDATION_SIZE),
+        ("tasks", plan.pairs, plan.size),
+        ("validation", plan.validation, MODEL_SIZE),
     ):
         folder = HERE / part / task
         shutil.rmtree(folder, ignore_errors=True)
@@ -192,6 +333,7 @@ The pictures of the tasks (`tasks/`) and of the validation samples (`validation/
 photos, textures of rendered scenes. Where a CC BY-SA work is among a picture's sources the picture
 is under CC BY-SA 4.0; otherwise it is under CC BY 4.0. Licence texts:
 <https://creativecommons.org/licenses/>. Works in the public domain or under CC0 are named too.
+Chance drew from the works named for a picture, so that it need not hold a part of each.
 
 | No. | work | author | licence | taken from |
 |---|---|---|---|---|
