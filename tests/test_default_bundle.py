@@ -61,8 +61,9 @@ def test_self_test_repeats() -> None:
 def test_segmentation_of_the_stored_validation_samples() -> None:
     """The held-out samples in examples/validation: the model beats the trivial answers."""
     folder = ROOT / "examples" / "validation" / "segmentation"
-    style = json.loads((folder / "style.json").read_text())
-    colours = style["foreground"], style["background"]
+    task = ROOT / "examples" / "tasks" / "segmentation" / "task.json"
+    rendering = json.loads(task.read_text())["rendering"]
+    colours = tuple(rendering["foreground"]), tuple(rendering["background"])
     scores, trivial = [], []
     with lavin.load(BUNDLE) as model:
         for path in sorted(folder.glob("*_input.png")):

@@ -31,6 +31,9 @@ FAR = np.float32(np.inf)
 EPSILON = 1e-3
 TEXTURE = 96
 
+ROW = 32_000
+"""Points that OpenCV looks up in one row; its sides end at 32,766."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sphere:
@@ -324,12 +327,12 @@ def _paint(primitive: Primitive, points: Float32, facing: Float32, texture: UInt
     last = texture.shape[0] - 1
     column = np.abs((u * 0.5 + 0.25) % 2 - 1) * last  # mirrored, so that there is no seam
     row = np.abs((v * 0.5 + 0.25) % 2 - 1) * last
-    found = cv2.remap(
-        texture,
-        column.astype(np.float32)[None],
-        row.astype(np.float32)[None],
-        cv2.INTER_LINEAR,
-    )[0].astype(np.float32)
+    x, y = column.astype(np.float32)[None], row.astype(np.float32)[None]
+    parts = [
+        cv2.remap(texture, x[:, at : at + ROW], y[:, at : at + ROW], cv2.INTER_LINEAR)[0]
+        for at in range(0, x.size, ROW)
+    ]
+    found = np.concatenate(parts).astype(np.float32)
     if isinstance(primitive, Plane):
         fade = np.clip((points[2] - 4) / 12, 0, 1)[:, None]
         found = found * (1 - fade) + texture.mean(axis=(0, 1), dtype=np.float32) * fade

@@ -363,3 +363,12 @@ def test_curation_drops_flat_and_dark_pictures() -> None:
     assert not curate.looks_like_photo(flat)
     assert curate.looks_like_photo(generated.photo(rng))
     assert Image.fromarray(generated.cutout(rng)).mode == "RGBA"
+
+
+def test_a_scene_of_256_pixels(collage: Collage) -> None:
+    """One surface can fill more than OpenCV looks up in one row."""
+    largest = 0
+    for seed in range(3):
+        scene = scenes.sample(np.random.default_rng(seed), collage.photos, 256)
+        largest = max(largest, int(np.bincount(scene.instances.ravel()).max()))
+    assert largest > 32_766
