@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,8 @@ def run(
     plan = plan_outputs(inputs, task, output, data)
     with lavin_deploy.load(bundle, backend=backend, precision=precision) as model:
         stored = model.task(task)
-        options = {"seed": seed, "steps": steps, "guidance": guidance, "num_pairs": pairs}
+        sampling = model.settings(task, steps, guidance)
+        options = {**asdict(sampling), "seed": seed, "num_pairs": pairs}
         with ProgressBar("frame") as bar:
             if inputs.skipped:
                 bar.notice(f"{inputs.skipped} file(s) left out: neither image nor video by suffix.")
@@ -89,7 +91,7 @@ def run(
                 options=options,
                 progress=bar,
             )
-        used = steps or stored.steps or model.manifest.defaults.steps
+        used = sampling.steps
         backend, precision = model.backend, model.precision
     if as_json:
         click.echo(_to_json(report, backend=backend, precision=precision, steps=used, seed=seed))

@@ -102,19 +102,19 @@ def show(name: str, bundle: str | None, as_json: bool) -> None:
     """Show the task NAME and where its pictures lie."""
     from lavin_deploy.bundle import open_bundle
     from lavin_deploy.runtime.pipeline import bundle_path
+    from lavin_deploy.runtime.request import choose_sampling
     from lavin_deploy.tasks.stored import read_task, task_file
 
     with open_bundle(bundle_path(bundle)) as opened:
         stored = read_task(opened, name)
         folder = task_file(opened, name).rpartition("/")[0]
-        manifest = opened.manifest
+        sampling = choose_sampling(opened.manifest, stored)
     if as_json:
         click.echo(json.dumps({**json.loads(stored.to_text()), "folder": folder}))
         return
-    steps = stored.steps if stored.steps is not None else manifest.defaults.steps
-    guidance = stored.guidance if stored.guidance is not None else manifest.defaults.guidance
     click.echo(f"{stored.name}: {stored.description or 'no description'}")
-    click.echo(f"  steps {steps}, guidance {guidance:g}, view {stored.view or 'overlay'}")
+    how = f"steps {sampling.steps}, guidance {sampling.guidance:g}"
+    click.echo(f"  {how}, view {stored.view or 'overlay'}")
     click.echo(f"  answer  {'one is right' if stored.deterministic else 'one of many'}")
     for key, value in stored.rendering.items():
         click.echo(f"  {key}  {value}")

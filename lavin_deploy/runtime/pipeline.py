@@ -18,7 +18,7 @@ from lavin_deploy.runtime.backends import make_backend
 from lavin_deploy.runtime.codec import Codec, Pairs
 from lavin_deploy.runtime.context import Context, GivenPairs, StoredContext
 from lavin_deploy.runtime.images import U8
-from lavin_deploy.runtime.request import Size, check_size, make_settings
+from lavin_deploy.runtime.request import Sampling, Size, check_size, choose_sampling, make_settings
 from lavin_deploy.runtime.sampler import Modulation
 from lavin_deploy.tasks.stored import StoredTask, read_task
 
@@ -77,6 +77,22 @@ class Model:
             InputError: there is no such task; the message has the nearest name.
         """
         return read_task(self.bundle, name)
+
+    def settings(
+        self, task: str | None = None, steps: int | None = None, guidance: float | None = None
+    ) -> Sampling:
+        """Return the steps and guidance that a run with these arguments takes.
+
+        Args:
+            task: name of a stored task; None for a run with the caller's pairs.
+            steps: model evaluations; None takes the task's, else the bundle's default.
+            guidance: weight; None likewise.
+
+        Raises:
+            InputError: there is no such task.
+        """
+        stored = None if task is None else self.task(task)
+        return choose_sampling(self.manifest, stored, steps, guidance)
 
     def codec(self, size: Size) -> Codec:
         """Return the encoder and decoder of one (height, width) of the bundle."""
@@ -174,22 +190,20 @@ class Model:
     ) -> Answerer:
         if (task is None) == (pairs is None):
             raise InputError("give either the name of a stored task or example pairs.")
+        stored: StoredTask | None = None
         context: Context
         if task is not None:
             stored = self.task(task)
             context = StoredContext(self.bundle, stored)
-            steps = stored.steps if steps is None else steps
-            guidance = stored.guidance if guidance is None else guidance
         else:
             assert pairs is not None
             context = GivenPairs(pairs)
+        sampling = choose_sampling(self.manifest, stored, steps, guidance)
         return Answerer(
             manifest=self.manifest,
             backend=self._backend,
             modulation=self._modulation,
-            settings=make_settings(
-                self.manifest, steps=steps, guidance=guidance, seed=seed, noise=noise
-            ),
+            settings=make_settings(self.manifest, sampling, seed=seed, noise=noise),
             context=context,
             num_pairs=num_pairs,
             size=size,

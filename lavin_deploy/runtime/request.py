@@ -14,13 +14,43 @@ from lavin_deploy.flow.guidance import check_weight
 from lavin_deploy.flow.noise import check_seed
 from lavin_deploy.flow.solvers import Latents
 from lavin_deploy.manifest import Manifest
+from lavin_deploy.tasks.stored import StoredTask
 
 Size = tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How a task is sampled.
+
+    Attributes:
+        steps: model evaluations, the null branch not counted.
+        guidance: weight w; 1 is none.
+    """
+
+    steps: int
+    guidance: float
+
+
+def choose_sampling(
+    manifest: Manifest,
+    task: StoredTask | None,
+    steps: int | None = None,
+    guidance: float | None = None,
+) -> Sampling:
+    """Return what is asked for, else what the task recommends, else the bundle's default."""
+    for hint in (task, manifest.defaults):
+        if hint is not None:
+            steps = hint.steps if steps is None else steps
+            guidance = hint.guidance if guidance is None else guidance
+    assert steps is not None
+    assert guidance is not None
+    return Sampling(steps=steps, guidance=guidance)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How to sample.
+    """All that the sampler needs, checked.
 
     Attributes:
         grid: (steps + 1,) float32 from 0 (noise) to 1 (data).
@@ -42,21 +72,18 @@ class Settings:
 
 def make_settings(
     manifest: Manifest,
+    sampling: Sampling,
     *,
-    steps: int | None,
-    guidance: float | None,
     seed: int,
     noise: Latents | None,
 ) -> Settings:
-    """Check the options of a run and fill in the bundle's defaults.
+    """Check the options of a run.
 
     Raises:
         InputError: an option is out of range.
     """
-    weight = manifest.defaults.guidance if guidance is None else guidance
-    check_weight(weight)
+    check_weight(sampling.guidance)
     check_seed(seed)
-    count = manifest.defaults.steps if steps is None else steps
     if noise is not None:
         array = isinstance(noise, np.ndarray)
         if not array or noise.dtype != np.float32 or not np.isfinite(noise).all():
@@ -65,7 +92,10 @@ def make_settings(
                 f"noise is a finite float32 array (1, 16, T, h/8, w/8); given: {given}."
             )
     return Settings(
-        grid=choose_grid(manifest, count), guidance=float(weight), seed=int(seed), noise=noise
+        grid=choose_grid(manifest, sampling.steps),
+        guidance=float(sampling.guidance),
+        seed=int(seed),
+        noise=noise,
     )
 
 
@@ -76,7 +106,8 @@ def choose_grid(manifest: Manifest, steps: int) -> Grid:
         InputError: the kind has no grid of that many steps.
     """
     default = check_grid(manifest.time.default_grid)
-    if type(steps) is int and steps == len(default) - 1:
+    whole = isinstance(steps, int | np.integer) and not isinstance(steps, bool)
+    if whole and steps == len(default) - 1:
         return default
     return grid_for(steps, manifest.time.kind)
 

@@ -11,15 +11,7 @@ from lavin_deploy.runtime.answer import STAGES
 from lavin_deploy.runtime.codec import Pairs
 from lavin_deploy.runtime.images import U8
 from lavin_deploy.runtime.pipeline import Model
-from lavin_deploy.runtime.request import Size, check_size
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How a task is sampled: model evaluations and guidance weight."""
-
-    steps: int
-    guidance: float
+from lavin_deploy.runtime.request import Sampling, Size, check_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,18 +52,10 @@ class Trial:
     def __post_init__(self) -> None:
         check_size(self.model.manifest, self.size)
 
-    def settings(self, task: str) -> Settings:
+    def settings(self, task: str) -> Sampling:
         """Return how a task is sampled; the bundle need not have it stored."""
-        steps, guidance = self.steps, self.guidance
-        if task in self.model.tasks:
-            stored = self.model.task(task)
-            steps = stored.steps if steps is None else steps
-            guidance = stored.guidance if guidance is None else guidance
-        default = self.model.manifest.defaults
-        return Settings(
-            steps=default.steps if steps is None else steps,
-            guidance=default.guidance if guidance is None else guidance,
-        )
+        stored = task if task in self.model.tasks else None
+        return self.model.settings(stored, self.steps, self.guidance)
 
     def answer(self, task: str) -> Callable[[Pairs, U8], U8]:
         """Return a function from pairs and query (H, W, 3) uint8 to the answer in its size."""
