@@ -44,9 +44,9 @@ class Store(Protocol):
 class FolderStore:
     """A bundle as a folder. Symbolic links inside it are refused."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, unfinished: bool = False) -> None:
         self.path = path
-        if path.name.startswith(".") and path.name.endswith(TEMPORARY):
+        if not unfinished and path.name.startswith(".") and path.name.endswith(TEMPORARY):
             raise BundleError(
                 f"{path.name!r} is what an unfinished export left; delete it and export again."
             )

@@ -31,6 +31,14 @@ Arrays = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Example:
+    """Inputs of a graph (``feed``) and the same for the plain model (``given``)."""
+
+    feed: Arrays
+    given: dict[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
 class GraphPlan:
     """One graph to export.
 
@@ -64,12 +72,13 @@ class GraphPlan:
         pairs = f"-p{self.pairs}" if self.pairs else ""
         return f"graphs/{self.name}{size}{pairs}.onnx"
 
-    def example(self, seed: int) -> tuple[Arrays, NDArray[np.float32]]:
-        """Seeded inputs (pixels in [-1, 1], t in [0, 1], latents N(0, 1)) and the model's answer.
+    @property
+    def bucket(self) -> dict[str, int | None]:
+        """Height, width and pairs, as the manifest has them."""
+        return {"height": self.height, "width": self.width, "pairs": self.pairs}
 
-        Returns:
-            The graph's feed and the plain model's output.
-        """
+    def example(self, seed: int) -> Example:
+        """Draw seeded inputs: pixels in [-1, 1], t in [0, 1], latents N(0, 1)."""
         rng = np.random.default_rng(seed)
         feed: Arrays = {}
         given: dict[str, Tensor] = {}
@@ -82,10 +91,10 @@ class GraphPlan:
             array = rng.uniform(-1, 1, shape) if low_high else rng.standard_normal(shape)
             feed[name] = array.astype(np.float32)
             given[name] = torch.from_numpy(feed[name])
-        with torch.no_grad():
-            if self.modulation is not None:
+        if self.modulation is not None:
+            with torch.no_grad():
                 feed["modulation"] = self.modulation(given["t"]).numpy()
-            return feed, self.reference(**given).numpy()
+        return Example(feed=feed, given=given)
 
 
 def plan_graphs(
@@ -163,7 +172,7 @@ def _quiet() -> Iterator[None]:
 
 def trace(plan: GraphPlan) -> onnx.ModelProto:
     """Trace a graph to ONNX at opset 23 through torch's dynamo exporter; static shapes."""
-    feed, _ = plan.example(0)
+    feed = plan.example(0).feed
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             plan.build().eval(),

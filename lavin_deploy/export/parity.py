@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
+import torch
 from numpy.typing import NDArray
 
 from lavin_deploy.errors import WorkError
 from lavin_deploy.export.graphs import GraphPlan
+from lavin_deploy.manifest import Graph
+from lavin_deploy.runtime.backend import Backend
 
 SEEDS = (1, 2)
 """Seeds of the checked inputs; tracing used 0."""
@@ -78,15 +79,14 @@ def compare(graph: str, seed: int, given: NDArray[Any], reference: NDArray[Any])
     return row
 
 
-def open_session(file: Path) -> ort.InferenceSession:
-    """Open a graph on the CPU."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+def check_graph(plan: GraphPlan, backend: Backend, graph: Graph) -> Iterator[Parity]:
+    """Compare a graph with its plain model on inputs other than the traced ones.
 
-
-def check_graph(plan: GraphPlan, session: ort.InferenceSession) -> Iterator[Parity]:
-    """Compare a graph with its reference on inputs other than the traced ones."""
+    Raises:
+        WorkError: it deviates by more than allowed.
+    """
     for seed in SEEDS:
-        feed, reference = plan.example(seed)
-        yield compare(plan.file, seed, session.run(None, feed)[0], reference)
+        example = plan.example(seed)
+        with torch.no_grad():
+            reference = plan.reference(**example.given).numpy()
+        yield compare(plan.file, seed, backend.infer_one(graph, **example.feed), reference)
