@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from lavin_deploy.errors import InputError, unknown_name
+from lavin_deploy.flow.grids import GridKind
 
 LATENT_SHIFT = 0.032470703125
 LATENT_SCALE = 1.08936170213
 
-GridKind = Literal["linear-quadratic", "uniform"]
 TemporalNorm = Literal["clip", "frame"]
 Upsampler = Literal["resize_conv", "deconv"]
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lavin_deploy.errors import InputError
+from lavin_deploy.flow.solvers import Latents
 from lavin_deploy.manifest import Latent
 from lavin_deploy.runtime.backend import Backend
 from lavin_deploy.runtime.images import U8, Letterbox, check_image, to_pixels, to_u8
-
-Latents = NDArray[np.float32]
-Pairs = Sequence[tuple[U8, U8]]
-"""Example pairs: (input, target), both (H, W, 3) uint8 RGB of one size."""
+from lavin_deploy.tasks.samples import Pairs
 
 
 class Codec:

@@ -6,7 +6,8 @@ from typing import Protocol
 
 from lavin_deploy.bundle import Bundle
 from lavin_deploy.flow.solvers import Latents
-from lavin_deploy.runtime.codec import Codec, Pairs
+from lavin_deploy.runtime.codec import Codec
+from lavin_deploy.tasks.samples import Pairs
 from lavin_deploy.tasks.stored import StoredTask, read_context
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from lavin_deploy.runtime.answer import STAGES
-from lavin_deploy.runtime.codec import Pairs
 from lavin_deploy.runtime.images import U8
 from lavin_deploy.runtime.pipeline import Model
 from lavin_deploy.runtime.request import Sampling, Size, check_size
+from lavin_deploy.tasks.samples import Pairs
 
 
 @dataclass(frozen=True, kw_only=True)

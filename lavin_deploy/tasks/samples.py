@@ -10,7 +10,7 @@ from lavin_deploy.tasks.painting import U8, Colour, paint, share_from_colours
 
 Pair = tuple[U8, U8]
 Pairs = Sequence[Pair]
-"""Example pairs (input, target), (H, W, 3) uint8 RGB each."""
+"""Example pairs (input, target), (H, W, 3) uint8 RGB, the two of a pair of one size."""
 
 Answer = Callable[[Pairs, U8], U8]
 """What is judged: from example pairs and a query (H, W, 3) uint8 to an answer of the same shape."""
