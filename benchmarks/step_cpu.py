@@ -5,7 +5,9 @@ medians are compared. Floating-point operations are those of the step's matrix p
 attention (norms, softmax and activations count nothing). The eager contender is the plain model
 with repeated key/value heads, the usual way to write grouped-query attention.
 
-    python benchmarks/step_cpu.py --ckpt FOLDER --bundle edge.lavin [--json FILE]
+    python benchmarks/step_cpu.py [--bundle edge.lavin] [--json FILE]
+
+The torch contenders have the bundle's sizes and random weights: time does not depend on them.
 """
 
 from __future__ import annotations
@@ -26,13 +28,15 @@ import onnxruntime as ort
 import torch
 import torch.nn.functional as F
 
+import lavin_deploy
 from lavin_deploy.bundle import open_bundle
 from lavin_deploy.config import DiTConfig, ModelConfig
 from lavin_deploy.models import attention
-from lavin_deploy.models.checkpoint import load_checkpoint
+from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.runtime.backends import make_backend
 
 GEMM = 1024
+DEFAULT = Path(lavin_deploy.__file__).parent / "bundles" / "edge.lavin"
 
 
 def step_flops(config: DiTConfig, context_tokens: int, target_tokens: int) -> float:
@@ -70,18 +74,17 @@ def interleaved(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str
 
 
 @click.command()
-@click.option("--ckpt", type=Path, required=True, help="The checkpoint the bundle was made from.")
-@click.option("--bundle", "bundle_path", type=Path, required=True)
+@click.option("--bundle", "bundle_path", type=Path, default=DEFAULT, show_default=True)
 @click.option("--rounds", default=30, show_default=True)
 @click.option("--json", "out", type=Path, help="Write the figures there.")
-def main(ckpt: Path, bundle_path: Path, rounds: int, out: Path | None) -> None:
+def main(bundle_path: Path, rounds: int, out: Path | None) -> None:
     """Print the median of each contender and the ratios."""
     threads = len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
-    dit, _ = load_checkpoint(ckpt)
     with open_bundle(bundle_path) as bundle:
         defaults = bundle.manifest.defaults
         config = ModelConfig.from_dict(dict(bundle.manifest.model)).dit
+        dit = JDiT(config).eval()
         (height, width), pairs = defaults.size, defaults.pairs
         variant = bundle.variant()
         graph = variant.graph("step", height=height, width=width, pairs=pairs)
@@ -98,7 +101,10 @@ def main(ckpt: Path, bundle_path: Path, rounds: int, out: Path | None) -> None:
                 dit(x, t, cond)
 
         a, b = torch.randn(2, GEMM, GEMM)
-        with torch.no_grad(), make_backend("onnxruntime", bundle, variant) as backend:
+        with (
+            torch.no_grad(),
+            make_backend("onnxruntime", bundle, variant, threads=threads) as backend,
+        ):
             calls: dict[str, Callable[[], object]] = {
                 "onnxruntime": lambda: backend.infer(graph, feed),
                 "torch eager": eager,

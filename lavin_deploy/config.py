@@ -7,6 +7,7 @@ The published size is ``3.4b`` (LaVin-DiT, arXiv 2411.11505); the authors gave n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
@@ -19,6 +20,23 @@ LATENT_SCALE = 1.08936170213
 
 TemporalNorm = Literal["clip", "frame"]
 Upsampler = Literal["resize_conv", "deconv"]
+
+
+def _require_positive(config: Any) -> None:
+    """Refuse sizes that are not whole numbers of at least 1; other fields have checks of their own.
+
+    Raises:
+        InputError: naming the field.
+    """
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if field.type not in ("int", "tuple[int, int]", "tuple[int, int, int, int]"):
+            continue
+        numbers = value if isinstance(value, tuple) else (value,)
+        if not all(type(number) is int and number >= 1 for number in numbers):
+            raise InputError(
+                f"{field.name} is {value!r} in the config; it takes whole numbers from 1 on."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +60,7 @@ class DiTConfig:
     patch_size: int = 2
 
     def __post_init__(self) -> None:
+        _require_positive(self)
         if self.hidden_size % self.num_heads:
             raise InputError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_heads {self.num_heads}; "
@@ -101,6 +120,7 @@ class VAEConfig:
     upsampler: Upsampler = "resize_conv"
 
     def __post_init__(self) -> None:
+        _require_positive(self)
         if len(self.block_out_channels) != 4:
             raise InputError(
                 f"block_out_channels has {len(self.block_out_channels)} stages; ST-VAE has four."
@@ -135,6 +155,13 @@ class Inference:
     grid: GridKind = "linear-quadratic"
     guidance: float = 1.5
 
+    def __post_init__(self) -> None:
+        _require_positive(self)
+        if len(self.size) != 2:
+            raise InputError(f"inference.size {list(self.size)} is not [height, width].")
+        if self.grid not in ("linear-quadratic", "uniform"):
+            raise unknown_name("inference.grid", self.grid, ("linear-quadratic", "uniform"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -154,6 +181,14 @@ class ModelConfig:
     latent_scale: float = LATENT_SCALE
     inference: Inference = Inference()
 
+    def __post_init__(self) -> None:
+        for name in ("latent_shift", "latent_scale"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise InputError(f"{name} is {value!r}; it is a number.")
+        if not (math.isfinite(self.latent_shift) and 0 < abs(self.latent_scale) < math.inf):
+            raise InputError("latent_shift must be finite and latent_scale finite and not 0.")
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data that ``from_dict`` reads back."""
         return asdict(self)
@@ -172,8 +207,8 @@ class ModelConfig:
             return cls(
                 dit=DiTConfig(**_known(DiTConfig, data["dit"])),
                 vae=VAEConfig(**_known(VAEConfig, data["vae"])),
-                latent_shift=float(data.get("latent_shift", LATENT_SHIFT)),
-                latent_scale=float(data.get("latent_scale", LATENT_SCALE)),
+                latent_shift=data.get("latent_shift", LATENT_SHIFT),
+                latent_scale=data.get("latent_scale", LATENT_SCALE),
                 inference=Inference(**_known(Inference, data.get("inference", {}))),
             )
         except (TypeError, AttributeError) as error:

@@ -42,9 +42,9 @@ def train(
         train_stvae([make(sources) for make in TASKS.values()], chosen, out, resume=resume)
     else:
         assert isinstance(chosen, DiTRecipe)
-        from lavin_deploy.models.checkpoint import DIT_FILE, load_vae, read_state
+        from lavin_deploy.models.checkpoint import DIT_FILE, load_vae
         from lavin_deploy.training.jdit import train_jdit
-        from lavin_deploy.training.latents import LatentPools, make_pool, parse_weights
+        from lavin_deploy.training.latents import LatentPools, make_pool, parse_weights, pool_path
 
         weights = parse_weights(chosen.tasks)
         for task in weights:
@@ -53,13 +53,13 @@ def train(
         vae, config = load_vae(out)
         files = {}
         for task, weight in weights.items():
-            path = out / "latents" / f"{task}-{chosen.size}.npy"
+            path = pool_path(out, task, chosen, data)
             made = TASKS[task](sources)
             make_pool(vae, made, path, groups=chosen.groups, size=chosen.size, seed=chosen.seed)
             files[path] = weight
         if init_from is not None and not (init_from / DIT_FILE).is_file():
             raise InputError(f"--init-from {init_from} holds no {DIT_FILE}.")
-        init = None if init_from is None else read_state(init_from / DIT_FILE)
+        init = None if init_from is None else init_from / DIT_FILE
         pools = LatentPools.open(files, config)
         train_jdit(pools, chosen, config, out, resume=resume, init=init)
     click.echo(f"{out}: trained to step {chosen.steps} or stopped before; see {model}.log.jsonl")

@@ -13,9 +13,9 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -100,17 +100,24 @@ def read_state(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of other pickle protocols; what matters is below
             loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path} was refused: it holds something else than tensors, and such a file can run "
-            "code when opened; ask its author for safetensors."
-        ) from error
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read as weights: {error}.") from error
+    except Exception as error:  # a damaged pickle can raise anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        if isinstance(error, pickle.UnpicklingError) and _is_pickle(path, str(error)):
+            raise CheckpointError(
+                f"{path} was refused: it holds something else than tensors, and such a file can "
+                "run code when opened; ask its author for safetensors."
+            ) from error
+        raise CheckpointError(f"{path} cannot be read as weights: {reason}.") from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise CheckpointError(f"{path} must hold a state dict of tensors, or one as 'state_dict'.")
     return state
+
+
+def _is_pickle(path: Path, message: str) -> bool:
+    """Whether torch refused a real pickle, for what it holds, rather than a damaged file."""
+    with path.open("rb") as file:
+        return "Unsupported global" in message or file.read(1) == pickle.PROTO
 
 
 def _listed(names: list[str]) -> str:
@@ -148,21 +155,28 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
 
 
 def load_released(
-    dit_path: str | Path, vae_path: str | Path, config: ModelConfig | None = None
+    dit_path: str | Path,
+    vae_path: str | Path,
+    config: ModelConfig | Mapping[str, Any] | str | Path | None = None,
 ) -> tuple[JDiT, STVAE]:
     """Load weights in the released layout, float32, in evaluation mode.
 
     Args:
         dit_path: ``lavin_dit.safetensors``.
         vae_path: ``stvae.pt``, a pickle ``{"state_dict": ...}``, or safetensors.
-        config: sizes; without it a ``config.json`` beside ``dit_path`` is read, and without that
-            only the released full size (width 2304, 32 heads) can be known from the tensors.
+        config: sizes, as a config, as the content of a ``config.json`` or as its path; without it
+            a ``config.json`` beside ``dit_path`` is read, and without that only the heads of the
+            released width, 2304, are known.
 
     Raises:
         CheckpointError: a file is missing or damaged, or does not fit the config.
     """
     files = find_files(dit_path, vae_path)
     dit_state, vae_state = read_state(files.dit), read_state(files.vae)
+    if isinstance(config, str | Path):
+        config = _read_config(Path(config))
+    elif isinstance(config, Mapping):
+        config = ModelConfig.from_dict(config)
     config = config or files.config or _config_of_release(files.dit, dit_state)
     with torch.device("meta"):
         dit = JDiT(config.dit)

@@ -58,7 +58,8 @@ class TimeEmbedder(nn.Module):
 
     def forward(self, t: Tensor) -> Tensor:
         """Embed times in [0, 1]."""
-        return cast(Tensor, self.mlp(time_sinusoid(t)))
+        wave = time_sinusoid(t).to(cast(nn.Linear, self.mlp[0]).weight.dtype)
+        return cast(Tensor, self.mlp(wave))
 
 
 class SwiGLU(nn.Module):
@@ -218,12 +219,17 @@ class JDiT(nn.Module):
         Raises:
             InputError: the shapes do not fit each other or the patch.
         """
-        patch = self.config.patch_size
+        patch, channels = self.config.patch_size, self.config.in_channels
+        shapes = f"x {tuple(x.shape)}, t {tuple(t.shape)} and cond {tuple(cond.shape)}"
         if x.ndim != 5 or cond.ndim != 5 or x.shape[-2:] != cond.shape[-2:]:
             raise InputError(
-                f"x {tuple(x.shape)} and cond {tuple(cond.shape)} must be (B, C, T, h, w) with the "
-                "same h and w; encode both at one size."
+                f"{shapes}: x and cond must be (B, C, T, h, w) with the same h and w; encode both "
+                "at one size."
             )
+        if t.shape != x.shape[:1] or x.shape[:1] != cond.shape[:1]:
+            raise InputError(f"{shapes} must have one batch size B, with t of shape (B,).")
+        if x.shape[1] != channels or cond.shape[1] != channels:
+            raise InputError(f"{shapes}: latents have {channels} channels.")
         frames, rows, cols = x.shape[2:]
         if rows % patch or cols % patch:
             raise InputError(

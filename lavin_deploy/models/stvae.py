@@ -258,6 +258,9 @@ class STVAE(nn.Module):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Pixels (B, 3, 4T - 3, 8h, 8w), about [-1, 1], of unscaled latents (B, 16, T, h, w)."""
+        channels = self.config.latent_channels
+        if latents.ndim != 5 or latents.shape[1] != channels:
+            raise InputError(f"latents {tuple(latents.shape)} must be (B, {channels}, T, h, w).")
         return cast(Tensor, self.decoder(latents))
 
     def scale(self, latents: Tensor) -> Tensor:

@@ -97,7 +97,7 @@ class Trainer:
                 self.optimizer.load_state_dict(state["optimizer"])
                 self.ema, self.step = state["ema"], state["step"]
                 return
-            except (RuntimeError, KeyError, EOFError, OSError) as error:
+            except Exception as error:  # whatever a damaged file makes torch raise
                 tqdm.write(f"warning: {path} cannot be read ({error}); trying the one before.")
         raise CheckpointError(f"--resume: {self.out} holds no readable {self.state.name}.")
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from lavin_deploy.errors import InputError
 
+INVENTORY = "inventory.json"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
@@ -60,9 +62,9 @@ class Inventory:
     def save(self, folder: Path) -> None:
         """Write ``inventory.json`` into ``folder``, replacing it in one step."""
         data = {"items": [asdict(item) for item in self.items], "missing": list(self.missing)}
-        partial = folder / "inventory.json.partial"
+        partial = folder / f"{INVENTORY}.partial"
         partial.write_text(json.dumps(data, indent=1) + "\n")
-        partial.replace(folder / "inventory.json")
+        partial.replace(folder / INVENTORY)
 
     @classmethod
     def load(cls, folder: Path) -> Inventory:
@@ -72,7 +74,7 @@ class Inventory:
             InputError: the folder has not been prepared, or its inventory is damaged.
         """
         try:
-            data: dict[str, Any] = json.loads((folder / "inventory.json").read_text())
+            data: dict[str, Any] = json.loads((folder / INVENTORY).read_text())
             return cls(tuple(Item(**item) for item in data["items"]), tuple(data["missing"]))
         except FileNotFoundError as error:
             raise InputError(

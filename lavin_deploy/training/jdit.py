@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lavin_deploy.config import ModelConfig
-from lavin_deploy.models.checkpoint import save_dit
+from lavin_deploy.models.checkpoint import fill, read_state, save_dit
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.training.engine import Batch, Trainer, step_rng
 from lavin_deploy.training.latents import LatentPools
@@ -43,7 +43,7 @@ def train_jdit(
     out: Path,
     *,
     resume: bool = False,
-    init: dict[str, Tensor] | None = None,
+    init: Path | None = None,
 ) -> Path:
     """Train and return the folder that holds ``lavin_dit.safetensors`` (averaged weights).
 
@@ -53,12 +53,12 @@ def train_jdit(
         config: model sizes, latent shift and scale (those of the ST-VAE that made the pools).
         out: folder of the run.
         resume: go on from its last state.
-        init: weights to start from.
+        init: weight file to start from; ignored by a resumed run, which has its own.
     """
     torch.manual_seed(recipe.seed)
     dit = JDiT(config.dit)
     if init is not None:
-        dit.load_state_dict(init)
+        fill(dit, read_state(init), init)
 
     def loss(batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
         context, data, noise, times = batch
@@ -67,8 +67,10 @@ def train_jdit(
         with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bf16):
             velocity = dit(z_t, times, context).float()
         errors = (velocity - (data - noise)).square().flatten(1).mean(dim=1)
-        start = errors[times == 0]
-        return errors.mean(), {"loss": errors.mean().item(), "loss_at_0": start.mean().item()}
+        figures = {"loss": errors.mean().item()}
+        if (times == 0).any():
+            figures["loss_at_0"] = errors[times == 0].mean().item()
+        return errors.mean(), figures
 
     def on_save(trainer: Trainer) -> None:
         save_dit(out, trainer.ema, config)

@@ -7,6 +7,7 @@ a query of one episode.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +17,11 @@ from tqdm import tqdm
 
 from lavin_deploy.config import ModelConfig
 from lavin_deploy.errors import InputError
+from lavin_deploy.models.checkpoint import VAE_FILES
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.training.episodes import Task
+from lavin_deploy.training.inventory import INVENTORY
+from lavin_deploy.training.recipes import DiTRecipe
 from lavin_deploy.training.stvae import encode_means, to_clip
 
 GROUP = 16
@@ -39,6 +43,21 @@ def parse_weights(text: str) -> dict[str, float]:
         if weights[name] <= 0:
             raise InputError(f"{entry!r} in tasks is not name:weight, e.g. segmentation:4.")
     return weights
+
+
+def pool_path(out: Path, task: str, recipe: DiTRecipe, data: Path) -> Path:
+    """Where a task's pool lies: the name changes with all that the latents depend on.
+
+    Args:
+        out: checkpoint folder with the ST-VAE that encodes.
+        task: its name.
+        recipe: size, groups and seed.
+        data: prepared folder, known by its inventory.
+    """
+    digest = hashlib.sha256(f"{recipe.size} {recipe.groups} {recipe.seed} {GROUP}".encode())
+    for file in (out / VAE_FILES[0], data / INVENTORY):
+        digest.update(file.read_bytes())
+    return out / "latents" / f"{task}-{recipe.size}-{digest.hexdigest()[:12]}.npy"
 
 
 def make_pool(

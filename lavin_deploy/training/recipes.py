@@ -94,6 +94,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
 }
 
 R = TypeVar("R", bound=Recipe)
+SWITCH = {"1": True, "true": True, "0": False, "false": False}
 
 
 def recipe(kind: str, name: str) -> Recipe:
@@ -120,8 +121,8 @@ def override(base: R, settings: Sequence[str]) -> R:
             raise unknown_name("recipe setting", key, known)
         kind = known[key]
         try:
-            value = text.lower() in ("1", "true", "yes") if kind is bool else kind(text)
-        except ValueError as error:
+            value = SWITCH[text.lower()] if kind is bool else kind(text)
+        except (ValueError, KeyError) as error:
             raise InputError(f"{setting!r}: {key} takes a {kind.__name__}.") from error
         changes: dict[str, Any] = {key: value}
         base = replace(base, **changes)

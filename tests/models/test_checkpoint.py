@@ -97,11 +97,13 @@ def test_pickle_with_code(folder: Path, tmp_path: Path, monkeypatch: pytest.Monk
     assert not (tmp_path / "pwned").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"no tensors here", b"PK\x03\x04 broken"])
+@pytest.mark.parametrize(
+    "content", [b"", b"no tensors here", b"PK\x03\x04 broken", b"hello\n" * 50, bytes(500)]
+)
 @pytest.mark.parametrize("name", ["lavin_dit.safetensors", "stvae.pt"])
 def test_damaged_files(folder: Path, name: str, content: bytes) -> None:
     (folder / name).write_bytes(content)
-    with pytest.raises(CheckpointError, match=name):
+    with pytest.raises(CheckpointError, match=rf"{name} cannot be read as weights: \S"):
         load_checkpoint(folder)
 
 
@@ -125,3 +127,13 @@ def test_our_own_folder_comes_back(tmp_path: Path) -> None:
     for a, b in zip(dit.parameters(), again.parameters(), strict=True):
         assert torch.equal(a.half().float(), b)
     assert (tmp_path / "lavin_dit.safetensors").stat().st_size < 30e6
+
+
+def test_config_in_every_form(folder: Path) -> None:
+    data = json.loads((folder / "config.json").read_text())
+    elsewhere = folder.parent / "sizes.json"
+    (folder / "config.json").rename(elsewhere)
+    files = folder / "lavin_dit.safetensors", folder / "stvae.pt"
+    for config in (data, elsewhere, str(elsewhere), preset("tiny")):
+        dit, _ = load_released(*files, config)
+        assert dit.config == preset("tiny").dit

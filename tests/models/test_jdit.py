@@ -82,3 +82,33 @@ def test_shapes_that_do_not_fit(x: tuple[int, ...], cond: tuple[int, ...]) -> No
 def test_sizes_that_cannot_be(sizes: dict[str, int], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         DiTConfig(**{"depth": 1, **sizes})
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_other_dtypes(dtype: torch.dtype) -> None:
+    dit, vae = random_models(preset("tiny"))
+    x, cond, t = torch.randn(2, 16, 1, 4, 4), torch.randn(2, 16, 3, 4, 4), torch.rand(2)
+    with torch.no_grad():
+        wanted = dit(x, t, cond)
+        given = dit.to(dtype)(x.to(dtype), t.to(dtype), cond.to(dtype))
+        decoded = vae.to(dtype).decode(x.to(dtype))
+    assert given.dtype == decoded.dtype == dtype
+    tolerance = 0.2 if dtype == torch.bfloat16 else 1e-3
+    assert (given.float() - wanted).abs().max() / wanted.abs().max() < tolerance
+
+
+@pytest.mark.parametrize(
+    ("x", "t", "cond"),
+    [
+        ((2, 16, 1, 4, 4), (1,), (2, 16, 3, 4, 4)),
+        ((1, 16, 1, 4, 4), (), (1, 16, 3, 4, 4)),
+        ((1, 16, 1, 4, 4), (1,), (2, 16, 3, 4, 4)),
+        ((1, 8, 1, 4, 4), (1,), (1, 8, 3, 4, 4)),
+    ],
+)
+def test_batches_and_channels_that_do_not_fit(
+    x: tuple[int, ...], t: tuple[int, ...], cond: tuple[int, ...]
+) -> None:
+    dit = JDiT(preset("tiny").dit)
+    with pytest.raises(InputError, match=r"batch size|channels"):
+        dit(torch.randn(x), torch.zeros(t), torch.randn(cond))

@@ -54,7 +54,7 @@ def test_from_data_to_an_answer(data: Path, tmp_path: Path, golden_tasks: Path) 
 
 def test_killed_and_resumed_equals_never_killed(data: Path, tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    options = ["--recipe", "tiny", "--data", data, "--set", "decay=1e-9"]
+    options = ["--recipe", "tiny", "--data", data, "--set", "decay=1e-9", "--set", "taught=0"]
     run("stvae", *options, "--out", whole, "--set", "steps=4")
     run("stvae", *options, "--out", parts, "--set", "steps=2")
     run("stvae", *options, "--out", parts, "--set", "steps=4", "--resume")
