@@ -117,7 +117,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 def _is_pickle(path: Path, message: str) -> bool:
     """Whether torch refused a real pickle, for what it holds, rather than a damaged file."""
     with path.open("rb") as file:
-        return "Unsupported global" in message or file.read(1) == pickle.PROTO
+        return "unsupported global" in message.lower() or file.read(1) == pickle.PROTO
 
 
 def _listed(names: list[str]) -> str:
