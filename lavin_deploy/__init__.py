@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lavin_deploy.runtime.pipeline import Model as Model
@@ -14,8 +15,32 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
 
-def load(bundle: Any = None, **options: Any) -> Model:
-    """Open a bundle; see :func:`lavin_deploy.runtime.pipeline.load` for the options."""
+def load(
+    bundle: str | os.PathLike[str] | None = None,
+    *,
+    backend: str = "auto",
+    precision: str | None = None,
+    dialect: str | None = None,
+    threads: int | None = None,
+) -> Model:
+    """Open a bundle, verify it and make it ready to run.
+
+    Args:
+        bundle: folder or stored zip; None takes the bundle that ships with the package.
+        backend: ``"auto"`` or ``"onnxruntime"``.
+        precision: of the variant to run; None takes the bundle's default.
+        dialect: of the variant to run; None takes the first of that precision.
+        threads: worker threads of CPU back ends; None takes the physical cores.
+
+    Returns:
+        The model; close it or use it as a context manager.
+
+    Raises:
+        BundleError: the bundle is missing, damaged or has no such variant.
+        InputError: the back end is unknown or cannot run here.
+    """
     from lavin_deploy.runtime.pipeline import load as open_bundle
 
-    return open_bundle(bundle, **options)
+    return open_bundle(
+        bundle, backend=backend, precision=precision, dialect=dialect, threads=threads
+    )

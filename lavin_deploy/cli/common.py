@@ -112,7 +112,7 @@ def _say(sentence: str) -> None:
 
 @contextlib.contextmanager
 def _log_to_stderr() -> Iterator[None]:
-    """Show the package's own notes, e.g. what ``--backend auto`` chose, on stderr."""
+    """Show the package's own notes, e.g. which back end was chosen, on stderr."""
     logger, handler = logging.getLogger("lavin_deploy"), logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     level = logger.level

@@ -81,8 +81,6 @@ def run(
         sampling = model.settings(task, steps, guidance)
         options = {**asdict(sampling), "seed": seed, "num_pairs": pairs}
         with ProgressBar("frame") as bar:
-            if inputs.skipped:
-                bar.notice(f"{inputs.skipped} file(s) left out: neither image nor video by suffix.")
             report = process(
                 model,
                 task,
@@ -91,6 +89,11 @@ def run(
                 options=options,
                 progress=bar,
             )
+            # Only now: where something goes wrong, stderr has that one sentence.
+            if model.choice:
+                bar.notice(model.choice)
+            if inputs.skipped:
+                bar.notice(f"{inputs.skipped} file(s) left out: neither image nor video by suffix.")
         used = sampling.steps
         backend, precision = model.backend, model.precision
     if as_json:

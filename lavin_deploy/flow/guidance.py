@@ -42,5 +42,5 @@ def guided(conditional: Velocity, null: Velocity, weight: float) -> Velocity:
 
 def check_weight(weight: float) -> None:
     """Raise InputError unless ``weight`` is a finite number."""
-    if not isinstance(weight, int | float | np.floating) or not math.isfinite(weight):
+    if not isinstance(weight, int | float | np.integer | np.floating) or not math.isfinite(weight):
         raise InputError(f"guidance is {weight!r}; it is a finite number, 1 for no guidance.")

@@ -71,7 +71,7 @@ class Answerer:
         size: (height, width) to run at; None takes what fits each frame best.
 
     Raises:
-        InputError: the bundle lacks the size, or graphs for the pairs.
+        InputError: the bundle lacks the size, or graphs for the pairs, or noise fits no size.
     """
 
     def __init__(
@@ -91,6 +91,8 @@ class Answerer:
         self._prepared: dict[Size, _Prepared] = {}
         for each in self._sizes:
             self._count(each)
+        if settings.noise is not None:
+            check_noise(settings.noise, *(latent_shape(manifest, each) for each in self._sizes))
 
     def answer(self, frame: U8) -> Result:
         """Answer one frame, (H, W, 3) uint8; the errors are those of ``Model.run``."""

@@ -31,9 +31,11 @@ class Backend(ABC):
         name: what ``load(backend=...)`` calls it.
         bundle: where the graphs come from; it stays open and belongs to the caller.
         variant: the precision and dialect that is run.
+        choice: what ``auto`` chose and why, in a line; empty where the back end was asked for.
     """
 
     name: str
+    choice: str = ""
 
     def __init__(self, bundle: Bundle, variant: Variant) -> None:
         self.bundle = bundle

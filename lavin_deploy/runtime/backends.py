@@ -1,8 +1,6 @@
-"""Choose a back end by name; ``auto`` says in the log what it chose and why."""
+"""Choose a back end by name; ``auto`` notes what it chose and why, for callers to print."""
 
 from __future__ import annotations
-
-import logging
 
 from lavin_deploy.bundle import Bundle
 from lavin_deploy.errors import InputError, unknown_name
@@ -11,13 +9,13 @@ from lavin_deploy.runtime.backend import Backend
 
 BACKENDS = ("auto", "onnxruntime", "tensorrt")
 
-_log = logging.getLogger(__name__)
-
 
 def make_backend(
     name: str, bundle: Bundle, variant: Variant, *, threads: int | None = None
 ) -> Backend:
     """Make the back end of that name; it is not active yet.
+
+    With ``auto`` its ``choice`` says what was chosen and why.
 
     Args:
         name: one of ``BACKENDS``.
@@ -38,5 +36,5 @@ def make_backend(
 
     backend = OnnxRuntimeBackend(bundle, variant, threads=threads)
     if name == "auto":
-        _log.info("backend auto: %s, the only one this version has", backend.describe())
+        backend.choice = f"backend auto: {backend.describe()}, the only one this version has"
     return backend

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence, Sized
 from typing import Protocol
 
+import numpy as np
+
 from lavin_deploy.bundle import Bundle
+from lavin_deploy.errors import InputError
 from lavin_deploy.flow.solvers import Latents
-from lavin_deploy.runtime.codec import Codec
-from lavin_deploy.tasks.samples import Pairs
+from lavin_deploy.runtime.codec import Codec, check_pair
+from lavin_deploy.runtime.images import U8
 from lavin_deploy.tasks.stored import StoredTask, read_context
 
 
@@ -45,13 +49,27 @@ class StoredContext:
 
 
 class GivenPairs:
-    """Pictures of the caller, encoded when they are first needed."""
+    """Pictures of the caller, encoded when they are first needed.
+
+    Raises:
+        InputError: what was given is not pairs.
+    """
 
     stored = False
 
-    def __init__(self, pairs: Pairs) -> None:
-        self.available = len(pairs)
-        self._pairs = pairs
+    def __init__(self, pairs: Iterable[tuple[U8, U8]]) -> None:
+        accepted = "example pairs are given as [(input, target), ...]"
+        if not isinstance(pairs, Iterable):
+            raise InputError(f"{accepted}; given: {type(pairs).__name__}.")
+        self._pairs: list[tuple[U8, U8]] = []
+        for number, pair in enumerate(pairs, 1):
+            if not isinstance(pair, Sequence | np.ndarray) or len(pair) != 2:
+                held = f" of {len(pair)}" if isinstance(pair, Sized) else ""
+                raise InputError(f"{accepted}; number {number} is a {type(pair).__name__}{held}.")
+            source, target = pair
+            check_pair(number, source, target)
+            self._pairs.append((source, target))
+        self.available = len(self._pairs)
 
     def latents(self, codec: Codec, count: int) -> Latents:
         """See :class:`Context`."""

@@ -20,7 +20,6 @@ from lavin_deploy.runtime.context import Context, GivenPairs, StoredContext
 from lavin_deploy.runtime.images import U8
 from lavin_deploy.runtime.request import Sampling, Size, check_size, choose_sampling, make_settings
 from lavin_deploy.runtime.sampler import Modulation
-from lavin_deploy.tasks.samples import Pairs
 from lavin_deploy.tasks.stored import StoredTask, read_task
 
 __all__ = ["DEFAULT_BUNDLE", "STAGES", "Model", "Result", "load"]
@@ -39,6 +38,7 @@ class Model:
         manifest: its parsed manifest.
         backend: name of the back end that runs it.
         precision: precision of the variant that runs.
+        choice: what ``backend="auto"`` chose and why, in a line; empty where one was asked for.
     """
 
     def __init__(self, bundle: Bundle, backend: Backend) -> None:
@@ -46,6 +46,8 @@ class Model:
         self.manifest: Manifest = bundle.manifest
         self.backend = backend.name
         self.precision = backend.variant.precision
+        self.choice = backend.choice
+        self._open = True
         self._stack = ExitStack()
         self._stack.enter_context(bundle)
         self._backend = self._stack.enter_context(backend)
@@ -64,7 +66,15 @@ class Model:
 
     def close(self) -> None:
         """Release the back end and what the bundle extracted; the model cannot run any more."""
+        self._open = False
         self._stack.close()
+
+    def _require_open(self) -> None:
+        if not self._open:
+            raise InputError(
+                f"this model is closed; load {str(self.bundle.path)!r} again, or run it inside "
+                "its with block."
+            )
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -77,6 +87,7 @@ class Model:
         Raises:
             InputError: there is no such task; the message has the nearest name.
         """
+        self._require_open()
         return read_task(self.bundle, name)
 
     def settings(
@@ -97,10 +108,12 @@ class Model:
 
     def codec(self, size: Size) -> Codec:
         """Return the encoder and decoder of one (height, width) of the bundle."""
+        self._require_open()
         return Codec(self._backend, self.manifest.latent, *check_size(self.manifest, size))
 
     def describe(self) -> str:
         """Return library, version, device and threads of the back end in one line."""
+        self._require_open()
         return self._backend.describe()
 
     def run(
@@ -108,7 +121,7 @@ class Model:
         task: str | None = None,
         frame: U8 | None = None,
         *,
-        pairs: Pairs | None = None,
+        pairs: Iterable[tuple[U8, U8]] | None = None,
         query: U8 | None = None,
         steps: int | None = None,
         guidance: float | None = None,
@@ -148,10 +161,10 @@ class Model:
 
     def stream(
         self,
-        task: str | None,
-        frames: Iterable[U8],
+        task: str | None = None,
+        frames: Iterable[U8] | None = None,
         *,
-        pairs: Pairs | None = None,
+        pairs: Iterable[tuple[U8, U8]] | None = None,
         steps: int | None = None,
         guidance: float | None = None,
         seed: int = 0,
@@ -165,8 +178,8 @@ class Model:
         does not flicker. Arguments are those of :meth:`run`; they are checked at once.
 
         Args:
-            task: name of a stored task, or None with ``pairs``.
-            frames: frames (H, W, 3) uint8; sizes may change on the way.
+            task: name of a stored task; or give ``pairs``.
+            frames: frames (H, W, 3) uint8, never left out; sizes may change on the way.
             pairs: as in ``run``, and so are the others.
 
         Returns:
@@ -175,13 +188,23 @@ class Model:
         Raises:
             LavinError: as ``run``; for a single frame while iterating.
         """
+        if not isinstance(frames, Iterable):
+            raise InputError(
+                "give an iterable of frames: stream(task, frames) or "
+                f"stream(frames=..., pairs=...); given: {type(frames).__name__}."
+            )
         answerer = self._prepare(task, pairs, num_pairs, size, steps, guidance, seed, noise)
-        return map(answerer.answer, frames)
+
+        def answer(frame: U8) -> Result:
+            self._require_open()
+            return answerer.answer(frame)
+
+        return map(answer, frames)
 
     def _prepare(
         self,
         task: str | None,
-        pairs: Pairs | None,
+        pairs: Iterable[tuple[U8, U8]] | None,
         num_pairs: int | None,
         size: Size | None,
         steps: int | None,
@@ -189,6 +212,7 @@ class Model:
         seed: int,
         noise: Latents | None,
     ) -> Answerer:
+        self._require_open()
         if (task is None) == (pairs is None):
             raise InputError("give either the name of a stored task or example pairs.")
         stored: StoredTask | None = None

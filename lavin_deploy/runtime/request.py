@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -116,13 +117,20 @@ def check_size(manifest: Manifest, size: Size) -> Size:
     """Return a (height, width) if the bundle has it.
 
     Raises:
-        InputError: it does not; the message lists what it has.
+        InputError: it does not, or it is no pair of whole numbers; the message lists what it has.
     """
     sizes = manifest.sizes()
-    if tuple(size) not in sizes:
-        there = ", ".join(f"{height}x{width}" for height, width in sizes)
-        raise InputError(f"the bundle has no size {'x'.join(map(str, size))}; it has: {there}.")
-    return size
+    there = ", ".join(f"{height}x{width}" for height, width in sizes)
+    try:
+        height, width = (operator.index(side) for side in size)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"size is {size!r}; it is (height, width) in pixels, e.g. {sizes[0]}. "
+            f"The bundle has: {there}."
+        ) from error
+    if (height, width) not in sizes:
+        raise InputError(f"the bundle has no size {height}x{width}; it has: {there}.")
+    return height, width
 
 
 def choose_size(sizes: Sequence[Size], frame: Size) -> Size:
@@ -179,14 +187,15 @@ def choose_pairs(
     return default if default in usable else usable[-1]
 
 
-def check_noise(noise: Latents, shape: Sequence[int]) -> Latents:
-    """Return given noise if it has the shape that this run needs.
+def check_noise(noise: Latents, *shapes: tuple[int, ...]) -> Latents:
+    """Return given noise if it has one of the shapes that this run needs.
 
     Raises:
         InputError: it does not.
     """
-    if noise.shape != tuple(shape):
-        raise InputError(f"noise has the shape {noise.shape}; this run needs {tuple(shape)}.")
+    if noise.shape not in shapes:
+        needed = " or ".join(map(str, shapes))
+        raise InputError(f"noise has the shape {noise.shape}; this run needs {needed}.")
     return noise
 
 

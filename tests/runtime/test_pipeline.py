@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import tracemalloc
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -193,6 +194,55 @@ def test_stream_refuses_bad_arguments_before_the_first_frame(model: Model) -> No
         model.stream("segmentation", frames())
     with pytest.raises(InputError, match="steps is 0"):
         model.stream(None, frames(), pairs=BRIGHTEN, steps=0)
+    with pytest.raises(InputError, match=r"needs \(1, 16, 1, 4, 4\) or \(1, 16, 1, 2, 6\)"):
+        model.stream(None, frames(), pairs=BRIGHTEN, noise=normal(0, (1, 16, 1, 4, 6)))
+    noise = normal(0, (1, 16, 1, 4, 4))
+    with pytest.raises(InputError, match=r"needs \(1, 16, 1, 2, 6\)\."):
+        model.stream(None, frames(), pairs=BRIGHTEN, noise=noise, size=(16, 48))
+    with pytest.raises(InputError, match=r"stream\(frames=..., pairs=...\); given: NoneType"):
+        model.stream(pairs=BRIGHTEN)
+
+
+def test_pairs_and_frames_may_be_generators_and_keywords(model: Model) -> None:
+    frame = blocks(32, 32)
+    (result,) = model.stream(frames=(f for f in [frame]), pairs=(pair for pair in BRIGHTEN))
+    assert_close(result.image, frame.astype(int) + 30)
+    result = model.run(query=frame, pairs=(list(p) for p in BRIGHTEN))  # type: ignore[misc]
+    assert_close(result.image, frame.astype(int) + 30)
+
+
+def test_numbers_of_numpy_are_numbers(model: Model) -> None:
+    options = {"guidance": np.int64(1), "steps": np.int64(4), "seed": np.int64(0)}
+    result = model.run(
+        pairs=BRIGHTEN,
+        query=blocks(32, 32),
+        size=np.array([32, 32]),
+        **options,  # type: ignore[arg-type]
+    )
+    assert_close(result.image, blocks(32, 32).astype(int) + 30)
+
+
+def test_a_closed_model_says_so(toy: Path) -> None:
+    with lavin.load(toy) as model:
+        results = model.stream(None, [blocks(32, 32)] * 2, pairs=BRIGHTEN)
+        next(results)
+    calls: list[Callable[[], object]] = [
+        lambda: model.run(pairs=BRIGHTEN, query=blocks(32, 32)),
+        lambda: model.stream(None, [], pairs=BRIGHTEN),
+        lambda: next(results),
+        lambda: model.task("edges"),
+        lambda: model.codec((32, 32)),
+        model.describe,
+    ]
+    for call in calls:
+        with pytest.raises(InputError, match=r"this model is closed; load '.*toy\.lavin' again"):
+            call()
+
+
+def test_load_shows_its_signature() -> None:
+    from lavin_deploy.runtime.pipeline import load
+
+    assert inspect.signature(lavin.load) == inspect.signature(load)
 
 
 def test_the_zip_form_gives_the_same_answer(toy: Path, tmp_path: Path) -> None:
@@ -227,6 +277,18 @@ def test_two_models_at_once(toy: Path, decay: Path) -> None:
         ({"query": flat(8, 8, 0, 0, 0), "pairs": BRIGHTEN, "seed": -1}, "seed is -1"),
         ({"query": flat(8, 8, 0, 0, 0), "pairs": BRIGHTEN, "guidance": np.nan}, "guidance is nan"),
         ({"query": flat(8, 8, 0, 0, 0), "pairs": BRIGHTEN, "size": (64, 64)}, "it has: 32x32"),
+        (
+            {"query": flat(8, 8, 0, 0, 0), "pairs": BRIGHTEN, "size": "32x32"},
+            r"size is '32x32'; it is \(height, width\)",
+        ),
+        ({"query": flat(8, 8, 0, 0, 0), "pairs": BRIGHTEN, "size": 32}, "size is 32; it is"),
+        ({"query": flat(8, 8, 0, 0, 0), "pairs": 7}, r"\[\(input, target\), ...\]; given: int"),
+        (
+            {"query": flat(8, 8, 0, 0, 0), "pairs": [BRIGHTEN[0] * 2]},
+            "number 1 is a tuple of 4",
+        ),
+        ({"query": flat(8, 8, 0, 0, 0), "pairs": [None]}, "number 1 is a NoneType"),
+        ({"query": flat(8, 8, 0, 0, 0), "pairs": ["ab"]}, "given: str"),
         (
             {"query": flat(8, 8, 0, 0, 0), "pairs": BRIGHTEN, "noise": np.zeros(3, np.float32)},
             r"needs \(1, 16, 1, 4, 4\)",
