@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lavin_deploy.bundle_io.jsondata import from_json, parse
-from lavin_deploy.bundle_io.paths import check_paths, check_task_name
+from lavin_deploy.bundle_io.paths import check_path, check_paths, check_task_name
 from lavin_deploy.errors import BundleError, InputError
 from lavin_deploy.flow.grids import GridKind, check_grid
 
@@ -21,6 +21,9 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 GRAPHS = ("encoder", "decoder", "step", "step_null", "modulation")
 """Graphs that every variant has; the first two exist per size, ``step`` per size and pairs."""
+
+MOST_SAMPLES = 16
+"""Held-out samples that a bundle stores of one task at most."""
 
 GUIDANCE = "v = v_null + w (v_cond - v_null); null context = [zeros, query]; w = 1 runs no null"
 LAYOUT = "context frames in1, tgt1, in2, tgt2, ..., query, each encoded alone; the target follows"
@@ -164,6 +167,14 @@ class TaskEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Validation:
+    """Held-out samples of a stored task: so many pairs of pictures in ``folder``."""
+
+    folder: str
+    samples: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class FileEntry:
     """Size in bytes and sha256 (hex) of one file."""
 
@@ -176,8 +187,9 @@ class Manifest:
     """The whole of ``manifest.json``.
 
     ``model`` is what ``ModelConfig.from_dict`` reads. ``tables`` has at least ``modulation``.
-    ``files`` lists every file of the bundle but the manifest; the writer fills it. ``selftest``,
-    ``validation`` and ``report`` are JSON of whoever wrote them (report: ``{"parity": [...]}``).
+    ``files`` lists every file of the bundle but the manifest; the writer fills it. ``validation``
+    is by the task's name. ``selftest`` and ``report`` are JSON of whoever wrote them (report:
+    ``{"parity": [...]}``).
     """
 
     format_version: int = FORMAT_VERSION
@@ -195,7 +207,7 @@ class Manifest:
     tables: Mapping[str, Table]
     tasks: tuple[TaskEntry, ...] = ()
     selftest: Mapping[str, Any] = field(default_factory=dict)
-    validation: Mapping[str, Any] = field(default_factory=dict)
+    validation: Mapping[str, Validation] = field(default_factory=dict)
     report: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, FileEntry] = field(default_factory=dict)
 
@@ -264,6 +276,13 @@ class Manifest:
                 check_task_name(task.name)
         except InputError as error:
             raise BundleError(f"{MANIFEST} is wrong: {error}") from error
+        for name, entry in self.validation.items():
+            check_path(entry.folder)
+            if not 1 <= entry.samples <= MOST_SAMPLES:
+                raise BundleError(
+                    f"{MANIFEST} declares {entry.samples} validation samples of {name!r}; a bundle "
+                    f"has 1 to {MOST_SAMPLES} of a task or does not name it."
+                )
         self._check_sizes()
         _check_unique("task", [task.name for task in self.tasks])
         _check_unique("variant", [f"{v.precision} {v.dialect}" for v in self.variants])

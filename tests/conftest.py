@@ -38,15 +38,33 @@ def golden_tasks(
     (folder / "segmentation").mkdir()
     for index, name in enumerate(("0_input", "0_target", "1_input", "1_target")):
         Image.fromarray(images[index]).save(folder / "segmentation" / f"{name}.png")
+    (folder / "ATTRIBUTION.md").write_text("authors of the pairs")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden_samples(
+    tmp_path_factory: pytest.TempPathFactory, golden_io: dict[str, np.ndarray]
+) -> Path:
+    """A folder of validation samples: one of ``segmentation``, and what is not for the bundle."""
+    folder = tmp_path_factory.mktemp("samples")
+    images = golden_io["pipe.images_u8"].transpose(0, 2, 3, 1)
+    for place in ("segmentation", ".cache"):
+        (folder / place).mkdir()
+    for index, name in ((4, "a_input.png"), (3, "a_target.webp")):
+        Image.fromarray(images[index]).save(folder / "segmentation" / name, lossless=True)
+    (folder / "segmentation" / "notes.txt").write_text("not for the bundle")
+    (folder / "ATTRIBUTION.md").write_text("authors of the samples")
     return folder
 
 
 @pytest.fixture(scope="session")
 def golden_bundle(
-    tmp_path_factory: pytest.TempPathFactory, golden: Path, golden_tasks: Path
+    tmp_path_factory: pytest.TempPathFactory, golden_tasks: Path, golden_samples: Path
 ) -> Iterator[Path]:
     """The golden checkpoint as a bundle with the release's grid: 64x64, 2 pairs, 19 steps."""
-    return _export(tmp_path_factory.mktemp("golden"), golden_tasks, grid=None, pairs=(2,))
+    folder = tmp_path_factory.mktemp("golden")
+    return _export(folder, golden_tasks, grid=None, pairs=(2,), validation=golden_samples)
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +73,14 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, golden_tasks: Path) ->
     return _export(tmp_path_factory.mktemp("tiny"), golden_tasks, grid="uniform", pairs=(1,))
 
 
-def _export(folder: Path, tasks: Path, *, grid: str | None, pairs: tuple[int, ...]) -> Path:
+def _export(
+    folder: Path,
+    tasks: Path,
+    *,
+    grid: str | None,
+    pairs: tuple[int, ...],
+    validation: Path | None = None,
+) -> Path:
     from lavin_deploy.export.exporter import ExportRequest, export_bundle
     from lavin_deploy.export.stored_tasks import find_tasks
     from lavin_deploy.manifest import Source
@@ -76,6 +101,7 @@ def _export(folder: Path, tasks: Path, *, grid: str | None, pairs: tuple[int, ..
         steps=inference.steps,
         guidance=inference.guidance,
         tasks=find_tasks(tasks),
+        validation=validation,
     )
     dit, vae = load_released(files.dit, files.vae, config)
     export_bundle(dit, vae, request)

@@ -23,6 +23,7 @@ from lavin_deploy.export.end_to_end import answer_by_graphs, answer_by_models, c
 from lavin_deploy.export.graphs import plan_graphs, trace
 from lavin_deploy.export.parity import Parity, check_graph
 from lavin_deploy.export.stored_tasks import add_tasks
+from lavin_deploy.export.validation import add_validation, read_validation
 from lavin_deploy.export.weights import WeightFile
 from lavin_deploy.flow.grids import Grid, grid_for
 from lavin_deploy.flow.guidance import check_weight
@@ -91,6 +92,7 @@ def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> manifest.Man
         InputError: sizes, pairs or steps that cannot be had.
         WorkError: a graph or a whole answer deviates from the model; nothing is left behind.
     """
+    samples = read_validation(request.validation, [task.name for task, _ in request.tasks])
     plans = list(plan_graphs(dit, vae, request.sizes, request.pairs))
     grid = grid_for(request.steps, request.config.inference.grid)
     with BundleWriter(request.out) as writer:
@@ -128,16 +130,14 @@ def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> manifest.Man
         _add_array(writer, TABLE, table)
         if request.model_card is not None:
             writer.add_file("README.md", request.model_card.encode())
-        if request.validation is not None:
-            for file in sorted(p for p in request.validation.rglob("*") if p.is_file()):
-                path = file.relative_to(request.validation).as_posix()
-                writer.add_file(f"validation/{path}", file)
+        validation = add_validation(writer, samples)
         times = tuple(float(t) for t in grid[:-1])
         return writer.finish(
             replace(
                 draft,
                 tables={"modulation": manifest.Table(file=TABLE, grid=times)},
                 tasks=tasks,
+                validation=validation,
                 selftest=selftest,
                 report={"parity": [row.to_dict() for row in rows], "versions": _versions()},
             )

@@ -11,6 +11,7 @@ from lavin_deploy.bundle_io.jsondata import from_json, parse
 from lavin_deploy.bundle_io.paths import check_task_name
 from lavin_deploy.bundle_io.tools import TASK_FILE
 from lavin_deploy.errors import InputError
+from lavin_deploy.export.validation import CREDITS
 from lavin_deploy.manifest import TaskEntry
 from lavin_deploy.runtime.create_task import Encode, read_pairs, task_files
 from lavin_deploy.tasks.pairs import find_pairs
@@ -18,7 +19,7 @@ from lavin_deploy.tasks.stored import StoredTask
 
 
 def find_tasks(folder: Path) -> tuple[tuple[StoredTask, Path], ...]:
-    """List the tasks of a folder: every sub-folder that holds example pairs.
+    """List the tasks of a folder: every sub-folder, but hidden ones, holds example pairs.
 
     A ``task.json`` beside the pairs may give ``description``, ``deterministic``, ``steps``,
     ``guidance``, ``rendering`` and ``view``; the name is the sub-folder's.
@@ -33,12 +34,18 @@ def find_tasks(folder: Path) -> tuple[tuple[StoredTask, Path], ...]:
     if not folder.is_dir():
         raise InputError(f"there is no folder {str(folder)!r}; give one with a folder per task.")
     tasks = []
-    for place in sorted(p for p in folder.iterdir() if p.is_dir()):
+    for place in sorted(folder.iterdir()):
+        if place.name.startswith(".") or not place.is_dir():
+            continue
         check_task_name(place.name)
         find_pairs(place)
         notes = place / TASK_FILE
         given = parse(notes.read_bytes(), str(notes)) if notes.is_file() else {}
+        if not isinstance(given, dict):
+            raise InputError(f"{str(notes)!r} holds no JSON object; write {{...}} or delete it.")
         task = from_json(StoredTask, {**given, "name": place.name, "pairs": []}, str(notes))
+        if task.steps is not None and task.steps < 1:
+            raise InputError(f"{str(notes)!r} has steps {task.steps}; at least 1.")
         tasks.append((task, place))
     if not tasks:
         raise InputError(f"{str(folder)!r} holds no task; put the pairs of each into a folder.")
@@ -52,6 +59,8 @@ def add_tasks(
     fewest: int,
 ) -> tuple[TaskEntry, ...]:
     """Encode the pairs of tasks and write them into a bundle being made.
+
+    ``ATTRIBUTION.md`` beside the tasks' folders becomes ``tasks/ATTRIBUTION.md``.
 
     Args:
         writer: the bundle.
@@ -74,4 +83,6 @@ def add_tasks(
         for name, content in files.items():
             writer.add_file(f"tasks/{stored.name}/{name}", content)
         entries.append(TaskEntry(name=stored.name, file=f"tasks/{stored.name}/{TASK_FILE}"))
+    if tasks and (notes := tasks[0][1].parent / CREDITS).is_file():
+        writer.add_file(f"tasks/{CREDITS}", notes)
     return tuple(entries)

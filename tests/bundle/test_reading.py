@@ -42,7 +42,10 @@ def test_the_manifest_fits_its_schema(original: Path) -> None:
     validator.validate(data)
     names = {field for field in Manifest.__dataclass_fields__}
     assert names == set(schema["properties"]) == set(data)
-    for broken in ({"format_version": 2}, {"files": {"../x": {}}}, {"buckets": []}):
+    samples = {"folder": "validation/edges", "samples": 3}
+    validator.validate({**data, "validation": {"edges": samples}})
+    many = {"validation": {"edges": {**samples, "samples": 17}}}
+    for broken in ({"format_version": 2}, {"files": {"../x": {}}}, {"buckets": []}, many):
         assert list(validator.iter_errors({**data, **broken}))
 
 

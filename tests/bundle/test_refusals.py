@@ -57,6 +57,13 @@ def test_paths_that_leave_the_bundle(toy: Path, path: str) -> None:
     refused(toy, "is not allowed in a bundle")
 
 
+def test_validation_samples_that_no_bundle_has(toy: Path) -> None:
+    for samples in (0, 17):
+        entry = {"folder": "validation/edges", "samples": samples}
+        edit(toy, lambda data, entry=entry: data.update(validation={"edges": entry}))
+        refused(toy, f"declares {samples} validation samples of 'edges'")
+
+
 def test_paths_that_are_one_file_elsewhere(toy: Path) -> None:
     entry = {"size": 1, "sha256": "0" * 64}
     edit(toy, lambda data: data["files"].update({TABLE.upper(): entry}))

@@ -21,8 +21,9 @@ from lavin_deploy.config import DiTConfig, ModelConfig, VAEConfig
 from lavin_deploy.errors import BundleError, WorkError
 from lavin_deploy.export import parity
 from lavin_deploy.flow.grids import grid_for
+from lavin_deploy.manifest import Validation
 from lavin_deploy.models import STVAE, JDiT
-from lavin_deploy.runtime.images import to_pixels
+from lavin_deploy.runtime.images import read_image, to_pixels
 from tests.helpers.checkpoints import write_released
 
 pytestmark = pytest.mark.parity
@@ -104,6 +105,19 @@ def test_report_covers_every_graph_and_whole_answers(golden_bundle: Path) -> Non
     assert {row["graph"] for row in rows} == files | whole
     assert {row["seed"] for row in rows} == set(parity.SEEDS)
     assert all(0 < row["max"] < 1e-4 and row["mean"] <= row["p99"] <= row["max"] for row in rows)
+
+
+def test_samples_are_declared_and_authors_named(golden_bundle: Path, golden_samples: Path) -> None:
+    with open_bundle(golden_bundle) as bundle:
+        declared = bundle.manifest.validation
+        assert declared == {"segmentation": Validation(folder="validation/segmentation", samples=1)}
+        stored = {path for path in bundle.manifest.files if path.startswith("validation/")}
+        names = ("ATTRIBUTION.md", "segmentation/a_input.png", "segmentation/a_target.png")
+        assert stored == {f"validation/{name}" for name in names}
+        target = read_image(bundle.file("validation/segmentation/a_target.png"))
+        assert (target == read_image(golden_samples / "segmentation" / "a_target.webp")).all()
+        assert bundle.read("tasks/ATTRIBUTION.md") == b"authors of the pairs"
+        assert bundle.read("validation/ATTRIBUTION.md") == b"authors of the samples"
 
 
 def test_a_graph_that_deviates_is_not_exported(
