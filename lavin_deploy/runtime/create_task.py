@@ -122,8 +122,8 @@ def task_files(
                 target=f"pairs/{number:03}_target.png",
             )
         )
-        files[names[-1].input] = _png(source)
-        files[names[-1].target] = _png(target)
+        files[names[-1].input] = png(source)
+        files[names[-1].target] = png(target)
     stored = replace(task, pairs=tuple(names))
     pictures = [(source, target) for _, source, target in pairs]
     for size, encode in encoders.items():
@@ -143,7 +143,8 @@ def _limited(image: U8) -> U8:
     return np.array(Image.fromarray(image).resize((columns, rows), Image.Resampling.BICUBIC))
 
 
-def _png(image: U8) -> bytes:
+def png(image: U8) -> bytes:
+    """Return a picture (H, W, 3) uint8 as the content of a PNG file."""
     from PIL import Image
 
     stream = io.BytesIO()
