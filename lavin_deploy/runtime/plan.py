@@ -64,13 +64,22 @@ def plan_outputs(
         plan = _plan_one(inputs.files[0], task, output, data)
     else:
         plan = _plan_many(inputs, inputs.folder, task, output, data)
+    sources = {_identity(source.path) for source in inputs.files} - {None}
     for item in plan.items:
-        for source in inputs.files:
-            if item.output.exists() and item.output.samefile(source.path):
-                raise InputError(
-                    f"the output {item.output} is an input; choose another name or folder."
-                )
+        if _identity(item.output) in sources:
+            raise InputError(
+                f"the output {item.output} is an input; choose another name or folder."
+            )
     return plan
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what is the same for all names of one file; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _plan_one(source: MediaFile, task: str, output: Path | None, data: Path | None) -> Plan:

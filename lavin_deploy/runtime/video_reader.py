@@ -154,8 +154,9 @@ class VideoReader:
         self._delay: int | None = None
         check = LengthCheck(self._container, stream)
         count = 0
+        packets = self._container.demux()
         try:
-            for packet in self._container.demux():
+            for packet in packets:
                 check.saw(packet)
                 if packet.stream is not stream:
                     continue
@@ -165,10 +166,13 @@ class VideoReader:
                     count += 1
                     yield frame
         except av.FFmpegError as error:
+            with suppress(av.FFmpegError):  # is the rest there, though it cannot be decoded?
+                for packet in packets:
+                    check.saw(packet)
             if check.broken_off():  # rather say so than that the last piece cannot be decoded
                 raise self._too_short(count) from error
             raise InputError(
-                f"{self.path} cannot be decoded after frame {count} ({error.strerror}); "
+                f"{self.path} cannot be decoded after {count} frames ({error.strerror}); "
                 "the file is damaged, so repair or re-encode it first."
             ) from error
         if check.broken_off():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +177,21 @@ def test_bad_outputs(
     with pytest.raises(InputError, match=match):
         plan(given, output and Path(output), data and Path(data))
     assert sorted(media.rglob("*")) == before
+
+
+def test_many_files_are_planned_quickly(tmp_path: Path) -> None:
+    folder = tmp_path / "media"
+    folder.mkdir()
+    for index in range(2000):
+        (folder / f"{index}.png").touch()
+    (tmp_path / "out").mkdir()
+    inputs = find_inputs(str(folder))
+    start = time.process_time()
+    assert len(plan_outputs(inputs, "edges", tmp_path / "out").items) == 2000
+    assert time.process_time() - start < 2
+    (tmp_path / "out" / "7.png").symlink_to(folder / "1999.png")
+    with pytest.raises(InputError, match=r"7\.png is an input"):
+        plan_outputs(inputs, "edges", tmp_path / "out")
 
 
 def test_a_task_with_a_slash_cannot_be(media: Path) -> None:

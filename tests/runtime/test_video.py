@@ -253,6 +253,23 @@ def test_an_edit_list_is_no_truncation(tmp_path: Path) -> None:
     assert [round(f.time * 25) for f in frames] == list(range(7))
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov"])
+@pytest.mark.parametrize(("codec", "start"), [("libx264", 0.0), ("libx264", 0.3), ("mpeg4", 0.0)])
+def test_a_whole_but_damaged_file_is_not_called_incomplete(
+    tmp_path: Path, name: str, codec: str, start: float
+) -> None:
+    source = write_video(tmp_path / name, 30, codec=codec, size=(128, 96))
+    data = bytearray(source.read_bytes())
+    begin = data.index(b"mdat") + 4
+    size = int.from_bytes(data[begin - 8 : begin - 4], "big") - 8
+    first, last = begin + int(size * start), begin + int(size * 0.7)
+    data[first:last] = b"\xff" * (last - first)
+    source.write_bytes(data)
+    with pytest.raises(InputError, match=rf"{name} cannot be decoded after \d+ frames .*damaged"):
+        copy(source, tmp_path / "out.mp4")
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
 def test_damage_in_the_middle_is_a_sentence(tmp_path: Path) -> None:
     source = write_video(tmp_path / "a.webm", 30, codec="libvpx-vp9", size=(128, 96))
     data = bytearray(source.read_bytes())
