@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     "--data",
     metavar="OUT.npz|DIR",
     type=click.Path(path_type=Path),
-    help="Also write raw targets and latents: a file for an image, a folder otherwise.",
+    help="Also write raw targets and latents: to one file for one input, or into a folder.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a line.")
 def run(

@@ -7,6 +7,7 @@ An error, Ctrl-C included, removes it, and an older file of that name stays as i
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -49,19 +50,20 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
+def replacing_folder(path: Path, *, ours: re.Pattern[str] | None = None) -> Iterator[Path]:
     """Yield an empty folder beside ``path`` that takes its name when the block ends without error.
 
     Args:
-        path: where the folder shall be; it must not exist, or be empty.
+        path: where the folder shall be; it must not exist, or be empty but for files of ours.
+        ours: names of files that an earlier run may have left there; they are replaced.
 
     Raises:
         InputError: something is there already, or nothing can be written there.
         WorkError: the finished folder could not take its name.
     """
-    require_folder(path, empty=True)
+    require_folder(path, empty=True, ours=ours)
     target = Path(os.path.realpath(path))
-    part = _part_name(target)
+    part, old = _part_name(target), _part_name(target)
     try:
         try:
             part.mkdir()
@@ -69,9 +71,19 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             raise _not_writable(path, error) from error
         yield part
         try:
-            if target.is_dir():
-                target.rmdir()
-            os.rename(part, target)
+            if not target.is_dir():
+                os.rename(part, target)
+                return
+            require_folder(path, empty=True, ours=ours)  # nothing of others has come meanwhile
+            try:
+                os.rename(target, old)
+                os.rename(part, target)
+            except BaseException:
+                if not target.exists():
+                    os.rename(old, target)
+                raise
+            with suppress(OSError):
+                _remove(old, ours)
         except OSError as error:
             raise WorkError(f"{path} could not be created: {error.strerror}.") from error
     finally:
@@ -108,12 +120,13 @@ def require_writable(path: Path) -> None:
     _try_in(_file_target(path), path)
 
 
-def require_folder(path: Path, *, empty: bool) -> None:
+def require_folder(path: Path, *, empty: bool, ours: re.Pattern[str] | None = None) -> None:
     """Find out now whether a folder at ``path`` can be made, or is there and can be written to.
 
     Args:
         path: the folder.
         empty: whether it must be new or empty.
+        ours: names of files that may be in it all the same.
 
     Raises:
         InputError: it cannot.
@@ -123,10 +136,22 @@ def require_folder(path: Path, *, empty: bool) -> None:
         _try_in(target, path)
     elif not target.is_dir():
         raise InputError(f"{path} is a file, but the output is a folder; name a folder.")
-    elif empty and any(target.iterdir()):
+    elif empty and not all(_is_ours(entry, ours) for entry in target.iterdir()):
         raise InputError(f"{path} is not empty; name a new folder.")
     else:
         _try_in(target / "file", path)
+
+
+def _is_ours(entry: Path, ours: re.Pattern[str] | None) -> bool:
+    return ours is not None and ours.fullmatch(entry.name) is not None and entry.is_file()
+
+
+def _remove(folder: Path, ours: re.Pattern[str] | None) -> None:
+    """Delete a folder and the files of ours in it, never anything else."""
+    for entry in folder.iterdir():
+        if _is_ours(entry, ours):
+            entry.unlink()
+    folder.rmdir()
 
 
 def _try_in(target: Path, path: Path) -> None:

@@ -9,6 +9,7 @@ from lavin_deploy.errors import InputError
 from lavin_deploy.runtime.images import IMAGE_OUTPUTS
 from lavin_deploy.runtime.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Inputs, MediaFile
 from lavin_deploy.runtime.outputs import require_folder, require_writable
+from lavin_deploy.runtime.tensors import FRAME_FILE
 from lavin_deploy.runtime.video_writer import VIDEO_OUTPUTS
 
 
@@ -19,7 +20,7 @@ class Item:
     Attributes:
         source: the input.
         output: picture or video file to write.
-        data: where the tensors go, an .npz file for a picture and a folder for a video, or None.
+        data: where the tensors go, an .npz file or, for a video, also a folder; or None.
     """
 
     source: MediaFile
@@ -53,7 +54,7 @@ def plan_outputs(
             folder ``clips`` gives ``clips.TASK``. A type that cannot be written gets ``.png`` or
             ``.mp4`` appended.
         output: file for one input, folder for many or for one; None for the default name.
-        data: where tensors go: for a picture a ``.npz`` file or a folder, else a folder; or None.
+        data: where tensors go: a folder, or for one input also a ``.npz`` file; or None.
 
     Raises:
         InputError: a name does not fit, is an input, or cannot be written.
@@ -101,13 +102,9 @@ def _plan_one(source: MediaFile, task: str, output: Path | None, data: Path | No
     if data.suffix.lower() != ".npz":
         data = data / f"{source.path.stem}.npz" if source.kind == "image" else data
         folder = data.parent if source.kind == "image" else data
-        require_folder(folder, empty=source.kind == "video")
+        require_folder(folder, empty=source.kind == "video", ours=FRAME_FILE)
         folders = (folder,) if source.kind == "image" else ()
         return Plan((Item(source, output, data),), output, folders)
-    if source.kind == "video":
-        raise InputError(
-            f"--data {data} is one file, but a video has a file for each frame; name a folder."
-        )
     require_writable(data)
     return Plan((Item(source, output, data),), output)
 
@@ -134,7 +131,7 @@ def _plan_many(
         below = source.name.parent
         tensors = None if data is None else data / below / _data_name(source)
         if tensors is not None and source.kind == "video" and tensors.exists():
-            require_folder(tensors, empty=True)
+            require_folder(tensors, empty=True, ours=FRAME_FILE)
         for parent in reversed(source.name.parents):
             folders.update(dict.fromkeys(root / parent for root in (output, data) if root))
         items.append(Item(source, output / below / _writable_name(source), tensors))

@@ -10,12 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
 from lavin_deploy.errors import WorkError
 from lavin_deploy.runtime.images import read_image, write_image
-from lavin_deploy.runtime.outputs import kept_folder, replacing, replacing_folder
+from lavin_deploy.runtime.outputs import kept_folder
 from lavin_deploy.runtime.plan import Item, Plan
+from lavin_deploy.runtime.tensors import picture_tensors, video_tensors
 from lavin_deploy.runtime.video_reader import Frame, VideoReader
 from lavin_deploy.runtime.video_writer import VideoWriter
 from lavin_deploy.runtime.views import compose, view_size
@@ -143,8 +142,7 @@ def _process_image(
         drawn = compose(view, image, result.image)
     with tally.timed("write"), ExitStack() as stack:
         if item.data is not None:
-            part = stack.enter_context(replacing(item.data))
-            write_tensors(part, result)
+            stack.enter_context(picture_tensors(item.data))(result, 0.0)
         write_image(item.output, drawn)
     progress.advance()
 
@@ -161,7 +159,7 @@ def _process_video(
     with ExitStack() as stack:
         reader = stack.enter_context(VideoReader(item.source.path))
         size = view_size(view, reader.info.width, reader.info.height)
-        folder = item.data and stack.enter_context(replacing_folder(item.data))
+        keep = item.data and stack.enter_context(video_tensors(item.data))
         writer = stack.enter_context(VideoWriter.like(item.output, reader.info, *size))
         for sentence in writer.notices:
             progress.notice(sentence)
@@ -178,34 +176,15 @@ def _process_video(
                 waiting.append(frame)
                 yield frame.image
 
-        for number, result in enumerate(model.stream(task, images(), **options)):
+        for result in model.stream(task, images(), **options):
             frame = waiting.popleft()
             tally.count(result, *size)
             with tally.timed("draw"):
                 drawn = compose(view, frame.image, result.image)
             with tally.timed("write"):
                 writer.write(replace(frame, image=drawn))
-                if folder:
-                    write_tensors(folder / f"{number:06d}.npz", result, frame.time)
+                if keep:
+                    keep(result, frame.time)
             progress.advance()
         if waiting:
             raise WorkError(f"{len(waiting)} frames of {item.source.path} got no answer.")
-
-
-def write_tensors(path: Path, result: Result, seconds: float = 0.0) -> None:
-    """Write what the model made of a frame, uncompressed.
-
-    Args:
-        path: .npz file with arrays ``target`` (h, w, 3) uint8, ``latents`` (1, 16, T, h/8, w/8)
-            float32 scaled, and ``time`` () float64 in seconds.
-        result: the answer.
-        seconds: time of the frame.
-
-    Raises:
-        WorkError: the file cannot be written.
-    """
-    try:
-        with path.open("wb") as file:
-            np.savez(file, target=result.target, latents=result.latents, time=np.float64(seconds))
-    except OSError as error:
-        raise WorkError(f"{path} could not be written: {error.strerror}.") from error

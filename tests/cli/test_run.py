@@ -131,6 +131,25 @@ def test_video_data_is_one_file_a_frame(tmp_path: Path, lavin_run: Run) -> None:
     np.testing.assert_allclose(times, [0, 0.04, 0.08, 0.12])
 
 
+def test_video_data_again_and_in_one_file(tmp_path: Path, lavin_run: Run) -> None:
+    long, short = write_video(tmp_path / "a.mp4", 4), write_video(tmp_path / "b.mp4", 3)
+    folder, file = tmp_path / "d", tmp_path / "d.npz"
+    for source in (long, short):
+        assert lavin_run(source, "--data", folder).exit_code == 0
+        assert lavin_run(source, "--data", file).exit_code == 0
+    assert names(folder) == [f"{i:06d}.npz" for i in range(3)]
+    whole = load(file)
+    assert len(whole) == 9
+    for index in range(3):
+        for name, array in load(folder / f"{index:06d}.npz").items():
+            np.testing.assert_array_equal(whole[f"{name}_{index:06d}"], array)
+    (folder / "notes.txt").write_text("mine")
+    done = lavin_run(short, "--data", folder)
+    assert done.exit_code == 2
+    assert "not empty" in done.stderr
+    assert len(names(folder)) == 4
+
+
 def test_folder_and_pattern(tmp_path: Path, lavin_run: Run) -> None:
     media = tmp_path / "media"
     media.mkdir()

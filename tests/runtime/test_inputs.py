@@ -139,6 +139,7 @@ def test_data_names(media: Path, tmp_path: Path) -> None:
     assert plan(media / "b.png", data=tmp_path / "x.npz").items[0].data == tmp_path / "x.npz"
     assert plan(media / "b.png", data=data).items[0].data == data / "b.npz"
     assert plan(media / "clip.mp4", data=data).items[0].data == data
+    assert plan(media / "clip.mp4", data=tmp_path / "x.npz").items[0].data == tmp_path / "x.npz"
     assert [i.data for i in plan(media, data=data).items] == [
         *(data / "a.jpg.npz", data / "b.png.npz", data / "clip.mp4")
     ]
@@ -157,7 +158,6 @@ def test_data_names(media: Path, tmp_path: Path) -> None:
         (".", ".", None, "is an input"),
         (".", "notes.txt", None, "is a file"),
         (".", None, "x.npz", "has many; name a folder"),
-        ("clip.mp4", None, "x.npz", "has a file for each frame; name a folder"),
         ("clip.mp4", None, "deeper", "is not empty"),
         ("clip.mp4", None, "notes.txt", "is a file"),
         ("b.png", None, "none/x.npz", "none does not exist"),

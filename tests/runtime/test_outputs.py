@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,38 @@ def test_folders(tmp_path: Path) -> None:
         require_folder(tmp_path / "new" / "a", empty=False)
     with pytest.raises(InputError, match="does not exist"):
         require_folder(tmp_path / "x" / "y", empty=False)
+
+
+def test_a_folder_of_our_own_files_is_replaced(tmp_path: Path) -> None:
+    ours = re.compile(r"\d+")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("1", "2", "3"):
+        (folder / name).write_text("old")
+
+    def rerun(error: Exception | None = None, intruder: str = "") -> None:
+        with replacing_folder(folder, ours=ours) as part:
+            (part / "1").write_text("new")
+            if intruder:
+                (folder / intruder).write_text("mine")
+            if error:
+                raise error
+
+    with pytest.raises(RuntimeError):
+        rerun(RuntimeError())
+    assert names(folder) == ["1", "2", "3"]
+    rerun()
+    assert (names(folder), names(tmp_path)) == (["1"], ["folder"])
+    assert (folder / "1").read_text() == "new"
+    with pytest.raises(InputError, match="not empty"):
+        rerun(intruder="letter")
+    with pytest.raises(InputError, match="not empty"):
+        rerun()
+    (folder / "letter").unlink()
+    (folder / "4").mkdir()
+    with pytest.raises(InputError, match="not empty"):
+        rerun()
+    assert (names(folder), names(tmp_path)) == (["1", "4"], ["folder"])
 
 
 def test_a_folder_made_for_nothing_goes_away(tmp_path: Path) -> None:
