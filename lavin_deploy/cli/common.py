@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import re
 import signal
 import sys
 import traceback
@@ -14,7 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
-from lavin_deploy.errors import LavinError
+from lavin_deploy.errors import InputError, LavinError
 
 INTERRUPTED, TERMINATED = 130, 143  # what shells report for Ctrl-C and for kill
 
@@ -84,6 +85,18 @@ def command(name: str | None = None, **settings: Any) -> Callable[[Callable[...,
 def group(name: str | None = None, **settings: Any) -> Callable[[Callable[..., Any]], Group]:
     """Make a function a group with the shared skin; otherwise as ``click.group``."""
     return click.command(name, cls=Group, **settings)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read ``HxW``, e.g. of ``--size``, as (H, W).
+
+    Raises:
+        InputError: the text is anything else.
+    """
+    match = re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})", text.strip())
+    if match is None:
+        raise InputError(f"--size {text!r} is not HxW, e.g. 256x256 (rows x columns).")
+    return int(match[1]), int(match[2])
 
 
 def _report(error: Exception) -> int:

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-from collections.abc import Mapping
-from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from lavin_deploy.cli.common import ProgressBar, command
+from lavin_deploy.cli.common import ProgressBar, command, parse_size
 from lavin_deploy.errors import InputError
 
 if TYPE_CHECKING:
-    from lavin_deploy.runtime.pipeline import Model
-    from lavin_deploy.runtime.request import Size
-    from lavin_deploy.runtime.trial import Speed
+    from lavin_deploy.tasks.samples import Source
 
 
 @command()
@@ -27,17 +20,15 @@ if TYPE_CHECKING:
 @click.option("--suite", default="core", show_default=True, metavar="NAME", help="What to measure.")
 @click.option(
     "--data",
-    required=True,
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Folder that lavin-data prepare filled; its test split is used.",
+    help="Folder that lavin-data prepare filled: measure on its test split, each sample in random "
+    "colours. By default on the bundle's own validation samples.",
 )
 @click.option(
     "--samples",
     type=click.IntRange(1),
-    default=200,
-    show_default=True,
-    help="Held-out samples of each task.",
+    help="Samples of each task; by default 200 of --data, or all that the bundle has.",
 )
 @click.option(
     "--task",
@@ -49,9 +40,7 @@ if TYPE_CHECKING:
 @click.option("--size", metavar="HxW", help="Size of the bundle to run at; by default its default.")
 @click.option("--steps", type=click.IntRange(1), help="Model evaluations; by default the task's.")
 @click.option("--guidance", type=float, metavar="W", help="Guidance weight; by default the task's.")
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the samples."
-)
+@click.option("--seed", type=click.IntRange(0), help="Of what is drawn from --data; 0 by default.")
 @click.option("--precision", metavar="NAME", help="Variant of the bundle; by default the bundle's.")
 @click.option(
     "--report",
@@ -63,83 +52,44 @@ if TYPE_CHECKING:
 def evaluate(
     bundle: str,
     suite: str,
-    data: Path,
-    samples: int,
+    data: Path | None,
+    samples: int | None,
     tasks: tuple[str, ...],
     size: str | None,
     steps: int | None,
     guidance: float | None,
-    seed: int,
+    seed: int | None,
     precision: str | None,
     report: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure BUNDLE on held-out pictures, each task in random colours that its pairs show.
+    """Measure BUNDLE on held-out pictures: its own validation samples, or many more of --data.
 
     Beside the model stand controls (the input as the answer, pairs of another task, pairs that do
-    not belong together, constant masks) and a classical method. Settings of sampling are the
-    ones that ship.
+    not belong together, constant masks) and classical methods. Settings of sampling are the ones
+    that ship.
     """
     import lavin_deploy
-    from lavin_deploy.runtime.outputs import kept_folder, require_folder
-    from lavin_deploy.runtime.trial import Trial, identity, pairs_for
-    from lavin_deploy.tasks.report import SuiteReport
-    from lavin_deploy.tasks.suite import choose_tasks, evaluate_task
+    from lavin_deploy.runtime.evaluate import Evaluation
+    from lavin_deploy.runtime.evaluate import evaluate as measure
 
-    choose_tasks(suite, tasks, ())  # unknown names are told before anything is opened
-    if report is not None:
-        require_folder(report, empty=False)
-    with ExitStack() as stack:
-        model = stack.enter_context(lavin_deploy.load(bundle, precision=precision))
-        names = choose_tasks(suite, tasks, model.tasks)
-        trial = Trial(model=model, size=_size(model, size), steps=steps, guidance=guidance)
-        pairs = pairs_for(model, trial.size)
-        source = _held_out(data, size=min(trial.size), pairs=pairs, seed=seed)
-        bar = stack.enter_context(ProgressBar("sample"))
-        bar.expect(samples * len(names))
-        results = tuple(
-            evaluate_task(name, source, trial.answer(name), samples=samples, advance=bar.advance)
-            for name in names
-        )
-        speed = trial.speed()
-        facts = {
-            "bundle": identity(model),
-            "backend": model.describe(),
-            "precision": model.precision,
-            "size": list(trial.size),
-            "pairs": pairs,
-            "samples": samples,
-            "seed": seed,
-            "versions": _versions(),
-            "machine": {"cpu": platform.machine(), "cores": os.cpu_count()},
-        }
-        found = SuiteReport(
-            suite=suite,
-            heading=_heading(facts),
-            facts=facts,
-            settings={name: asdict(trial.settings(name)) for name in names},
-            results=results,
-            speed=None if speed is None else asdict(speed),
-            closing="" if speed is None else _pace(speed),
-        )
-        if report is not None:
-            with kept_folder(report):
-                found.write(report)
+    what = Evaluation(
+        suite=suite,
+        tasks=tasks,
+        data=data,
+        samples=samples,
+        seed=seed,
+        size=None if size is None else parse_size(size),
+        steps=steps,
+        guidance=guidance,
+        report=report,
+    )
+    with lavin_deploy.load(bundle, precision=precision) as model, ProgressBar("sample") as bar:
+        found = measure(model, what, held_out=_held_out, progress=bar)
     click.echo(json.dumps(found.to_json(), allow_nan=False) if as_json else found.text())
 
 
-def _size(model: Model, text: str | None) -> Size:
-    from lavin_deploy.runtime.request import check_size
-
-    if text is None:
-        return model.manifest.defaults.size
-    height, _, width = text.partition("x")
-    if not (height.isdecimal() and width.isdecimal()):
-        raise InputError(f"--size {text!r} is not HxW, e.g. 64x64 (rows x columns).")
-    return check_size(model.manifest, (int(height), int(width)))
-
-
-def _held_out(data: Path, *, size: int, pairs: int, seed: int) -> Any:
+def _held_out(folder: Path, *, size: int, pairs: int, seed: int) -> Source:
     """Return the samples; the code that makes them is the trainer's and needs OpenCV."""
     try:
         from lavin_deploy.training.heldout import HeldOut
@@ -147,34 +97,7 @@ def _held_out(data: Path, *, size: int, pairs: int, seed: int) -> Any:
         if error.name != "cv2":
             raise
         raise InputError(
-            "held-out samples and classical methods need OpenCV, which is not installed; run "
-            "pip install opencv-python-headless."
+            "drawing samples from --data needs OpenCV, which is not installed; run "
+            "pip install opencv-python-headless, or leave --data out."
         ) from error
-    return HeldOut(data, size=size, pairs=pairs, seed=seed)
-
-
-def _versions() -> dict[str, str]:
-    import cv2
-    import numpy as np
-
-    from lavin_deploy import __version__
-
-    return {
-        "lavin_deploy": __version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "opencv": str(cv2.__version__),
-    }
-
-
-def _heading(facts: Mapping[str, Any]) -> str:
-    bundle, (height, width) = facts["bundle"], facts["size"]
-    return (
-        f"{bundle['path']} (sha256 {bundle['sha256'][:12]}), {facts['precision']} at "
-        f"{height}x{width}, {facts['pairs']} pair(s), seed {facts['seed']}; {facts['backend']}"
-    )
-
-
-def _pace(speed: Speed) -> str:
-    times = ", ".join(f"{name} {value:.1f}" for name, value in speed.stages.items())
-    return f"median ms: {times}; a frame without setup {speed.frame:.1f}"
+    return HeldOut(folder, size=size, pairs=pairs, seed=seed)

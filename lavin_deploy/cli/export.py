@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import click
 
-from lavin_deploy.cli.common import command
+from lavin_deploy.cli.common import command, parse_size
 from lavin_deploy.errors import InputError
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """``HxW`` -> (H, W).
-
-    Raises:
-        InputError: the text is anything else.
-    """
-    match = re.fullmatch(r"(\d+)x(\d+)", text.strip())
-    if match is None:
-        raise InputError(f"--size {text!r} is not HxW, e.g. 256x256 (rows x columns).")
-    return int(match[1]), int(match[2])
 
 
 @command()

@@ -45,11 +45,12 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """A way to answer without the model."""
+    """A way to answer without the model; ``opencv`` says whether it takes OpenCV to do so."""
 
     name: str
     kind: Kind
     answer: Baseline
+    opencv: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,9 +150,9 @@ ANGLE = Metric(
 )
 
 
-def _classical(**methods: Baseline) -> tuple[Reference, ...]:
+def _classical(*, opencv: bool = False, **methods: Baseline) -> tuple[Reference, ...]:
     return tuple(
-        Reference(name=name.replace("_", " "), kind="baseline", answer=method)
+        Reference(name=name.replace("_", " "), kind="baseline", answer=method, opencv=opencv)
         for name, method in methods.items()
     )
 
@@ -161,7 +162,7 @@ def _for_masks(targets: Targets) -> tuple[Reference, ...]:
     return (
         Reference(name="all foreground", kind="control", answer=baselines.all_foreground),
         Reference(name="mean mask", kind="control", answer=baselines.painted(constant)),
-        *_classical(grabcut=baselines.grabcut, border_colour=baselines.border_colour),
+        *_classical(opencv=True, grabcut=baselines.grabcut, border_colour=baselines.border_colour),
     )
 
 
@@ -169,7 +170,7 @@ def _for_edges(targets: Targets) -> tuple[Reference, ...]:
     mean = baselines.painted(baselines.mean_share(targets))
     return (
         Reference(name="mean edges", kind="control", answer=mean),
-        *_classical(canny=baselines.canny),
+        *_classical(opencv=True, canny=baselines.canny),
     )
 
 
@@ -196,13 +197,15 @@ JUDGES: dict[str, Judge] = {
             task="denoising",
             metrics=(PSNR, SSIM),
             references=lambda _: _classical(
-                bilateral=baselines.bilateral, non_local_means=baselines.non_local_means
+                opencv=True,
+                bilateral=baselines.bilateral,
+                non_local_means=baselines.non_local_means,
             ),
         ),
         Judge(
             task="inpainting",
             metrics=(HOLE_PSNR, PSNR, SSIM),
-            references=lambda _: _classical(telea=baselines.telea),
+            references=lambda _: _classical(opencv=True, telea=baselines.telea),
         ),
         Judge(task="depth", metrics=(ABS_REL, DELTA1, SHARE_ERROR), references=_for_depth),
         Judge(

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from lavin_deploy.tasks.painting import U8, Colour, paint, share_from_colours
 
 Pair = tuple[U8, U8]
@@ -14,6 +16,9 @@ Pairs = Sequence[Pair]
 
 Answer = Callable[[Pairs, U8], U8]
 """What is judged: from example pairs and a query (H, W, 3) uint8 to an answer of the same shape."""
+
+FAR = 100.0
+"""Euclidean RGB distance from which colours cannot be mistaken for each other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +38,11 @@ class Style:
     def exchanged(self) -> Style:
         """Return the other polarity: foreground and background change places."""
         return Style(foreground=self.background, background=self.foreground, strength=self.strength)
+
+    def is_far(self, colour: Colour) -> bool:
+        """Return whether a colour cannot be mistaken for foreground or background."""
+        own = (self.foreground, self.background)
+        return all(float(np.linalg.norm(np.subtract(colour, each))) >= FAR for each in own)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +87,11 @@ class Episode:
 
 class Source(Protocol):
     """Where samples come from. The same arguments always give the same sample."""
+
+    @property
+    def tasks(self) -> Sequence[str]:
+        """Names of the tasks that it has samples of."""
+        ...
 
     def episode(self, task: str, index: int) -> Episode:
         """Return held-out sample number ``index`` of a task."""

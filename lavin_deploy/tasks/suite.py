@@ -108,6 +108,7 @@ def evaluate_task(
     *,
     samples: int,
     shown: int = SHOWN,
+    opencv: bool = True,
     advance: Callable[[], None] = lambda: None,
 ) -> TaskResult:
     """Judge answers to one task.
@@ -116,15 +117,16 @@ def evaluate_task(
         task: a name in ``JUDGES``.
         source: of the samples.
         answer: what is judged: from pairs and query to an answer in the query's size.
-        samples: number N of held-out samples, each in a random style of its own.
+        samples: number N of the source's samples.
         shown: keep the pictures of the first so many.
+        opencv: whether rows that need OpenCV are wanted.
         advance: called after each sample.
 
     Raises:
         WorkError: an answer does not have the query's shape.
     """
     judge = JUDGES[task]
-    references = _references(judge, source)
+    references = _references(judge, source, opencv)
     kinds: dict[str, Kind] = {}
     values: dict[tuple[str, str], list[float | F64]] = {}
     cases: list[SwapCase] = []
@@ -161,10 +163,11 @@ def evaluate_task(
     )
 
 
-def _references(judge: Judge, source: Source) -> tuple[Reference, ...]:
+def _references(judge: Judge, source: Source, opencv: bool) -> tuple[Reference, ...]:
     targets = list(source.training_targets(judge.task, TRAINING_TARGETS))
     copied = Reference(name=COPY, kind="control", answer=copy_input)
-    return (copied, *judge.references(targets))
+    references = (copied, *judge.references(targets))
+    return tuple(each for each in references if opencv or not each.opencv)
 
 
 def _prompted(
@@ -177,13 +180,12 @@ def _prompted(
 ) -> list[tuple[str, Kind, U8]]:
     """Ask the model with the right pairs and with wrong ones; note the swap test in ``cases``."""
     first = _checked(answer(episode.pairs, episode.query), episode)
-    others = [name for name in chain(*SUITES.values()) if name != judge.task]
-    other = source.episode(others[index % len(others)], index)
-    rows: list[tuple[str, Kind, U8]] = [
-        (MODEL, "model", first),
-        (WRONG_PROMPT, "control", answer(other.pairs, episode.query)),
-        (MISMATCHED, "control", answer(episode.mismatched(), episode.query)),
-    ]
+    rows: list[tuple[str, Kind, U8]] = [(MODEL, "model", first)]
+    others = [n for n in chain(*SUITES.values()) if n != judge.task and n in source.tasks]
+    if others:
+        other = source.episode(others[index % len(others)], index)
+        rows.append((WRONG_PROMPT, "control", answer(other.pairs, episode.query)))
+    rows.append((MISMATCHED, "control", answer(episode.mismatched(), episode.query)))
     if judge.swap:
         cases.append(run_swaps(episode, first, answer))
         rows.append((EXCHANGED, "control", cases[-1].exchanged))

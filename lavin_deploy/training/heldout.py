@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lavin_deploy.tasks.painting import U8, Colour
+from lavin_deploy.tasks.painting import U8
 from lavin_deploy.tasks.samples import Episode, Style
 from lavin_deploy.training.episodes import Task, TaskSet, load_tasks
 
-FAR = 100.0  # Euclidean RGB distance of colours that cannot be mistaken for each other
 TRIES = 64
 _TEST, _TRAIN = 0, 1
 
@@ -38,6 +37,11 @@ class HeldOut:
     @cached_property
     def _train(self) -> TaskSet:
         return load_tasks(self._folder, "train")
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """All tasks that the trainer has."""
+        return tuple(self._test)
 
     def episode(self, task: str, index: int) -> Episode:
         """Draw held-out sample number ``index`` of a task in a random style of its own.
@@ -77,10 +81,6 @@ def _recoloured(maker: Task, rng: np.random.Generator, style: Style) -> Style | 
     """Draw another foreground colour as the task would, far from the style's two colours."""
     for _ in range(TRIES):
         new = maker.draw_style(rng).foreground
-        if min(_distance(new, style.foreground), _distance(new, style.background)) >= FAR:
+        if style.is_far(new):
             return Style(foreground=new, background=style.background, strength=style.strength)
     return None
-
-
-def _distance(first: Colour, second: Colour) -> float:
-    return float(np.linalg.norm(np.subtract(first, second)))

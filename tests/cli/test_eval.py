@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from lavin_deploy.cli.eval import evaluate
 from tests.helpers.answers import generated_data
+from tests.helpers.samples import toy_with_samples
 from tests.helpers.toy_bundle import write_toy
 
 pytestmark = [pytest.mark.cli, pytest.mark.data]
@@ -22,6 +23,8 @@ import sys
 
 class Ban:
     def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "cv2" and "--data" not in sys.argv:
+            raise ModuleNotFoundError(name, name="cv2")
         if name.partition(".")[0] in ("torch", "onnx", "onnxscript"):
             raise AssertionError(f"lavin-eval imports {name}")
 
@@ -43,6 +46,12 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def stocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with two tasks and three validation samples of each."""
+    return toy_with_samples(tmp_path_factory.mktemp("stocked") / "toy.lavin")
+
+
 def call(*arguments: object) -> Result:
     return CliRunner().invoke(evaluate, [str(argument) for argument in arguments])
 
@@ -57,7 +66,8 @@ def test_a_table_of_every_task_of_the_suite(toy: Path, data: Path, tmp_path: Pat
         "baseline  telea",
         "depth: 2 held-out samples",
         "median ms: setup",
-        "2 pair(s), seed 0; onnxruntime",
+        "2 pair(s); onnxruntime",
+        "in random styles, seed 0: segmentation 2, edges 2, colorization 2",
     ):
         assert part in result.stdout, part
     written = {path.name for path in (tmp_path / "report").iterdir()}
@@ -75,7 +85,9 @@ def test_one_json_object(toy: Path, data: Path) -> None:
         == hashlib.sha256((toy / "manifest.json").read_bytes()).hexdigest()
     )
     assert found["suite"] == "core"
-    assert found["samples"] == 2
+    assert found["measured_on"] == "held-out"
+    assert found["data"] == str(data)
+    assert found["samples"] == {"segmentation": 2}
     assert found["seed"] == 5
     assert found["size"] == [16, 48]
     assert found["pairs"] == 2
@@ -85,6 +97,65 @@ def test_one_json_object(toy: Path, data: Path) -> None:
     assert found["tasks"]["segmentation"]["swap"]["polarity_cases"] == 2
     assert found["speed"]["runs"] >= 2 * 4
     assert found["speed"]["stages"]["encode"] > 0
+
+
+def test_by_default_the_bundles_own_samples_are_measured(stocked: Path, tmp_path: Path) -> None:
+    result = call(stocked, "--suite", "core", "--report", tmp_path / "report")
+    assert result.exit_code == 0, result.stderr
+    for part in (
+        "measured on the bundle's own validation samples, through the stored pairs: "
+        "segmentation 3, denoising 3",
+        "segmentation: 3 held-out samples, steps 4, guidance 1\n",
+        "control   wrong prompt",
+        "baseline  grabcut",
+        "exchanged colours in",
+    ):
+        assert part in result.stdout, part
+    assert (tmp_path / "report" / "denoising.png").is_file()
+
+
+def test_own_samples_as_json(stocked: Path) -> None:
+    result = call(stocked, "--task", "denoising", "--samples", 2, "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["measured_on"] == "validation"
+    assert found["data"] is found["seed"] is None
+    assert found["samples"] == {"denoising": 2}
+    assert found["tasks"]["denoising"]["samples"] == 2
+
+
+def test_own_samples_need_neither_opencv_nor_torch(stocked: Path) -> None:
+    command = [sys.executable, "-W", "error", "-c", WITHOUT, str(stocked)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("pip install opencv-python-headless") == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "model     model" in done.stdout
+    assert "baseline" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--task", "depth"), "has no validation samples of depth, but of: segmentation, denoi"),
+        (("--samples", "4"), "--samples 4 is more than the 3 validation samples of segmentation"),
+        (("--seed", "1"), "--seed 1 chooses what is drawn from --data DIR"),
+    ],
+)
+def test_what_the_bundles_own_samples_cannot_do(
+    stocked: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    result = call(stocked, *arguments)
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_bundle_without_samples(toy: Path) -> None:
+    result = call(toy)
+    assert result.exit_code == 2
+    assert "no validation samples of segmentation, edges" in result.stderr
+    assert "give --data DIR" in result.stderr
 
 
 def test_the_same_seed_gives_the_same_numbers(toy: Path, data: Path) -> None:

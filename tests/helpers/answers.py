@@ -28,6 +28,10 @@ class Oracle:
         self.source = source
         self.known: dict[bytes, Episode] = {}
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return self.source.tasks
+
     def episode(self, task: str, index: int) -> Episode:
         episode = self.source.episode(task, index)
         self.known[episode.query.tobytes()] = episode

@@ -9,9 +9,10 @@ import pytest
 
 from lavin_deploy.errors import InputError
 from lavin_deploy.tasks.metrics import mask_from_colours
+from lavin_deploy.tasks.samples import FAR
 from lavin_deploy.training.collage import Collage
 from lavin_deploy.training.episodes import TASKS, load_tasks
-from lavin_deploy.training.heldout import FAR, HeldOut
+from lavin_deploy.training.heldout import HeldOut
 from tests.helpers.answers import generated_data
 
 pytestmark = pytest.mark.data
