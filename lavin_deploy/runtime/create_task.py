@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -24,6 +25,8 @@ LARGEST_SIDE = 1024
 """Pixels; larger example pictures are scaled down before they are stored and encoded."""
 
 Encode = Callable[[U8], Latents]
+
+_log = logging.getLogger(__name__)
 
 
 def create_task(
@@ -71,7 +74,10 @@ def create_task(
             )
         encoders = {size: model.codec(size).encode for size in manifest.sizes()}
         stored, files = task_files(task, read_pairs(found), encoders)
+        choice = model.choice
     add_task(bundle, task.name, files, replace=replace_old)
+    if choice:
+        _log.info(choice)
     return stored
 
 
