@@ -47,6 +47,7 @@ def test_create_list_show(toy: Path, pairs: Path) -> None:
     )
     assert result.exit_code == 0, result.stderr
     assert result.stdout == f"{toy}: task brighten with 1 pair\n"
+    assert result.stderr.startswith("backend auto: onnxruntime ")
 
     assert call("list", "--bundle", toy).stdout == "brighten  1 pair   Thirty levels up\n"
     listed = json.loads(call("list", "--bundle", toy, "--json").stdout)
