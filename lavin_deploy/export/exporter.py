@@ -11,7 +11,6 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from lavin_deploy import __version__, manifest
@@ -30,6 +29,7 @@ from lavin_deploy.flow.guidance import check_weight
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.runtime.codec import Codec
+from lavin_deploy.runtime.create_task import npy
 from lavin_deploy.runtime.onnxruntime_backend import OnnxRuntimeBackend
 from lavin_deploy.runtime.sampler import Modulation, Sampler
 from lavin_deploy.tasks.stored import StoredTask
@@ -126,8 +126,8 @@ def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> manifest.Man
         selftest = {}
         for name in ("context", "noise", "latents", "pixels"):
             selftest[name] = f"selftest/{name}.npy"
-            _add_array(writer, selftest[name], getattr(answer, name))
-        _add_array(writer, TABLE, table)
+            writer.add_file(selftest[name], npy(getattr(answer, name)))
+        writer.add_file(TABLE, npy(table))
         if request.model_card is not None:
             writer.add_file("README.md", request.model_card.encode())
         validation = add_validation(writer, samples)
@@ -142,13 +142,6 @@ def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> manifest.Man
                 report={"parity": [row.to_dict() for row in rows], "versions": _versions()},
             )
         )
-
-
-def _add_array(writer: BundleWriter, path: str, array: NDArray[np.float32]) -> None:
-    target = writer.folder / path
-    target.parent.mkdir(parents=True, exist_ok=True)
-    np.save(target, np.ascontiguousarray(array), allow_pickle=False)
-    writer.claim(path)
 
 
 def _versions() -> dict[str, str]:

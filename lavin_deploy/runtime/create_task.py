@@ -133,7 +133,7 @@ def task_files(
     stored = replace(task, pairs=tuple(names))
     pictures = [(source, target) for _, source, target in pairs]
     for size, encode in encoders.items():
-        files[context_name(*size)] = _npy(encode_pairs(pictures, size, encode))
+        files[context_name(*size)] = npy(encode_pairs(pictures, size, encode))
     files["task.json"] = stored.to_text().encode()
     return stored, files
 
@@ -158,7 +158,8 @@ def png(image: U8) -> bytes:
     return stream.getvalue()
 
 
-def _npy(array: Latents) -> bytes:
+def npy(array: Latents) -> bytes:
+    """Return the array as the content of a .npy file."""
     stream = io.BytesIO()
     np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
     return stream.getvalue()

@@ -28,12 +28,10 @@ class LinearCode:
     Attributes:
         mean: (192,) of the patches.
         analysis: (192, 16), patch -> code.
-        synthesis: (16, 192), code -> patch.
     """
 
     mean: Tensor
     analysis: Tensor
-    synthesis: Tensor
 
     @classmethod
     def fit(cls, pixels: Tensor, channels: int = 16) -> LinearCode:
@@ -47,17 +45,9 @@ class LinearCode:
         _, values, basis = torch.linalg.svd(patches - mean, full_matrices=False)
         deviation = values[:channels] / len(patches) ** 0.5
         scale = deviation.rsqrt() / deviation.mean().sqrt()
-        basis = basis[:channels]
-        return cls(mean=mean, analysis=(basis * scale[:, None]).T, synthesis=basis / scale[:, None])
+        return cls(mean=mean, analysis=(basis[:channels] * scale[:, None]).T)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """(B, 3, 1, H, W) -> code (B, 16, 1, H/8, W/8)."""
         code = (_patches(pixels) - self.mean) @ self.analysis
         return code.permute(0, 3, 1, 2).unsqueeze(2)
-
-    def decode(self, code: Tensor) -> Tensor:
-        """Inverse of :meth:`encode`, as far as 16 numbers reach: (B, 3, 1, H, W)."""
-        batch, _, _, rows, cols = code.shape
-        patches = code.squeeze(2).permute(0, 2, 3, 1) @ self.synthesis + self.mean
-        x = patches.reshape(batch, rows, cols, 3, PATCH, PATCH).permute(0, 3, 1, 4, 2, 5)
-        return x.reshape(batch, 3, 1, rows * PATCH, cols * PATCH)
