@@ -25,6 +25,10 @@ PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")
 @click.option("--validation", type=Path, help="Folder of held-out samples, one folder per task.")
 @click.option("--dialect", default="native", show_default=True, help="This version: native.")
 @click.option("--context", default="joint", show_default=True, help="This version: joint.")
+@click.option("--calibration", type=Path, help="Not built yet: samples for lower precisions.")
+@click.option("--gate", type=Path, help="Not built yet: limits that refuse a variant.")
+@click.option("--auto", is_flag=True, help="Not built yet: choose the precision by the gate.")
+@click.option("--force", is_flag=True, help="Not built yet: write what the gate refuses.")
 @click.option("--licence", default="see the source of the weights", help="Licence of the weights.")
 @click.option("--model-card", type=Path, help="Text put into the bundle as README.md.")
 def export(
@@ -40,6 +44,10 @@ def export(
     validation: Path | None,
     dialect: str,
     context: str,
+    calibration: Path | None,
+    gate: Path | None,
+    auto: bool,
+    force: bool,
     licence: str,
     model_card: Path | None,
 ) -> None:
@@ -47,6 +55,13 @@ def export(
     _only("--precision", precision, PRECISIONS, "fp32")
     _only("--dialect", dialect, ("native", "portable"), "native")
     _only("--context", context, ("joint", "frozen"), "joint")
+    later = {"calibration": calibration, "gate": gate, "auto": auto, "force": force}
+    for option, given in later.items():
+        if given:
+            raise InputError(
+                f"--{option} is not built yet: it serves precisions below fp32, and this version "
+                "exports fp32; leave it out."
+            )
     parsed = [parse_size(size) for size in sizes]
     if model_card is not None and not model_card.is_file():
         raise InputError(f"--model-card {model_card} does not exist.")

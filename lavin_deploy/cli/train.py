@@ -44,7 +44,13 @@ def train(
         assert isinstance(chosen, DiTRecipe)
         from lavin_deploy.models.checkpoint import DIT_FILE, load_vae
         from lavin_deploy.training.jdit import train_jdit
-        from lavin_deploy.training.latents import LatentPools, make_pool, parse_weights, pool_path
+        from lavin_deploy.training.latents import (
+            LatentPools,
+            make_pool,
+            parse_weights,
+            pool_path,
+            share_groups,
+        )
 
         weights = parse_weights(chosen.tasks)
         for task in weights:
@@ -52,11 +58,11 @@ def train(
                 raise unknown_name("task", task, TASKS)
         vae, config = load_vae(out)
         files = {}
-        for task, weight in weights.items():
-            path = pool_path(out, task, chosen, data)
+        for task, groups in share_groups(weights, chosen.groups).items():
+            path = pool_path(out, task, groups, chosen, data)
             made = TASKS[task](sources)
-            make_pool(vae, made, path, groups=chosen.groups, size=chosen.size, seed=chosen.seed)
-            files[path] = weight
+            make_pool(vae, made, path, groups=groups, size=chosen.size, seed=chosen.seed)
+            files[path] = weights[task]
         if init_from is not None and not (init_from / DIT_FILE).is_file():
             raise InputError(f"--init-from {init_from} holds no {DIT_FILE}.")
         init = None if init_from is None else init_from / DIT_FILE

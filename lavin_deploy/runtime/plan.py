@@ -135,6 +135,14 @@ def _plan_many(
         for parent in reversed(source.name.parents):
             folders.update(dict.fromkeys(root / parent for root in (output, data) if root))
         items.append(Item(source, output / below / _writable_name(source), tensors))
+    written: dict[Path, Item] = {}
+    for item in items:
+        other = written.setdefault(item.output, item)
+        if other is not item:
+            raise InputError(
+                f"{other.source.path} and {item.source.path} would both be written to "
+                f"{item.output}; rename one."
+            )
     return Plan(tuple(items), output, tuple(folders))
 
 

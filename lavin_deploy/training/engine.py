@@ -46,6 +46,18 @@ def prefetch(make: Callable[[int], Batch], first: int, last: int) -> Iterator[Ba
             yield waiting.pop(0).result()
 
 
+def bfloat16_pays(recipe: Recipe) -> bool:
+    """Whether matrix work is to run in bfloat16: asked for, and the CPU has instructions for it.
+
+    Without them torch falls back to a loop some 150 times slower than float32 (docs/LOG.md).
+    """
+    able = torch.cpu.get_capabilities()
+    if recipe.bf16 and not any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")):
+        tqdm.write("This CPU has no bfloat16 instructions: training in float32.")
+        return False
+    return recipe.bf16
+
+
 def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """AdamW; vectors (norms, biases, type embeddings) are not decayed."""
     parameters = [p for p in module.parameters() if p.requires_grad]

@@ -15,7 +15,7 @@ from torch import Tensor
 from lavin_deploy.config import ModelConfig
 from lavin_deploy.models.checkpoint import fill, read_state, save_dit
 from lavin_deploy.models.jdit import JDiT
-from lavin_deploy.training.engine import Batch, Trainer, step_rng
+from lavin_deploy.training.engine import Batch, Trainer, bfloat16_pays, step_rng
 from lavin_deploy.training.latents import LatentPools
 from lavin_deploy.training.recipes import DiTRecipe
 
@@ -59,12 +59,13 @@ def train_jdit(
     dit = JDiT(config.dit)
     if init is not None:
         fill(dit, read_state(init), init)
+    bf16 = bfloat16_pays(recipe)
 
     def loss(batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
         context, data, noise, times = batch
         t = times.view(-1, 1, 1, 1, 1)
         z_t = (1 - t) * noise + t * data
-        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bf16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             velocity = dit(z_t, times, context).float()
         errors = (velocity - (data - noise)).square().flatten(1).mean(dim=1)
         figures = {"loss": errors.mean().item()}

@@ -12,17 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from lavin_deploy.config import ModelConfig
 from lavin_deploy.errors import InputError
+from lavin_deploy.export.vae2d import Encoder2d
 from lavin_deploy.models.checkpoint import VAE_FILES
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.training.episodes import Task
 from lavin_deploy.training.inventory import INVENTORY
 from lavin_deploy.training.recipes import DiTRecipe
-from lavin_deploy.training.stvae import encode_means, to_clip
+from lavin_deploy.training.stvae import to_clip
 
 GROUP = 16
 
@@ -45,24 +47,29 @@ def parse_weights(text: str) -> dict[str, float]:
     return weights
 
 
-def pool_path(out: Path, task: str, recipe: DiTRecipe, data: Path) -> Path:
+def share_groups(weights: dict[str, float], groups: int) -> dict[str, int]:
+    """Share ``groups`` out by weight, so that items of all tasks are met equally often."""
+    total = sum(weights.values())
+    return {task: max(1, round(groups * weight / total)) for task, weight in weights.items()}
+
+
+def pool_path(out: Path, task: str, groups: int, recipe: DiTRecipe, data: Path) -> Path:
     """Where a task's pool lies: the name changes with all that the latents depend on.
 
     Args:
         out: checkpoint folder with the ST-VAE that encodes.
         task: its name.
-        recipe: size, groups and seed.
+        groups: episodes in it.
+        recipe: size and seed.
         data: prepared folder, known by its inventory.
     """
-    digest = hashlib.sha256(f"{recipe.size} {recipe.groups} {recipe.seed} {GROUP}".encode())
+    digest = hashlib.sha256(f"{recipe.size} {groups} {recipe.seed} {GROUP}".encode())
     for file in (out / VAE_FILES[0], data / INVENTORY):
         digest.update(file.read_bytes())
     return out / "latents" / f"{task}-{recipe.size}-{digest.hexdigest()[:12]}.npy"
 
 
-def make_pool(
-    vae: STVAE, task: Task, path: Path, *, groups: int, size: int, seed: int, bf16: bool = True
-) -> None:
+def make_pool(vae: STVAE, task: Task, path: Path, *, groups: int, size: int, seed: int) -> None:
     """Encode ``groups`` episodes of a task at ``size`` pixels into a pool file.
 
     A file that is there already is kept; an unfinished one never carries the final name.
@@ -70,13 +77,15 @@ def make_pool(
     if path.exists():
         return
     side = size // 8
+    encoder = Encoder2d(vae).eval()
     pool = np.empty((groups * GROUP, 2, vae.config.latent_channels, side, side), np.float16)
     for group in tqdm(range(groups), desc=path.name, disable=None, leave=False):
         rng = np.random.default_rng((seed, group))
         style = task.draw_style(rng)
         samples = [task.sample(rng, style, size) for _ in range(GROUP)]
         pixels = to_clip([s.input for s in samples] + [s.target for s in samples])
-        means = encode_means(vae, pixels, bf16=bf16).numpy()
+        with torch.no_grad():
+            means = encoder(pixels).squeeze(2).numpy()
         pool[group * GROUP : (group + 1) * GROUP] = np.stack((means[:GROUP], means[GROUP:]), axis=1)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".tmp.npy")

@@ -22,7 +22,7 @@ class Recipe:
         weight_decay: decoupled decay on matrices.
         clip: largest gradient norm.
         ema: decay per step of the averaged weights.
-        bf16: run matrix work in bfloat16 (master weights stay float32).
+        bf16: run matrix work in bfloat16 where the CPU can (master weights stay float32).
         seed: of data and noise; step k draws from (seed, k), so a resumed run repeats nothing.
         save_minutes: time between checkpoints.
     """
@@ -69,7 +69,7 @@ class DiTRecipe(Recipe):
             mean and so the answer of a deterministic task; the rest draw t ~ LogitNormal(0, 1).
         drop: share of batches whose pairs give way to one zero latent, for guidance.
         size: side of the images in pixels.
-        groups: episodes encoded per task before training starts.
+        groups: episodes encoded before training starts, shared out by the tasks' weights.
         tasks: ``name:weight`` of every task drawn, separated by commas.
     """
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from lavin_deploy.config import ModelConfig, preset
 from lavin_deploy.models.checkpoint import save_vae
 from lavin_deploy.models.stvae import STVAE
-from lavin_deploy.training.engine import Batch, Trainer, step_rng
+from lavin_deploy.training.engine import Batch, Trainer, bfloat16_pays, step_rng
 from lavin_deploy.training.episodes import Task
 from lavin_deploy.training.linear_code import LinearCode
 from lavin_deploy.training.recipes import VAERecipe
@@ -36,16 +36,16 @@ def draw_images(tasks: Sequence[Task], rng: np.random.Generator, count: int, siz
     return to_clip(images[:count])
 
 
-def encode_means(vae: STVAE, pixels: Tensor, *, bf16: bool) -> Tensor:
+def encode_means(vae: STVAE, pixels: Tensor) -> Tensor:
     """Posterior means (B, 16, h, w) float32, unscaled, of one-frame clips (B, 3, 1, H, W)."""
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        return vae.encode(pixels).mean.squeeze(2).float()
+    with torch.no_grad():
+        return vae.encode(pixels).mean.squeeze(2)
 
 
 def measure_scale(vae: STVAE, tasks: Sequence[Task], config: ModelConfig) -> ModelConfig:
     """Return the config with the shift and scale that make latents zero-mean and unit-variance."""
     pixels = draw_images(tasks, np.random.default_rng(0), 256, 64)
-    means = encode_means(vae, pixels, bf16=False)
+    means = encode_means(vae, pixels)
     return replace(config, latent_shift=means.mean().item(), latent_scale=1 / means.std().item())
 
 
@@ -61,6 +61,7 @@ def train_stvae(
         resume: go on from its last state.
     """
     torch.manual_seed(recipe.seed)
+    bf16 = bfloat16_pays(recipe)
     config = preset(recipe.preset)
     vae = STVAE(config.vae)
 
@@ -77,7 +78,7 @@ def train_stvae(
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
         code = linear.encode(pixels)
         taught = step < recipe.taught * recipe.steps
-        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bf16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             posterior = vae.encode(pixels)
             noise = torch.randn(code.shape, generator=generator)
             seen = code + 0.05 * noise if taught else posterior.sample(noise)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from lavin_deploy.config import preset
 from lavin_deploy.errors import CheckpointError, InputError
 from lavin_deploy.models import load_checkpoint, load_released
-from lavin_deploy.models.checkpoint import save_dit, save_vae
+from lavin_deploy.models.checkpoint import find_files, read_config, save_dit, save_vae
 from tests.helpers.checkpoints import random_models, write_released
 
 pytestmark = pytest.mark.unit
@@ -77,6 +77,18 @@ def test_no_config(folder: Path) -> None:
     (folder / "config.json").unlink()
     with pytest.raises(CheckpointError, match="width 96, and heads cannot be read off"):
         load_checkpoint(folder)
+    with pytest.raises(CheckpointError, match="width 96, and heads cannot be read off"):
+        read_config(find_files(folder))
+
+
+def test_config_of_the_released_width_comes_from_one_tensor(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    file = folder / "lavin_dit.safetensors"
+    save_file({"prompt_embed": torch.zeros(1, 2304)}, file)  # the rest is not looked at
+    assert read_config(find_files(folder)) == preset("3.4b")
+    file.write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match="cannot be read as weights"):
+        read_config(find_files(folder))
 
 
 @pytest.mark.parametrize("text", ["[1]", "{", '{"dit": {}}', '{"dit": {}, "vae": {}}'])

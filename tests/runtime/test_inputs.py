@@ -197,3 +197,12 @@ def test_many_files_are_planned_quickly(tmp_path: Path) -> None:
 def test_a_task_with_a_slash_cannot_be(media: Path) -> None:
     with pytest.raises(InputError, match="no slashes"):
         plan_outputs(find_inputs(str(media)), "../edges")
+
+
+def test_two_inputs_with_one_output_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "media"
+    folder.mkdir()
+    (folder / "a.ppm").touch()  # cannot be written as it is, so .png is appended
+    (folder / "a.ppm.png").touch()
+    with pytest.raises(InputError, match=r"both be written to .*a\.ppm\.png; rename one"):
+        plan(folder)

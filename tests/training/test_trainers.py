@@ -15,7 +15,8 @@ import lavin_deploy as lavin
 from lavin_deploy.cli.export import export
 from lavin_deploy.cli.train import train
 from lavin_deploy.errors import InputError, WorkError
-from lavin_deploy.training.engine import Batch, Trainer, learning_rate
+from lavin_deploy.training.engine import Batch, Trainer, bfloat16_pays, learning_rate
+from lavin_deploy.training.latents import share_groups
 from lavin_deploy.training.recipes import DiTRecipe, Recipe, override, recipe
 from lavin_deploy.training.sources import prepare
 
@@ -138,3 +139,23 @@ def test_a_run_is_not_overwritten(data: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(train, list(map(str, options)))
     assert result.exit_code == 2
     assert "--resume" in result.stderr
+
+
+def test_pools_are_shared_out_by_weight() -> None:
+    assert share_groups({"segmentation": 3.0, "edges": 1.0}, 100) == {
+        "segmentation": 75,
+        "edges": 25,
+    }
+    assert share_groups({"segmentation": 99.0, "edges": 1.0}, 10)["edges"] == 1
+
+
+def test_bfloat16_only_where_the_cpu_has_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = override(recipe("jdit", "tiny"), ["bf16=true"])
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx2": True})
+    assert not bfloat16_pays(wanted)
+    assert "training in float32" in capsys.readouterr().out
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"amx_bf16": True})
+    assert bfloat16_pays(wanted)
+    assert not bfloat16_pays(override(wanted, ["bf16=false"]))
