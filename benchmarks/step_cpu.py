@@ -62,10 +62,15 @@ def repeated_heads(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.T
 
 
 def interleaved(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every call in every round, after three rounds of warm-up."""
+    """Seconds of every call in every round, after three rounds of warm-up.
+
+    An untimed call goes before each timed one: threads of the contender before (torch's spin on for
+    milliseconds) and its leftovers in the caches would weigh on whoever comes next.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(rounds + 3):
         for name, call in calls.items():
+            call()
             start = time.perf_counter()
             call()
             if number >= 3:

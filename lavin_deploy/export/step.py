@@ -37,9 +37,8 @@ def _permuted(weight: Tensor, head_dim: int) -> Tensor:
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate-half RoPE over whole heads: x (1, N, L, E); cos, sin (L, E), sin negated at first."""
-    first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat((second, first), dim=-1) * sin
+    """Rotate-half RoPE over whole heads, one ONNX node: x (1, N, L, E); cos, sin (1, L, E / 2)."""
+    return torch.onnx.ops.rotary_embedding(x, cos, sin)
 
 
 class ModulationGraph(nn.Module):
@@ -132,9 +131,8 @@ class StepGraph(nn.Module):
             context_frames + 1, rows // patch, cols // patch, dit.config.head_dim
         )
         self.split = context_frames * (rows // patch) * (cols // patch)
-        cos, sin = cos.flatten(1), sin.flatten(1)
-        self.register_buffer("cos", torch.cat((cos, cos), dim=-1))
-        self.register_buffer("sin", torch.cat((-sin, sin), dim=-1))
+        self.register_buffer("cos", cos.flatten(1)[None])
+        self.register_buffer("sin", sin.flatten(1)[None])
 
     def _heads(self, x: Tensor) -> Tensor:
         heads: Tensor = x.unflatten(-1, (-1, self.config.head_dim))
@@ -163,7 +161,7 @@ class StepGraph(nn.Module):
             v = self._heads(torch.cat((cv, xv), dim=1))
             # Queries run from `start` on: in the last block only the target's are read.
             start = 0 if cond.output else self.split
-            q = rotate(self._heads(torch.cat((*cq, *xq), dim=1)), cos[start:], sin[start:])
+            q = rotate(self._heads(torch.cat((*cq, *xq), dim=1)), cos[:, start:], sin[:, start:])
             out = grouped_query_attention(q, k, v).transpose(1, 2).flatten(2)
             if cond.output:
                 c = cond.finish(c, out[:, : self.split], cg1, cs2, cg2)

@@ -92,9 +92,9 @@ class OnnxRuntimeBackend(Backend):
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = 3  # errors; they also arrive as exceptions
-        # Idle workers of one session, of which there are four, must not burn the cores that the
-        # next graph, Pillow and the video encoder need; measured in docs/LOG.md.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Workers spin within a run, not after it: those of the other three sessions must not burn
+        # the cores that this graph, Pillow and the video encoder need; measured in docs/LOG.md.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         file = self.bundle.graph_file(self.variant, graph)
         try:
             session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
