@@ -29,7 +29,14 @@ def test_size_and_card() -> None:
         assert max(entry.size for entry in files.values()) <= 40 * 2**20
         card = bundle.read("README.md").decode()
         tasks = [task.name for task in bundle.manifest.tasks]
-    assert "segmentation" in tasks
+    assert set(tasks) == {
+        "segmentation",
+        "edges",
+        "colorization",
+        "denoising",
+        "inpainting",
+        "depth",
+    }
     for word in ("licence", "held-out", "IoU", "Steps", "GrabCut"):
         assert word in card
 
@@ -74,7 +81,7 @@ def test_segmentation_of_the_stored_validation_samples() -> None:
             scores.append(iou(mask_from_colours(answer, *colours), truth_mask))
             trivial.append(iou(np.ones_like(truth_mask), truth_mask))
     assert len(scores) >= 8
-    assert np.mean(scores) > np.mean(trivial) + 0.15
+    assert np.mean(scores) > max(0.4, np.mean(trivial) + 0.3)
 
 
 def copy_of_the_project(target: Path) -> Path:
