@@ -223,7 +223,9 @@ def test_interrupted_it_leaves_no_file(
     tmp_path: Path, tiny_bundle: Path, number: signal.Signals, code: int
 ) -> None:
     source = write_video(tmp_path / "a.mp4", 1400, size=(64, 48))
-    program = "from lavin_deploy.cli.run import run; run()"
+    # A shell's background job is born deaf to Ctrl-C; the program is to hear it there too.
+    hear = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = f"{hear}; from lavin_deploy.cli.run import run; run()"
     words = [str(source), "--task", "segmentation", "--bundle", str(tiny_bundle)]
     with subprocess.Popen(
         [sys.executable, "-c", program, *words], stderr=subprocess.PIPE, text=True

@@ -160,11 +160,11 @@ def test_threads_default_to_physical_cores(bundle: Bundle) -> None:
     assert OnnxRuntimeBackend(bundle, bundle.variant(), threads=3).threads == 3
 
 
-def test_idle_workers_sleep(bundle: Bundle) -> None:
+def test_workers_spin_within_a_run_only(bundle: Bundle) -> None:
     variant = bundle.variant()
     with OnnxRuntimeBackend(bundle, variant) as backend:
         options = backend._session(modulation(variant)).get_session_options()
-        assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+        assert options.get_session_config_entry("session.force_spinning_stop") == "1"
 
 
 def test_modulation_rows_come_from_the_table_or_once_from_the_graph(
