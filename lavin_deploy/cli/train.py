@@ -61,7 +61,7 @@ def train(
         for task, groups in share_groups(weights, chosen.groups).items():
             path = pool_path(out, task, groups, chosen, data)
             made = TASKS[task](sources)
-            make_pool(vae, made, path, groups=groups, size=chosen.size, seed=chosen.seed)
+            make_pool(vae, made, path, groups=groups, recipe=chosen)
             files[path] = weights[task]
         if init_from is not None and not (init_from / DIT_FILE).is_file():
             raise InputError(f"--init-from {init_from} holds no {DIT_FILE}.")

@@ -64,11 +64,14 @@ class Segmentation:
         self.data = data
 
     def draw_style(self, rng: np.random.Generator) -> Style:
-        """Mostly a colour on black, sometimes black on a colour or two colours far apart."""
+        """A colour on black, black on a colour, or two colours far apart, about equally often.
+
+        No style is rare, so which of the two colours means an object must be read from the pairs.
+        """
         kind = rng.random()
-        if kind < 0.6:
+        if kind < 0.35:
             return Style(foreground=vivid_colour(rng))
-        if kind < 0.8:
+        if kind < 0.7:
             return Style(foreground=(0, 0, 0), background=vivid_colour(rng))
         first, second = far_colours(rng)
         return Style(foreground=first, background=second)

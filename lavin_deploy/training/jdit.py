@@ -60,6 +60,9 @@ def train_jdit(
     if init is not None:
         fill(dit, read_state(init), init)
     bf16 = bfloat16_pays(recipe)
+    if recipe.compiled:
+        for block in dit.blocks:
+            block.compile(dynamic=False)
 
     def loss(batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
         context, data, noise, times = batch

@@ -21,6 +21,7 @@ from lavin_deploy.errors import InputError
 from lavin_deploy.export.vae2d import Encoder2d
 from lavin_deploy.models.checkpoint import VAE_FILES
 from lavin_deploy.models.stvae import STVAE
+from lavin_deploy.training.engine import bfloat16_pays
 from lavin_deploy.training.episodes import Task
 from lavin_deploy.training.inventory import INVENTORY
 from lavin_deploy.training.recipes import DiTRecipe
@@ -69,23 +70,24 @@ def pool_path(out: Path, task: str, groups: int, recipe: DiTRecipe, data: Path) 
     return out / "latents" / f"{task}-{recipe.size}-{digest.hexdigest()[:12]}.npy"
 
 
-def make_pool(vae: STVAE, task: Task, path: Path, *, groups: int, size: int, seed: int) -> None:
-    """Encode ``groups`` episodes of a task at ``size`` pixels into a pool file.
+def make_pool(vae: STVAE, task: Task, path: Path, *, groups: int, recipe: DiTRecipe) -> None:
+    """Encode ``groups`` episodes of a task at the recipe's size and seed into a pool file.
 
     A file that is there already is kept; an unfinished one never carries the final name.
     """
     if path.exists():
         return
-    side = size // 8
+    size, side = recipe.size, recipe.size // 8
+    bf16 = bfloat16_pays(recipe)
     encoder = Encoder2d(vae).eval()
     pool = np.empty((groups * GROUP, 2, vae.config.latent_channels, side, side), np.float16)
     for group in tqdm(range(groups), desc=path.name, disable=None, leave=False):
-        rng = np.random.default_rng((seed, group))
+        rng = np.random.default_rng((recipe.seed, group))
         style = task.draw_style(rng)
         samples = [task.sample(rng, style, size) for _ in range(GROUP)]
         pixels = to_clip([s.input for s in samples] + [s.target for s in samples])
-        with torch.no_grad():
-            means = encoder(pixels).squeeze(2).numpy()
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            means = encoder(pixels).squeeze(2).float().numpy()
         pool[group * GROUP : (group + 1) * GROUP] = np.stack((means[:GROUP], means[GROUP:]), axis=1)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".tmp.npy")

@@ -70,11 +70,13 @@ class DiTRecipe(Recipe):
         drop: share of batches whose pairs give way to one zero latent, for guidance.
         size: side of the images in pixels.
         groups: episodes encoded before training starts, shared out by the tasks' weights.
+        compiled: put the blocks through torch.compile; needs a C++ compiler and a minute or two.
         tasks: ``name:weight`` of every task drawn, separated by commas.
     """
 
     size: int = 64
     groups: int = 1500
+    compiled: bool = False
     tasks: str = "segmentation:1"
     batch: int = 64
     max_pairs: int = 1
