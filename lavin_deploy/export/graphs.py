@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lavin_deploy.export.step import ModulationGraph, StepGraph
-from lavin_deploy.export.vae2d import Decoder2d, Encoder2d
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.stvae import STVAE
+from lavin_deploy.models.vae2d import Decoder2d, Encoder2d
 
 OPSET = 23
 

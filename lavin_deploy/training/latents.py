@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from lavin_deploy.config import ModelConfig
 from lavin_deploy.errors import InputError
-from lavin_deploy.export.vae2d import Encoder2d
 from lavin_deploy.models.checkpoint import VAE_FILES
 from lavin_deploy.models.stvae import STVAE
+from lavin_deploy.models.vae2d import Encoder2d
 from lavin_deploy.training.engine import bfloat16_pays
 from lavin_deploy.training.episodes import Task
 from lavin_deploy.training.inventory import INVENTORY

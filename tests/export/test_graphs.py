@@ -10,8 +10,8 @@ import torch
 from lavin_deploy.config import DiTConfig, ModelConfig, Upsampler, preset
 from lavin_deploy.export.graphs import plan_graphs, trace
 from lavin_deploy.export.step import ModulationGraph, StepGraph, head_order, rotate
-from lavin_deploy.export.vae2d import Decoder2d, Encoder2d
 from lavin_deploy.models.rope3d import apply_rope, rope_tables
+from lavin_deploy.models.vae2d import Decoder2d, Encoder2d
 from tests.helpers.checkpoints import random_models
 
 pytestmark = pytest.mark.parity

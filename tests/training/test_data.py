@@ -245,8 +245,9 @@ def test_polarities_and_colours_vary_between_episodes(collage: Collage) -> None:
     task = TASKS["segmentation"](collage)
     rng = np.random.default_rng(3)
     styles = [task.draw_style(rng) for _ in range(100)]
-    assert sum(style.background == (0, 0, 0) for style in styles) > 40
-    assert sum(style.foreground == (0, 0, 0) for style in styles) > 8
+    on_black = sum(style.background == (0, 0, 0) for style in styles)
+    black_on = sum(style.foreground == (0, 0, 0) for style in styles)
+    assert min(on_black, black_on, 100 - on_black - black_on) > 20  # no kind is rare
     assert len(set(styles)) > 80
     first, second = far_colours(rng)
     assert np.linalg.norm(np.subtract(first, second)) >= 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +52,20 @@ def test_from_data_to_an_answer(data: Path, tmp_path: Path, golden_tasks: Path) 
     with lavin.load(tmp_path / "m.lavin") as model:
         picture = model.run("segmentation", torch.zeros(30, 40, 3, dtype=torch.uint8).numpy())
         assert picture.image.shape == (30, 40, 3)
+
+
+def test_compiled_blocks_compute_the_same_loss(data: Path, tmp_path: Path) -> None:
+    vae = tmp_path / "vae"
+    run("stvae", "--recipe", "tiny", "--data", data, "--out", vae, "--set", "steps=1")
+    losses = {}
+    for compiled in ("0", "1"):
+        out = tmp_path / compiled
+        shutil.copytree(vae, out)
+        options = ["--set", "steps=2", "--set", f"compiled={compiled}"]
+        run("jdit", "--recipe", "tiny", "--data", data, "--out", out, *options)
+        last = (out / "jdit.log.jsonl").read_text().splitlines()[-1]
+        losses[compiled] = json.loads(last)["loss"]
+    assert losses["1"] == pytest.approx(losses["0"], rel=1e-4)
 
 
 def test_killed_and_resumed_equals_never_killed(data: Path, tmp_path: Path) -> None:
