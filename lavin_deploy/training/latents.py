@@ -61,10 +61,10 @@ def pool_path(out: Path, task: str, groups: int, recipe: DiTRecipe, data: Path) 
         out: checkpoint folder with the ST-VAE that encodes.
         task: its name.
         groups: episodes in it.
-        recipe: size and seed.
+        recipe: size, seed and number format of the encoding.
         data: prepared folder, known by its inventory.
     """
-    digest = hashlib.sha256(f"{recipe.size} {groups} {recipe.seed} {GROUP}".encode())
+    digest = hashlib.sha256(f"{recipe.size} {groups} {recipe.seed} {GROUP} {recipe.bf16}".encode())
     for file in (out / VAE_FILES[0], data / INVENTORY):
         digest.update(file.read_bytes())
     return out / "latents" / f"{task}-{recipe.size}-{digest.hexdigest()[:12]}.npy"
