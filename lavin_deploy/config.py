@@ -19,6 +19,7 @@ LATENT_SHIFT = 0.032470703125
 LATENT_SCALE = 1.08936170213
 
 TemporalNorm = Literal["clip", "frame"]
+ContextMode = Literal["joint", "frozen"]
 Upsampler = Literal["resize_conv", "deconv"]
 
 
@@ -50,6 +51,9 @@ class DiTConfig:
         kv_group: query heads that share one key/value head.
         in_channels: channels of a latent.
         patch_size: side of the square patch, in latent cells, that makes a token.
+        context: ``"joint"`` as published, every token attends to all and both streams see one t;
+            ``"frozen"``: pairs attend to pairs, the query to pairs and itself, the target to all,
+            and the context is modulated at t = 1, so that its keys and values never change.
     """
 
     hidden_size: int
@@ -58,9 +62,12 @@ class DiTConfig:
     kv_group: int = 4
     in_channels: int = 16
     patch_size: int = 2
+    context: ContextMode = "joint"
 
     def __post_init__(self) -> None:
         _require_positive(self)
+        if self.context not in ("joint", "frozen"):
+            raise unknown_name("context", self.context, ("joint", "frozen"))
         if self.hidden_size % self.num_heads:
             raise InputError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_heads {self.num_heads}; "

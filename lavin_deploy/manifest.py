@@ -19,8 +19,12 @@ from lavin_deploy.flow.grids import GridKind, check_grid
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
-GRAPHS = ("encoder", "decoder", "step", "step_null", "modulation")
-"""Graphs that every variant has; the first two exist per size, ``step`` per size and pairs."""
+GRAPHS = (
+    *("encoder", "decoder", "modulation", "step", "step_null", "step_euler", "step_euler_null"),
+    *("context", "query", "query_null", "refresh", "refresh_null"),
+)
+"""Names of graphs. Every variant has the first five: encoder and decoder for each size, step for
+each size and number of pairs. Those of the second line belong to a frozen context."""
 
 MOST_SAMPLES = 16
 """Held-out samples that a bundle stores of one task at most."""
@@ -62,11 +66,36 @@ class Graph:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Refresh:
+    """How long the keys and values of a joint model's context are kept.
+
+    Attributes:
+        every: the context is computed anew in every so many steps; 1 is the joint result.
+        error: for each tried number of steps (as text) the relative L2 distance of the final
+            latents from the joint result, on the exporter's own samples.
+    """
+
+    every: int
+    error: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Variant:
-    """All graphs of one precision and dialect; ``weights`` are the external files they share."""
+    """All graphs of one precision and dialect.
+
+    Attributes:
+        precision: ``fp32``, ``fp16``, ...
+        dialect: ``native`` or ``portable``.
+        context: ``joint``, or ``frozen``: the step takes keys and values of the context.
+        refresh: for a frozen context of a model that was trained with a joint one.
+        weights: external files that the graphs share.
+        graphs: the files.
+    """
 
     precision: str
     dialect: str
+    context: str = "joint"
+    refresh: Refresh | None = None
     weights: tuple[str, ...] = ()
     graphs: tuple[Graph, ...]
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from lavin_deploy.cli.common import command, parse_size
-from lavin_deploy.errors import InputError
+from lavin_deploy.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from lavin_deploy.config import ContextMode
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")
 
@@ -24,7 +28,10 @@ PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")
 @click.option("--tasks", type=Path, help="Folder of folders, one per task, with example pairs.")
 @click.option("--validation", type=Path, help="Folder of held-out samples, one folder per task.")
 @click.option("--dialect", default="native", show_default=True, help="This version: native.")
-@click.option("--context", default="joint", show_default=True, help="This version: joint.")
+@click.option("--context", help="joint or frozen; default: what the model was trained with.")
+@click.option("--refresh", default=4, show_default=True, metavar="R", help="See the README.")
+@click.option("--euler", is_flag=True, help="Also a step with the Euler update inside.")
+@click.option("--without", multiple=True, metavar="SAVING", help="Leave an exact saving out.")
 @click.option("--calibration", type=Path, help="Not built yet: samples for lower precisions.")
 @click.option("--gate", type=Path, help="Not built yet: limits that refuse a variant.")
 @click.option("--auto", is_flag=True, help="Not built yet: choose the precision by the gate.")
@@ -43,7 +50,10 @@ def export(
     tasks: Path | None,
     validation: Path | None,
     dialect: str,
-    context: str,
+    context: str | None,
+    refresh: int,
+    euler: bool,
+    without: tuple[str, ...],
     calibration: Path | None,
     gate: Path | None,
     auto: bool,
@@ -54,7 +64,8 @@ def export(
     """Trace a checkpoint to ONNX, prove every graph equal to the model, and write a bundle."""
     _only("--precision", precision, PRECISIONS, "fp32")
     _only("--dialect", dialect, ("native", "portable"), "native")
-    _only("--context", context, ("joint", "frozen"), "joint")
+    if context not in (None, "joint", "frozen"):
+        raise unknown_name("--context", context, ("joint", "frozen"))
     later = {"calibration": calibration, "gate": gate, "auto": auto, "force": force}
     for option, given in later.items():
         if given:
@@ -69,6 +80,7 @@ def export(
         raise InputError(f"--validation {validation} is not a folder.")
 
     from lavin_deploy.export.exporter import ExportRequest, export_bundle
+    from lavin_deploy.export.savings import Savings
     from lavin_deploy.export.stored_tasks import find_tasks
     from lavin_deploy.manifest import Source
     from lavin_deploy.models.checkpoint import find_files, load_released, read_config
@@ -87,6 +99,10 @@ def export(
         pairs=pairs or [config.inference.pairs],
         steps=config.inference.steps if steps is None else steps,
         guidance=config.inference.guidance if guidance is None else guidance,
+        context=cast("ContextMode", context or config.dit.context),
+        refresh=refresh,
+        euler=euler,
+        savings=Savings.without(without),
         model_card=None if model_card is None else model_card.read_text(),
         tasks=() if tasks is None else find_tasks(tasks),
         validation=validation,
@@ -103,8 +119,6 @@ def export(
 
 def _only(option: str, given: str, known: tuple[str, ...], built: str) -> None:
     """Refuse what is unknown, and what is known but not built yet."""
-    from lavin_deploy.errors import unknown_name
-
     if given not in known:
         raise unknown_name(option, given, known)
     if given != built:

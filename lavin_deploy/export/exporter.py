@@ -16,12 +16,15 @@ from tqdm import tqdm
 from lavin_deploy import __version__, manifest
 from lavin_deploy.bundle import Bundle, BundleWriter
 from lavin_deploy.bundle_io.store import FolderStore
-from lavin_deploy.config import ModelConfig
+from lavin_deploy.config import ContextMode, ModelConfig
 from lavin_deploy.errors import InputError
 from lavin_deploy.export.end_to_end import answer_by_graphs, answer_by_models, check_answers
-from lavin_deploy.export.graphs import plan_graphs, trace
+from lavin_deploy.export.graphs import GraphChoice, plan_graphs
 from lavin_deploy.export.parity import Parity, check_graph
+from lavin_deploy.export.refresh import measure_refresh
+from lavin_deploy.export.savings import ALL, Savings
 from lavin_deploy.export.stored_tasks import add_tasks
+from lavin_deploy.export.trace import trace
 from lavin_deploy.export.validation import add_validation, read_validation
 from lavin_deploy.export.weights import WeightFile
 from lavin_deploy.flow.grids import Grid, grid_for
@@ -30,8 +33,9 @@ from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.runtime.codec import Codec
 from lavin_deploy.runtime.create_task import npy
+from lavin_deploy.runtime.modulation import Modulation
 from lavin_deploy.runtime.onnxruntime_backend import OnnxRuntimeBackend
-from lavin_deploy.runtime.sampler import Modulation, Sampler
+from lavin_deploy.runtime.sampler import Sampler
 from lavin_deploy.tasks.stored import StoredTask
 
 PRECISION, DIALECT = "fp32", "native"
@@ -52,6 +56,11 @@ class ExportRequest:
         pairs: numbers of example pairs; the first is the default.
         steps: default model evaluations.
         guidance: default weight.
+        context: ``joint`` or ``frozen``, see :class:`GraphChoice`.
+        refresh: for ``frozen`` exports of joint models: evaluations from one computation of the
+            context to the next.
+        euler: also export a step with the Euler update inside.
+        savings: what the graphs leave out.
         model_card: README.md of the bundle, or None.
         tasks: tasks to store, each with the folder of its pairs.
         validation: folder of held-out samples to store, one folder per task, or None.
@@ -66,6 +75,10 @@ class ExportRequest:
     pairs: Sequence[int]
     steps: int
     guidance: float
+    context: ContextMode = "joint"
+    refresh: int = 4
+    euler: bool = False
+    savings: Savings = ALL
     model_card: str | None = None
     tasks: Sequence[tuple[StoredTask, Path]] = ()
     validation: Path | None = None
@@ -81,6 +94,15 @@ class ExportRequest:
         for name, given in (("size", self.sizes), ("pairs", self.pairs)):
             if len(set(given)) != len(given):
                 raise InputError(f"a {name} is given twice: {list(given)}; give each once.")
+        if self.context == "joint" and self.config.dit.context == "frozen":
+            raise InputError(
+                "this model was trained with a frozen context and cannot be exported as a joint "
+                "one; use --context frozen."
+            )
+        if self.context == "frozen" and self.savings != ALL:
+            raise InputError("savings can be switched off in joint exports only; use one of both.")
+        if self.refresh < 1:
+            raise InputError(f"refresh is {self.refresh}; it counts evaluations and is at least 1.")
         check_weight(self.guidance)
         grid_for(self.steps, self.config.inference.grid)
 
@@ -93,17 +115,24 @@ def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> manifest.Man
         WorkError: a graph or a whole answer deviates from the model; nothing is left behind.
     """
     samples = read_validation(request.validation, [task.name for task, _ in request.tasks])
-    plans = list(plan_graphs(dit, vae, request.sizes, request.pairs))
+    choice = GraphChoice(
+        sizes=request.sizes,
+        pairs=request.pairs,
+        context=request.context,
+        euler=request.euler,
+        savings=request.savings,
+    )
+    plans = list(plan_graphs(dit, vae, choice))
     grid = grid_for(request.steps, request.config.inference.grid)
     with BundleWriter(request.out) as writer:
         weights = WeightFile(writer.folder / "graphs" / f"{PRECISION}.weights")
         graphs = []
         for plan in tqdm(plans, desc="trace", unit="graph", disable=None):
-            model = trace(plan)
-            weights.externalise(model)
-            onnx.save(model, writer.folder / plan.file)
-            writer.claim(plan.file)
-            graphs.append(_describe(plan.file, plan.name, plan.bucket, model))
+            model = weights.externalise(trace(plan))
+            file = f"graphs/{plan.stem}.onnx"
+            onnx.save(model, writer.folder / file)
+            writer.claim(file)
+            graphs.append(_describe(file, plan.name, plan.bucket, model))
         writer.claim(f"graphs/{weights.path.name}")
         draft = replace(_manifest(request, graphs, grid, weights), files=writer.files)
         bundle = Bundle(FolderStore(writer.folder, unfinished=True), draft)
@@ -120,7 +149,8 @@ def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> manifest.Man
             answer = answer_by_graphs(codecs[defaults.size], sampler, draft.latent, defaults, grid)
             wanted = answer_by_models(dit, vae, defaults, answer.noise, grid)
             rows += check_answers(answer, wanted)
-            table = np.concatenate([modulation.row(t) for t in grid[:-1]])
+            times = grid[:-1] if request.context == "joint" else grid
+            table = np.concatenate([modulation.row(t) for t in times])
             encoders = {size: codec.encode for size, codec in codecs.items()}
             tasks = add_tasks(writer, request.tasks, encoders, min(request.pairs))
         selftest = {}
@@ -131,11 +161,13 @@ def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> manifest.Man
         if request.model_card is not None:
             writer.add_file("README.md", request.model_card.encode())
         validation = add_validation(writer, samples)
-        times = tuple(float(t) for t in grid[:-1])
+        if variant.refresh is not None:
+            tried = measure_refresh(bundle, variant, request.refresh, answer, wanted, grid)
+            draft = replace(draft, variants=(replace(variant, refresh=tried),))
         return writer.finish(
             replace(
                 draft,
-                tables={"modulation": manifest.Table(file=TABLE, grid=times)},
+                tables={"modulation": manifest.Table(file=TABLE, grid=tuple(map(float, times)))},
                 tasks=tasks,
                 validation=validation,
                 selftest=selftest,
@@ -148,10 +180,16 @@ def _versions() -> dict[str, str]:
     return {m.__name__: str(m.__version__) for m in (torch, onnx, ort)}
 
 
+def _refreshes(request: ExportRequest) -> bool:
+    return request.context == "frozen" and request.config.dit.context == "joint"
+
+
 def _describe(
     file: str, name: str, bucket: Mapping[str, int | None], model: onnx.ModelProto
 ) -> manifest.Graph:
     """The manifest's entry of a traced graph."""
+
+    stored = {tensor.name for tensor in model.graph.initializer}
 
     def tensors(infos: Any) -> tuple[manifest.Tensor, ...]:
         return tuple(
@@ -161,6 +199,7 @@ def _describe(
                 shape=tuple(d.dim_value for d in info.type.tensor_type.shape.dim),
             )
             for info in infos
+            if info.name not in stored
         )
 
     return manifest.Graph(
@@ -205,6 +244,8 @@ def _manifest(
             manifest.Variant(
                 precision=PRECISION,
                 dialect=DIALECT,
+                context=request.context,
+                refresh=manifest.Refresh(every=1) if _refreshes(request) else None,
                 weights=(f"graphs/{weights.path.name}",),
                 graphs=tuple(graphs),
             ),

@@ -1,33 +1,31 @@
-"""Which graphs a bundle has, their inputs and outputs, and tracing them to ONNX.
+"""Which graphs a bundle has, their inputs and outputs, and what they must compute.
 
 One specification of inputs feeds dummies, ONNX names, parity checks and the manifest.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lavin_deploy.export.step import ModulationGraph, StepGraph
+from lavin_deploy.config import ContextMode
+from lavin_deploy.export.frozen import ContextGraph, NullQueryGraph, TargetGraph
+from lavin_deploy.export.fused import FusedDiT
+from lavin_deploy.export.kernels import NativeKernels
+from lavin_deploy.export.savings import ALL, Savings
+from lavin_deploy.export.step import EulerGraph, ModulationGraph, StepGraph, positions
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.models.vae2d import Decoder2d, Encoder2d
 
-OPSET = 23
-
-
 Arrays = dict[str, NDArray[np.float32]]
+Dialect = Literal["native", "portable"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,34 +41,36 @@ class GraphPlan:
     """One graph to export.
 
     Attributes:
-        name: ``encoder``, ``decoder``, ``step``, ``step_null`` or ``modulation``.
+        name: as in ``manifest.GRAPHS``.
         height: pixel rows, None where the graph does not depend on the size.
         width: pixel columns, the same.
-        pairs: example pairs, only for ``step``.
+        pairs: example pairs, None where the graph does not depend on them.
         inputs: input name -> shape, all float32.
-        output: name of the one output.
+        outputs: names of the outputs.
         build: makes the module to trace.
-        reference: what the plain model computes from the inputs, given as tensors with the time
-            ``t`` (1,) in place of the step graphs' modulation row.
+        reference: what must come out, from the inputs as tensors with the time ``t`` (1,) in place
+            of a modulation row: by the plain model, where it has such an output.
         modulation: t -> row, for the graphs that take one.
+        overridable: further inputs that a run need not give.
     """
 
     name: str
     height: int | None = None
     width: int | None = None
     pairs: int | None = None
-    inputs: dict[str, tuple[int, ...]]
-    output: str
+    inputs: Mapping[str, tuple[int, ...]]
+    outputs: tuple[str, ...]
     build: Callable[[], nn.Module]
-    reference: Callable[..., Tensor]
+    reference: Callable[..., Sequence[Tensor]]
     modulation: nn.Module | None = None
+    overridable: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
-    def file(self) -> str:
-        """Path of the ONNX file in the bundle, e.g. ``graphs/step-128x128-p1.onnx``."""
+    def stem(self) -> str:
+        """Name of the ONNX file without its folder and ending, e.g. ``step-128x128-p1``."""
         size = f"-{self.height}x{self.width}" if self.height else ""
         pairs = f"-p{self.pairs}" if self.pairs else ""
-        return f"graphs/{self.name}{size}{pairs}.onnx"
+        return f"{self.name}{size}{pairs}"
 
     @property
     def bucket(self) -> dict[str, int | None]:
@@ -78,7 +78,7 @@ class GraphPlan:
         return {"height": self.height, "width": self.width, "pairs": self.pairs}
 
     def example(self, seed: int) -> Example:
-        """Draw seeded inputs: pixels in [-1, 1], t in [0, 1], latents N(0, 1)."""
+        """Draw seeded inputs: pixels in [-1, 1], t and dt in [0, 1], all others N(0, 1)."""
         rng = np.random.default_rng(seed)
         feed: Arrays = {}
         given: dict[str, Tensor] = {}
@@ -87,8 +87,10 @@ class GraphPlan:
                 given["t"] = torch.from_numpy(rng.random((1,), dtype=np.float32))
                 feed[name] = given["t"].numpy()
                 continue
-            low_high = name == "pixels"
-            array = rng.uniform(-1, 1, shape) if low_high else rng.standard_normal(shape)
+            if name == "pixels":
+                array = rng.uniform(-1, 1, shape)
+            else:
+                array = rng.random(shape) if name == "dt" else rng.standard_normal(shape)
             feed[name] = array.astype(np.float32)
             given[name] = torch.from_numpy(feed[name])
         if self.modulation is not None:
@@ -97,108 +99,188 @@ class GraphPlan:
         return Example(feed=feed, given=given)
 
 
-def plan_graphs(
-    dit: JDiT, vae: STVAE, sizes: Sequence[tuple[int, int]], pairs: Sequence[int]
-) -> Iterator[GraphPlan]:
-    """All graphs of a joint-context bundle.
+@dataclass(frozen=True, kw_only=True)
+class GraphChoice:
+    """Which graphs to make.
 
-    Args:
-        dit: the transformer.
-        vae: the autoencoder.
+    Attributes:
         sizes: (H, W) in pixels, multiples of 16.
         pairs: numbers of example pairs.
+        context: ``joint``: whole steps; ``frozen``: keys and values of the context apart, for
+            models trained so computed once, for others by a ``refresh`` step now and then.
+        euler: also a step with the Euler update inside.
+        savings: what to leave out.
     """
+
+    sizes: Sequence[tuple[int, int]]
+    pairs: Sequence[int]
+    context: ContextMode = "joint"
+    euler: bool = False
+    savings: Savings = ALL
+
+
+def plan_graphs(
+    dit: JDiT, vae: STVAE, choice: GraphChoice, dialect: Dialect = "native"
+) -> Iterator[GraphPlan]:
+    """All graphs of one dialect of a bundle; weights are laid out once for all of them."""
+    fused = FusedDiT(dit, NativeKernels(), choice.savings)
     modulation = ModulationGraph(dit)
     yield GraphPlan(
         name="modulation",
         inputs={"t": (1,)},
-        output="modulation",
+        outputs=("modulation",),
         build=lambda: modulation,
-        reference=modulation,
+        reference=lambda t: (modulation(t),),
     )
-    for height, width in sizes:
-        rows, cols = height // 8, width // 8
-        latent = (1, dit.config.in_channels, 1, rows, cols)
-        yield GraphPlan(
-            name="encoder",
-            height=height,
-            width=width,
-            inputs={"pixels": (1, 3, 1, height, width)},
-            output="mean",
-            build=lambda: Encoder2d(vae),
-            reference=lambda pixels: vae.encode(pixels).mean,
-        )
-        yield GraphPlan(
-            name="decoder",
-            height=height,
-            width=width,
-            inputs={"latents": latent},
-            output="pixels",
-            build=lambda: Decoder2d(vae),
-            reference=vae.decode,
-        )
-        for count in (None, *pairs):
-            frames = 2 if count is None else 2 * count + 1
-            yield GraphPlan(
-                name="step_null" if count is None else "step",
-                height=height,
-                width=width,
-                pairs=count,
-                inputs={
-                    "latent": latent,
-                    "context": (*latent[:2], frames, rows, cols),
-                    "modulation": (1, dit.modulation_width),
-                },
-                output="velocity",
-                build=partial(StepGraph, dit, context_frames=frames, rows=rows, cols=cols),
-                reference=lambda latent, context, t: dit(latent, t, context),
-                modulation=modulation,
+    for height, width in choice.sizes:
+        yield from _vae_plans(vae, height, width)
+        for pairs in (None, *choice.pairs):
+            steps = _StepPlans(dit, fused, modulation, choice, height, width, pairs)
+            yield from steps.joint() if choice.context == "joint" else steps.frozen()
+
+
+def _vae_plans(vae: STVAE, height: int, width: int) -> Iterator[GraphPlan]:
+    latent = (1, vae.config.latent_channels, 1, height // 8, width // 8)
+    yield GraphPlan(
+        name="encoder",
+        height=height,
+        width=width,
+        inputs={"pixels": (1, 3, 1, height, width)},
+        outputs=("mean",),
+        build=lambda: Encoder2d(vae),
+        reference=lambda pixels: (vae.encode(pixels).mean,),
+    )
+    yield GraphPlan(
+        name="decoder",
+        height=height,
+        width=width,
+        inputs={"latents": latent},
+        outputs=("pixels",),
+        build=lambda: Decoder2d(vae),
+        reference=lambda latents: (vae.decode(latents),),
+    )
+
+
+class _StepPlans:
+    """Step graphs of one size and number of pairs; None is the null condition of two frames."""
+
+    def __init__(
+        self,
+        dit: JDiT,
+        fused: FusedDiT,
+        modulation: ModulationGraph,
+        choice: GraphChoice,
+        height: int,
+        width: int,
+        pairs: int | None,
+    ) -> None:
+        self.dit, self.fused, self.modulation, self.choice = dit, fused, modulation, choice
+        self.suffix = "_null" if pairs is None else ""
+        self.bucket: dict[str, Any] = {"height": height, "width": width, "pairs": pairs}
+        self.frames = 2 if pairs is None else 2 * pairs + 1
+        self.grid = {"rows": height // 8, "cols": width // 8}
+        self.row = (1, dit.modulation_width)
+        patch = dit.config.patch_size
+        self.tokens = (self.grid["rows"] // patch) * (self.grid["cols"] // patch)
+
+    def joint(self) -> Iterator[GraphPlan]:
+        """``step``, and perhaps ``step_euler``."""
+        yield self._whole("step", self._step())
+        if self.choice.euler:
+            plan = self._whole("step_euler", EulerGraph(self._step()))
+            latent, *others = plan.inputs.items()
+
+            def reference(
+                latent: Tensor, dt: Tensor, t: Tensor, context: Tensor
+            ) -> Sequence[Tensor]:
+                return (latent + dt * self.dit(latent, t, context),)
+
+            inputs = dict([latent, ("dt", (1,)), *others])
+            yield replace(plan, inputs=inputs, outputs=("next",), reference=reference)
+
+    def frozen(self) -> Iterator[GraphPlan]:
+        """``context``, ``query`` and ``step``; or ``refresh`` and ``step`` for joint models."""
+        known = self._keys_values(self.frames)
+        if self.dit.config.context == "joint":
+            refresh = self._step(with_context=True)
+            yield replace(
+                self._whole("refresh", refresh),
+                outputs=("velocity", *known),
+                reference=lambda latent, context, t: refresh(latent, context, self.modulation(t)),
             )
+        elif self.suffix:
+            null = NullQueryGraph(self.fused, **self.grid)
+            yield self._apart("query", null, {"query": self._latents(1)}, known)
+        else:
+            pairs = ContextGraph(self.fused, start=0, frames=self.frames - 1, **self.grid)
+            query = ContextGraph(self.fused, start=self.frames - 1, frames=1, **self.grid)
+            given = self._keys_values(self.frames - 1)
+            shown = {"context": self._latents(self.frames - 1)}
+            yield self._apart("context", pairs, shown, given)
+            inputs = {f"pair_{name}": shape for name, shape in given.items()}
+            yield self._apart("query", query, {"query": self._latents(1)}, known, inputs)
+        target = TargetGraph(self.fused, context_frames=self.frames, **self.grid)
+        yield self._apart("step", target, {"latent": self._latents(1)}, {"velocity": ()}, known)
 
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's progress and deprecation notes off the terminal."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-def trace(plan: GraphPlan) -> onnx.ModelProto:
-    """Trace a graph to ONNX at opset 23 through torch's dynamo exporter; static shapes."""
-    feed = plan.example(0).feed
-    with _quiet(), torch.no_grad():
-        program = torch.onnx.export(
-            plan.build().eval(),
-            tuple(torch.from_numpy(array) for array in feed.values()),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=list(plan.inputs),
-            output_names=[plan.output],
-            verbose=False,
+    def _step(self, *, with_context: bool = False) -> StepGraph:
+        time = None if self.choice.savings.folded_time else self.modulation
+        return StepGraph(
+            self.fused,
+            context_frames=self.frames,
+            time=time,
+            with_context=with_context,
+            **self.grid,
         )
-        assert program is not None
-        program.optimize()
-    model: onnx.ModelProto = program.model_proto
-    model.graph.name = f"lavin_{plan.name}"
-    _strip(model)
-    return model
 
+    def _whole(self, name: str, module: nn.Module) -> GraphPlan:
+        """A graph that sees the context's latents."""
+        folded = self.choice.savings.folded_time
+        time = {"modulation": self.row} if folded else {"t": (1,)}
+        moving = {}
+        if not self.choice.savings.rope_constants:
+            patch = self.dit.config.patch_size
+            rows, cols = self.grid["rows"] // patch, self.grid["cols"] // patch
+            moving = {"positions": positions(0, self.frames + 1, rows, cols)}
+        return GraphPlan(
+            name=f"{name}{self.suffix}",
+            **self.bucket,
+            inputs={"latent": self._latents(1), "context": self._latents(self.frames), **time},
+            outputs=("velocity",),
+            build=lambda: module,
+            reference=lambda latent, context, t: (self.dit(latent, t, context),),
+            modulation=self.modulation if folded else None,
+            overridable=moving,
+        )
 
-def _strip(model: onnx.ModelProto) -> None:
-    """Keep of the exporter's notes only which module a node comes from (no source paths)."""
-    for node in model.graph.node:
-        scopes = [p.value for p in node.metadata_props if p.key == "pkg.torch.onnx.name_scopes"]
-        del node.metadata_props[:]
-        for value in scopes:
-            node.metadata_props.add(key="module", value=value)
-    for part in (*model.graph.value_info, *model.graph.input, *model.graph.output, model.graph):
-        del part.metadata_props[:]
-    for tensor in model.graph.initializer:
-        del tensor.metadata_props[:]
+    def _apart(
+        self,
+        name: str,
+        module: nn.Module,
+        shown: Mapping[str, tuple[int, ...]],
+        outputs: Mapping[str, tuple[int, ...]],
+        known: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> GraphPlan:
+        """A graph that takes or gives keys and values; the plain model has no such outputs."""
+
+        def reference(t: Tensor, **given: Tensor) -> Sequence[Tensor]:
+            (first, *past) = given.values()
+            found = module(first, self.modulation(t), *past)
+            return (found,) if isinstance(found, Tensor) else found
+
+        return GraphPlan(
+            name=f"{name}{self.suffix}",
+            **self.bucket,
+            inputs={**shown, "modulation": self.row, **(known or {})},
+            outputs=tuple(outputs),
+            build=lambda: module,
+            reference=reference,
+            modulation=self.modulation,
+        )
+
+    def _latents(self, frames: int) -> tuple[int, ...]:
+        return (1, self.dit.config.in_channels, frames, self.grid["rows"], self.grid["cols"])
+
+    def _keys_values(self, frames: int) -> dict[str, tuple[int, ...]]:
+        config = self.dit.config
+        shape = (1, config.num_kv_heads, frames * self.tokens, config.head_dim)
+        return {f"{part}.{index}": shape for index in range(config.depth) for part in ("k", "v")}

@@ -88,5 +88,7 @@ def check_graph(plan: GraphPlan, backend: Backend, graph: Graph) -> Iterator[Par
     for seed in SEEDS:
         example = plan.example(seed)
         with torch.no_grad():
-            reference = plan.reference(**example.given).numpy()
-        yield compare(plan.file, seed, backend.infer_one(graph, **example.feed), reference)
+            reference = plan.reference(**example.given)
+        given = backend.infer(graph, example.feed)
+        for name, wanted in zip(plan.outputs, reference, strict=True):
+            yield compare(f"{graph.file}:{name}", seed, given[name], wanted.numpy())

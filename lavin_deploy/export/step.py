@@ -1,44 +1,16 @@
-"""The J-DiT step as an inference graph, without what a fixed shape and a known time save.
+"""One J-DiT evaluation under a joint context, as an inference graph of fixed shape.
 
-Exact rewrites of :class:`lavin_deploy.models.jdit.JDiT`, checked by tests and by every export:
-
-- the time enters as a row of factors (``modulation`` graph or table), so no modulation weights;
-- ``(1 + s) RMS(h)`` and ``tanh(g) RMS(h)`` are one RMSNorm whose weight is the factor;
-- q, k, v and gate, up are one matrix product each;
-- RoPE tables are constants. The channels of q and k are reordered so that the three axes' pairs
-  become one rotate-half over the head: scores do not change when q and k are permuted alike;
-- the last block computes no context output.
-
-Shapes: B = 1, L tokens, D width, N query heads, K key/value heads, E head width, R row width.
+Shapes: h, w latent rows and columns, Tc context frames, L tokens, R width of a modulation row.
 """
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lavin_deploy.models.attention import EPS, JointAttention, grouped_query_attention
-from lavin_deploy.models.jdit import JDiT, JointBlock, patchify, unpatchify
-from lavin_deploy.models.rope3d import rope_tables
-
-
-def head_order(head_dim: int) -> Tensor:
-    """Channel order of one head: all first halves (t, h, w), then all second halves."""
-    parts = torch.arange(head_dim).reshape(3, 2, head_dim // 6)
-    return parts.transpose(0, 1).reshape(-1)
-
-
-def _permuted(weight: Tensor, head_dim: int) -> Tensor:
-    heads: Tensor = weight.unflatten(0, (-1, head_dim))
-    return heads[:, head_order(head_dim)].flatten(0, 1)
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate-half RoPE over whole heads, one ONNX node: x (1, N, L, E); cos, sin (1, L, E / 2)."""
-    return torch.onnx.ops.rotary_embedding(x, cos, sin)
+from lavin_deploy.export.fused import FusedDiT
+from lavin_deploy.models.jdit import JDiT, patchify, unpatchify
+from lavin_deploy.models.rope3d import BASE, rope_tables
 
 
 class ModulationGraph(nn.Module):
@@ -57,114 +29,114 @@ class ModulationGraph(nn.Module):
         return torch.cat((factors.flatten(1), 1 + row[:, -width:]), dim=-1)
 
 
-class _Stream(nn.Module):
-    """One stream's weights of one block, fused."""
+class Rope(nn.Module):
+    """Tables (1, L, E / 2) of the tokens of frames ``start`` to ``stop``, in token order (T, H, W).
 
-    def __init__(self, block: JointBlock, name: str, *, output: bool) -> None:
+    Constants, or computed from ``positions`` (L, 3) float32 where that saving is off.
+    """
+
+    def __init__(self, start: int, stop: int, rows: int, cols: int, head_dim: int) -> None:
         super().__init__()
-        attention: JointAttention = block.joint_attn
-        width = attention.head_dim
-        weight = {
-            part: attention.get_parameter(f"{name}_{part}.weight").detach()
-            for part in ("q", "k", "v", "proj", "qnorm", "knorm")
-        }
-        for part in ("q", "k", "qnorm", "knorm"):
-            weight[part] = _permuted(weight[part], width)
-        self.kv_width = weight["k"].shape[0]
-        self.output = output
-        parts = ("q", "k", "v") if output else ("k", "v")
-        self.qkv = nn.Parameter(torch.cat([weight[part] for part in parts]))
-        self.knorm = nn.Parameter(weight["knorm"])
-        if output:
-            self.qnorm = nn.Parameter(weight["qnorm"])
-            self.proj = nn.Parameter(weight["proj"])
-            gate, up, down = (
-                block.get_parameter(f"{name}_mlp.{part}_proj.weight").detach()
-                for part in ("gate", "up", "down")
-            )
-            self.gate_up = nn.Parameter(torch.cat((gate, up)))
-            self.down = nn.Parameter(down)
+        self.per_axis = head_dim // 6
+        skipped = start * rows * cols
+        cos, sin = rope_tables(stop, rows, cols, head_dim)
+        self.register_buffer("cos", cos[skipped:].flatten(1)[None])
+        self.register_buffer("sin", sin[skipped:].flatten(1)[None])
 
-    def project(self, h: Tensor, factor: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Normed k, v, and normed q or nothing, of (1, L, D); each (1, L, width)."""
-        fused = F.linear(F.rms_norm(h, factor.shape, factor, EPS), self.qkv)
-        q_width = self.qkv.shape[0] - 2 * self.kv_width
-        q, k, v = fused.split((q_width, self.kv_width, self.kv_width), dim=-1)
-        k = F.rms_norm(k, self.knorm.shape, self.knorm, EPS)
-        if not self.output:
-            return k, v, []
-        return k, v, [F.rms_norm(q, self.qnorm.shape, self.qnorm, EPS)]
+    def forward(self, positions: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return cosines and sines."""
+        if positions is None:
+            return self.get_buffer("cos"), self.get_buffer("sin")
+        theta = BASE ** (-torch.arange(self.per_axis, dtype=torch.float64) / self.per_axis)
+        angles = (positions[:, :, None] * theta.float()).flatten(1)[None]
+        return angles.cos(), angles.sin()
 
-    def finish(self, h: Tensor, attended: Tensor, g1: Tensor, s2: Tensor, g2: Tensor) -> Tensor:
-        """Add the projected attention and the SwiGLU to (1, L, D)."""
-        h = h + F.rms_norm(F.linear(attended, self.proj), g1.shape, g1, EPS)
-        fused = F.linear(F.rms_norm(h, s2.shape, s2, EPS), self.gate_up)
-        gate, up = fused.chunk(2, dim=-1)
-        inner = F.linear(F.silu(gate) * up, self.down)
-        return h + F.rms_norm(inner, g2.shape, g2, EPS)
+
+def positions(start: int, stop: int, rows: int, cols: int) -> Tensor:
+    """(t, h, w) of every token, (L, 3) float32."""
+    ranges = (torch.arange(start, stop), torch.arange(rows), torch.arange(cols))
+    return torch.stack(torch.meshgrid(*ranges, indexing="ij"), dim=-1).reshape(-1, 3).float()
 
 
 class StepGraph(nn.Module):
     """Velocity of one target under a context of fixed shape.
 
     Args:
-        dit: the model.
-        context_frames: latent frames of the context.
+        fused: the weights.
+        context_frames: latent frames Tc of the context.
         rows: latent rows h.
         cols: latent columns w.
+        time: computes the row from t, where the time is not folded.
+        with_context: also give the keys and values of the context in every block.
     """
 
-    def __init__(self, dit: JDiT, *, context_frames: int, rows: int, cols: int) -> None:
+    def __init__(
+        self,
+        fused: FusedDiT,
+        *,
+        context_frames: int,
+        rows: int,
+        cols: int,
+        time: ModulationGraph | None = None,
+        with_context: bool = False,
+    ) -> None:
         super().__init__()
-        self.config = dit.config
+        self.fused, self.time, self.with_context = fused, time, with_context
         self.rows, self.cols = rows, cols
-        patch = dit.config.patch_size
-        self.cond_embedder, self.x_embedder = dit.cond_embedder, dit.x_embedder
-        self.final = dit.final_layer.linear
-        blocks = dit.joint_blocks()
-        last = len(blocks) - 1
-        self.cond = nn.ModuleList(
-            _Stream(block, "cond", output=i < last) for i, block in enumerate(blocks)
-        )
-        self.x = nn.ModuleList(_Stream(block, "x", output=True) for block in blocks)
-        cos, sin = rope_tables(
-            context_frames + 1, rows // patch, cols // patch, dit.config.head_dim
-        )
+        patch = fused.config.patch_size
         self.split = context_frames * (rows // patch) * (cols // patch)
-        self.register_buffer("cos", cos.flatten(1)[None])
-        self.register_buffer("sin", sin.flatten(1)[None])
+        frames = context_frames + 1
+        self.rope = Rope(0, frames, rows // patch, cols // patch, fused.config.head_dim)
 
-    def _heads(self, x: Tensor) -> Tensor:
-        heads: Tensor = x.unflatten(-1, (-1, self.config.head_dim))
-        return heads.transpose(1, 2)
-
-    def forward(self, latent: Tensor, context: Tensor, modulation: Tensor) -> Tensor:
-        """Velocity (1, 16, 1, h, w).
+    def forward(
+        self, latent: Tensor, context: Tensor, modulation: Tensor, positions: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """Velocity (1, 16, 1, h, w), then, with ``with_context``, k.0, v.0, k.1, ...
 
         Args:
             latent: z_t (1, 16, 1, h, w), scaled.
             context: (1, 16, Tc, h, w), scaled.
-            modulation: (1, R) factors from :class:`ModulationGraph`.
+            modulation: (1, R) factors from :class:`ModulationGraph`; or t (1,) with ``time``.
+            positions: see :class:`Rope`.
         """
-        config, patch = self.config, self.config.patch_size
-        width = config.hidden_size
-        factors = modulation[0].split(width)
-        cos, sin = self.get_buffer("cos"), self.get_buffer("sin")
-        c = self.cond_embedder(patchify(context, patch))
-        x = self.x_embedder(patchify(latent, patch))
-        for index in range(config.depth):
-            cond, target = cast(_Stream, self.cond[index]), cast(_Stream, self.x[index])
-            cs1, cg1, cs2, cg2, xs1, xg1, xs2, xg2 = factors[8 * index : 8 * index + 8]
-            ck, cv, cq = cond.project(c, cs1)
-            xk, xv, xq = target.project(x, xs1)
-            k = rotate(self._heads(torch.cat((ck, xk), dim=1)), cos, sin)
-            v = self._heads(torch.cat((cv, xv), dim=1))
-            # Queries run from `start` on: in the last block only the target's are read.
-            start = 0 if cond.output else self.split
-            q = rotate(self._heads(torch.cat((*cq, *xq), dim=1)), cos[:, start:], sin[:, start:])
-            out = grouped_query_attention(q, k, v).transpose(1, 2).flatten(2)
-            if cond.output:
-                c = cond.finish(c, out[:, : self.split], cg1, cs2, cg2)
-            x = target.finish(x, out[:, self.split - start :], xg1, xs2, xg2)
-        tokens = self.final(F.rms_norm(x, (width,), factors[-1], EPS))
-        return unpatchify(tokens, 1, self.rows, self.cols, patch)
+        fused, patch = self.fused, self.fused.config.patch_size
+        row = modulation if self.time is None else self.time(modulation)
+        factors = fused.factors(row)
+        cos, sin = self.rope(positions)
+        c = fused.cond_embedder(patchify(context, patch))
+        x = fused.x_embedder(patchify(latent, patch))
+        pasts: list[Tensor] = []
+        for block, (cs1, cg1, cs2, cg2, xs1, xg1, xs2, xg2) in zip(
+            fused.fused_blocks(), factors, strict=False
+        ):
+            cq, ck, cv = block.cond_qkv(c, cs1)
+            xq, xk, xv = block.x_qkv(x, xs1)
+            out, keys, values = block.attention((cq, xq), (ck, xk), (cv, xv), cos, sin)
+            if self.with_context:
+                pasts += [keys[:, :, : self.split], values[:, :, : self.split]]
+            if block.context_output:
+                c = block.cond_mlp(block.cond_out(c, out[:, : self.split], cg1), cs2, cg2)
+            target = out if cq is None else out[:, self.split :]
+            x = block.x_mlp(block.x_out(x, target, xg1), xs2, xg2)
+        (last,) = factors[-1]
+        tokens = fused.final(fused.kernels.rms_norm(x, last))
+        return (unpatchify(tokens, 1, self.rows, self.cols, patch), *pasts)
+
+
+class EulerGraph(nn.Module):
+    """A step with the update inside: z + dt v, so that a loop can stay on a device."""
+
+    def __init__(self, step: nn.Module) -> None:
+        super().__init__()
+        self.step = step
+
+    def forward(self, latent: Tensor, dt: Tensor, *others: Tensor) -> Tensor:
+        """Return the next latent.
+
+        Args:
+            latent: z_t (1, 16, 1, h, w), scaled.
+            dt: (1,) length of the interval.
+            others: what the step takes beside the latent.
+        """
+        velocity: Tensor = self.step(latent, *others)[0]
+        return latent + dt * velocity

@@ -13,10 +13,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
-SMALL = 1024
-"""Tensors below this many bytes stay inside the ONNX file."""
+from lavin_deploy.export.trace import Traced
+
 ALIGN = 64
 
 
@@ -42,7 +41,8 @@ class WeightFile:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")
 
-    def _store(self, content: bytes) -> tuple[int, int]:
+    def _store(self, array: NDArray[np.generic]) -> tuple[int, int]:
+        content = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
         key = hashlib.sha256(content).digest()
         if key not in self._places:
             offset = -(-self._end // ALIGN) * ALIGN
@@ -53,23 +53,29 @@ class WeightFile:
             self._end = offset + len(content)
         return self._places[key]
 
-    def externalise(self, model: onnx.ModelProto) -> None:
-        """Move the large initialisers of ``model`` into the file, in place."""
+    def externalise(self, traced: Traced) -> onnx.ModelProto:
+        """Write the large initialisers of a graph into the file.
+
+        Returns:
+            The graph, which refers to the file; ``traced`` is not changed.
+        """
+        model = onnx.ModelProto()
+        model.CopyFrom(traced.model)
         casts = []
         for tensor in model.graph.initializer:
-            array = numpy_helper.to_array(tensor)
-            if array.nbytes < SMALL:
+            if tensor.name not in traced.weights:
                 continue
             name = tensor.name
-            stored = f"{name}.stored"
+            array = traced.weights[name]()
             if packs_losslessly(array):
                 array = array.astype(np.float16)
+                stored = f"{name}.stored"
                 cast = onnx.helper.make_node(
                     "Cast", [stored], [name], name=f"{name}.unpack", to=onnx.TensorProto.FLOAT
                 )
                 casts.append(cast)
                 name = stored
-            offset, length = self._store(np.ascontiguousarray(array).tobytes())
+            offset, length = self._store(array)
             tensor.CopyFrom(
                 onnx.TensorProto(
                     name=name,
@@ -88,3 +94,4 @@ class WeightFile:
         kept = [info for info in model.graph.value_info if info.name not in names]
         del model.graph.value_info[:]
         model.graph.value_info.extend(kept)
+        return model

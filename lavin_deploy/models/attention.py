@@ -47,6 +47,28 @@ def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(folded, k, v).reshape(batch, heads, length, width)
 
 
+def frozen_attention(q: Tensor, k: Tensor, v: Tensor, pairs: int, context: int) -> Tensor:
+    """Attention in which the context never sees the target: three plain ones, no mask.
+
+    Args:
+        q: (B, N, L, E) over [pairs ; query ; target].
+        k: (B, K, L, E).
+        v: (B, K, L, E).
+        pairs: tokens of the example pairs, which attend to themselves.
+        context: tokens of pairs and query; the query attends to these, the target to all.
+
+    Returns:
+        (B, N, L, E).
+    """
+    ends = [end for end in (pairs, context) if end] + [q.shape[2]]
+    starts = [0, *ends[:-1]]
+    parts = [
+        grouped_query_attention(q[:, :, start:end], k[:, :, :end], v[:, :, :end])
+        for start, end in zip(starts, ends, strict=True)
+    ]
+    return torch.cat(parts, dim=2)
+
+
 class JointAttention(nn.Module):
     """Attention over [cond ; x] with separate projections per stream (paper section 3.3)."""
 
@@ -77,7 +99,14 @@ class JointAttention(nn.Module):
         return self._heads(keys), self._heads(self.get_submodule(f"{stream}_v")(h_BLD))
 
     def forward(
-        self, cond_BLD: Tensor, x_BLD: Tensor, cos: Tensor, sin: Tensor, *, cond_output: bool = True
+        self,
+        cond_BLD: Tensor,
+        x_BLD: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        *,
+        cond_output: bool = True,
+        frozen_pairs: int | None = None,
     ) -> tuple[Tensor | None, Tensor]:
         """Attend over both streams.
 
@@ -87,6 +116,7 @@ class JointAttention(nn.Module):
             cos: RoPE table of the joint sequence, from :func:`rope3d.rope_tables`.
             sin: the same.
             cond_output: False in the last block, where the context rows are not read any more.
+            frozen_pairs: tokens of the pairs, for a frozen context; None for a joint one.
 
         Returns:
             Projected outputs (B, Lc, D), or None without ``cond_output``, and (B, Lx, D).
@@ -101,7 +131,11 @@ class JointAttention(nn.Module):
             q = apply_rope(torch.cat((self.queries("cond", cond_BLD), q), dim=2), cos, sin)
         else:
             q = apply_rope(q, cos[split:], sin[split:])
-        out_BLD = grouped_query_attention(q, k, v).transpose(1, 2).flatten(2)
+        if cond_output and frozen_pairs is not None:
+            out = frozen_attention(q, k, v, frozen_pairs, split)
+        else:
+            out = grouped_query_attention(q, k, v)
+        out_BLD = out.transpose(1, 2).flatten(2)
         x_proj = self.get_submodule("x_proj")
         if not cond_output:
             return None, x_proj(out_BLD)

@@ -102,6 +102,7 @@ class JointBlock(nn.Module):
         sin: Tensor,
         *,
         last: bool = False,
+        frozen_pairs: int | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Update both streams; in the ``last`` block the context only gives keys and values.
 
@@ -113,11 +114,17 @@ class JointBlock(nn.Module):
             cos: RoPE table of the joint sequence.
             sin: the same.
             last: leave out what nothing reads any more.
+            frozen_pairs: tokens of the pairs, for a frozen context; None for a joint one.
         """
         cs1, cg1, cs2, cg2 = cond_mod[:, None].chunk(4, dim=-1)
         xs1, xg1, xs2, xg2 = x_mod[:, None].chunk(4, dim=-1)
         cond_out, x_out = self.joint_attn(
-            (1 + cs1) * rms(cond), (1 + xs1) * rms(x), cos, sin, cond_output=not last
+            (1 + cs1) * rms(cond),
+            (1 + xs1) * rms(x),
+            cos,
+            sin,
+            cond_output=not last,
+            frozen_pairs=frozen_pairs,
         )
         x = x + torch.tanh(xg1) * rms(x_out)
         x = x + torch.tanh(xg2) * rms(self.x_mlp((1 + xs2) * rms(x)))
@@ -236,8 +243,12 @@ class JDiT(nn.Module):
                 f"a latent of {rows} x {cols} cannot be cut into {patch} x {patch} patches; "
                 f"use pixel sizes that are multiples of {8 * patch}."
             )
-        row = self.modulation(t)
-        *blocks, last = row.split(4 * self.config.hidden_size, dim=-1)
+        *blocks, last = self.modulation(t).split(4 * self.config.hidden_size, dim=-1)
+        frozen_pairs = None
+        if self.config.context == "frozen":
+            frozen_pairs = (cond.shape[2] - 1) * (rows // patch) * (cols // patch)
+            clean = self.modulation(torch.ones_like(t)).split(4 * self.config.hidden_size, dim=-1)
+            blocks[::2] = clean[:-1:2]
         cos, sin = rope_tables(
             frames + cond.shape[2], rows // patch, cols // patch, self.config.head_dim
         )
@@ -253,5 +264,6 @@ class JDiT(nn.Module):
                 cos,
                 sin,
                 last=index == len(self.blocks) - 1,
+                frozen_pairs=frozen_pairs,
             )
         return unpatchify(self.final_layer(x_BLD, last), frames, rows, cols, patch)

@@ -16,6 +16,7 @@ from lavin_deploy.runtime.backend import Backend
 from lavin_deploy.runtime.codec import Codec
 from lavin_deploy.runtime.context import Context
 from lavin_deploy.runtime.images import U8, Letterbox, check_image
+from lavin_deploy.runtime.modulation import Modulation
 from lavin_deploy.runtime.request import (
     Settings,
     Size,
@@ -25,7 +26,7 @@ from lavin_deploy.runtime.request import (
     choose_size,
     latent_shape,
 )
-from lavin_deploy.runtime.sampler import Modulation, Sampler
+from lavin_deploy.runtime.sampler import Sampler
 
 STAGES = ("setup", "preprocess", "encode", "sample", "decode", "postprocess")
 

@@ -18,8 +18,8 @@ from lavin_deploy.runtime.backends import make_backend
 from lavin_deploy.runtime.codec import Codec
 from lavin_deploy.runtime.context import Context, GivenPairs, StoredContext
 from lavin_deploy.runtime.images import U8
+from lavin_deploy.runtime.modulation import Modulation
 from lavin_deploy.runtime.request import Sampling, Size, check_size, choose_sampling, make_settings
-from lavin_deploy.runtime.sampler import Modulation
 from lavin_deploy.tasks.stored import StoredTask, read_task
 
 __all__ = ["DEFAULT_BUNDLE", "STAGES", "Model", "Result", "load"]

@@ -1,56 +1,18 @@
-"""From noise to latents: Euler over a time grid through a bundle's ``step`` graphs."""
+"""From noise to latents: Euler over a time grid through a bundle's graphs."""
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from itertools import pairwise
 
-from lavin_deploy.errors import BundleError
+import numpy as np
+
+from lavin_deploy import manifest
 from lavin_deploy.flow.grids import Grid, check_grid
 from lavin_deploy.flow.guidance import guided
 from lavin_deploy.flow.solvers import Latents, euler
-from lavin_deploy.manifest import Graph, Manifest
 from lavin_deploy.runtime.backend import Backend
-
-Row = NDArray[np.float32]
-
-
-class Modulation:
-    """Rows of the folded timestep: from the bundle's table, else from its ``modulation`` graph.
-
-    A time that is in the table exactly (as float32) takes its row; any other time runs the graph
-    once and is remembered.
-    """
-
-    def __init__(self, backend: Backend, manifest: Manifest) -> None:
-        """Read the table.
-
-        Raises:
-            BundleError: the table does not fit its grid or the graph.
-        """
-        self._backend = backend
-        self._graph = backend.variant.graph("modulation")
-        self._rows: dict[float, Row] = {}
-        table = manifest.tables.get("modulation")
-        if table is None:
-            return
-        rows = backend.bundle.array(table.file)
-        shape = (len(table.grid), self._graph.outputs[0].shape[-1])
-        if rows.shape != shape or rows.dtype != np.float32:
-            raise BundleError(
-                f"{table.file!r} is {rows.dtype} {rows.shape} where float32 {shape} belongs; "
-                "export the bundle again."
-            )
-        for time, row in zip(table.grid, rows.astype(np.float32, copy=False), strict=True):
-            self._rows[float(np.float32(time))] = row[None]
-
-    def row(self, t: np.float32) -> Row:
-        """Return the (1, R) float32 row of time t in [0, 1]."""
-        key = float(t)
-        if key not in self._rows:
-            time = np.array([t], np.float32)
-            self._rows[key] = self._backend.infer_one(self._graph, t=time)
-        return self._rows[key]
+from lavin_deploy.runtime.modulation import Modulation
+from lavin_deploy.runtime.velocity import Branch, FrozenBranch, JointBranch, RefreshBranch
 
 
 class Sampler:
@@ -70,17 +32,20 @@ class Sampler:
     def __init__(
         self, backend: Backend, modulation: Modulation, *, height: int, width: int, pairs: int
     ) -> None:
-        self._backend = backend
-        self._modulation = modulation
-        variant = backend.variant
-        self._step = variant.graph("step", height=height, width=width, pairs=pairs)
-        self._step_null = variant.graph("step_null", height=height, width=width)
+        self._backend, self._modulation = backend, modulation
+        self._size, self._pairs = (height, width), pairs
+        self._conditional = self._branch(null=False)
+        self._null = self._branch(null=True)
+        self._euler = self._euler_branch()
 
     def prepare(self, *, guidance: float = 1.0) -> None:
         """Load the graphs that sampling with that weight needs."""
-        self._backend.prepare(self._step)
+        if guidance == 1.0 and self._euler is not None:
+            self._euler.prepare()
+            return
+        self._conditional.prepare()
         if guidance != 1.0:
-            self._backend.prepare(self._step_null)
+            self._null.prepare()
 
     def sample(
         self, noise: Latents, context: Latents, *, grid: Grid, guidance: float = 1.0
@@ -96,19 +61,39 @@ class Sampler:
         Returns:
             (1, 16, 1, h, w) float32, scaled.
         """
-        query = context[:, :, -1:]
-        null = np.concatenate([np.zeros_like(query), query], axis=2)
+        grid = check_grid(grid)
+        if guidance == 1.0 and self._euler is not None:
+            self._euler.begin(context)
+            z = noise
+            for t0, t1 in pairwise(grid):
+                z = self._euler.advance(z, t0, t1 - t0)
+            return z
+        self._conditional.begin(context)
+        if guidance != 1.0:
+            query = context[:, :, -1:]
+            self._null.begin(np.concatenate([np.zeros_like(query), query], axis=2))
+        field = guided(self._conditional.velocity, self._null.velocity, guidance)
+        return euler(field, noise, grid)
 
-        def conditional(z: Latents, t: np.float32) -> Latents:
-            return self._velocity(self._step, z, context, t)
+    def _branch(self, *, null: bool) -> Branch:
+        variant, (height, width) = self._backend.variant, self._size
+        suffix, pairs = ("_null", None) if null else ("", self._pairs)
 
-        def unconditional(z: Latents, t: np.float32) -> Latents:
-            return self._velocity(self._step_null, z, null, t)
+        def graph(name: str) -> manifest.Graph:
+            return variant.graph(f"{name}{suffix}", height=height, width=width, pairs=pairs)
 
-        return euler(guided(conditional, unconditional, guidance), noise, check_grid(grid))
+        common = (self._backend, self._modulation)
+        if variant.context == "joint":
+            return JointBranch(*common, graph("step"))
+        if variant.refresh is not None:
+            every = variant.refresh.every
+            return RefreshBranch(*common, graph("refresh"), graph("step"), every=every)
+        shown = None if null else graph("context")
+        return FrozenBranch(*common, shown, graph("query"), graph("step"))
 
-    def _velocity(self, graph: Graph, z: Latents, context: Latents, t: np.float32) -> Latents:
-        velocity: Latents = self._backend.infer_one(
-            graph, latent=z, context=context, modulation=self._modulation.row(t)
-        )
-        return velocity
+    def _euler_branch(self) -> JointBranch | None:
+        bucket = (*self._size, self._pairs)
+        for graph in self._backend.variant.graphs:
+            if graph.name == "step_euler" and (graph.height, graph.width, graph.pairs) == bucket:
+                return JointBranch(self._backend, self._modulation, graph)
+        return None

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
 
+import numpy as np
+import onnx
+import onnxruntime as ort
 import pytest
 import torch
 
 from lavin_deploy.config import DiTConfig, ModelConfig, Upsampler, preset
-from lavin_deploy.export.graphs import plan_graphs, trace
-from lavin_deploy.export.step import ModulationGraph, StepGraph, head_order, rotate
+from lavin_deploy.errors import InputError
+from lavin_deploy.export.fused import FusedDiT, head_order
+from lavin_deploy.export.graphs import GraphChoice, GraphPlan, plan_graphs
+from lavin_deploy.export.kernels import NativeKernels
+from lavin_deploy.export.savings import Savings
+from lavin_deploy.export.step import ModulationGraph, StepGraph
+from lavin_deploy.export.trace import trace
+from lavin_deploy.export.weights import WeightFile
+from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.rope3d import apply_rope, rope_tables
+from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.models.vae2d import Decoder2d, Encoder2d
 from tests.helpers.checkpoints import random_models
 
 pytestmark = pytest.mark.parity
 TINY = preset("tiny")
+
+
+def fused(dit: JDiT, savings: Savings | None = None) -> FusedDiT:
+    return FusedDiT(dit, NativeKernels(), savings or Savings())
 
 
 def test_reordered_heads_give_the_same_scores() -> None:
@@ -26,7 +42,7 @@ def test_reordered_heads_give_the_same_scores() -> None:
     order = head_order(width)
     assert sorted(order.tolist()) == list(range(width))
     cos, sin = cos.flatten(1)[None], sin.flatten(1)[None]
-    turned = [rotate(x[..., order], cos, sin) for x in (q, k)]
+    turned = [torch.onnx.ops.rotary_embedding(x[..., order], cos, sin) for x in (q, k)]
     torch.testing.assert_close(turned[0] @ turned[1].mT, wanted)
 
 
@@ -41,16 +57,16 @@ def test_reordered_heads_give_the_same_scores() -> None:
 @torch.no_grad()
 def test_step(sizes: DiTConfig) -> None:
     dit, _ = random_models(ModelConfig(dit=sizes, vae=TINY.vae))
-    graph = StepGraph(dit, context_frames=3, rows=4, cols=6)
+    graph = StepGraph(fused(dit), context_frames=3, rows=4, cols=6)
     x, cond, t = torch.randn(1, 16, 1, 4, 6), torch.randn(1, 16, 3, 4, 6), torch.rand(1)
     row = ModulationGraph(dit)(t)
     assert row.shape == (1, dit.modulation_width)
-    torch.testing.assert_close(graph(x, cond, row), dit(x, t, cond), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(graph(x, cond, row)[0], dit(x, t, cond), rtol=1e-4, atol=1e-4)
 
 
 def test_step_has_no_modulation_weights_and_no_dead_ones() -> None:
     dit, _ = random_models(TINY)
-    graph = StepGraph(dit, context_frames=3, rows=4, cols=4)
+    graph = StepGraph(fused(dit), context_frames=3, rows=4, cols=4)
     left = sum(p.numel() for p in graph.parameters())
     modulation = sum(p.numel() for n, p in dit.named_parameters() if "odulation" in n)
     time = sum(
@@ -85,8 +101,9 @@ def test_2d_form_leaves_the_model_alone() -> None:
 
 def test_traced_step_uses_the_standard_operators() -> None:
     dit, vae = random_models(TINY)
-    step = next(p for p in plan_graphs(dit, vae, [(32, 32)], [1]) if p.name == "step")
-    model = trace(step)
+    choice = GraphChoice(sizes=[(32, 32)], pairs=[1])
+    step = next(p for p in plan_graphs(dit, vae, choice) if p.name == "step")
+    model = trace(step).model
     operators = [node.op_type for node in model.graph.node]
     assert operators.count("Attention") == TINY.dit.depth
     # Four sandwich norms a stream (two in the cond stream's last block are dead), q and k norms.
@@ -94,3 +111,86 @@ def test_traced_step_uses_the_standard_operators() -> None:
     assert model.opset_import[0].version == 23
     assert {node.domain for node in model.graph.node} == {""}
     assert b"/" + b"lavin_deploy" not in model.SerializeToString()  # no source paths
+
+
+def by_name(choice: GraphChoice, dit: JDiT, vae: STVAE) -> dict[str, GraphPlan]:
+    return {plan.name: plan for plan in plan_graphs(dit, vae, choice)}
+
+
+@pytest.mark.parametrize("off", [field.name for field in fields(Savings)])
+@torch.no_grad()
+def test_each_saving_changes_the_graph_and_no_number(off: str, tmp_path: Path) -> None:
+    dit, vae = random_models(TINY)
+    choice = GraphChoice(sizes=[(32, 32)], pairs=[2])
+    without = replace(choice, savings=Savings.without([off.replace("_", "-")]))
+    name = "decoder" if off == "single_frame_vae" else "step"
+    outputs, operators = [], []
+    for index, given in enumerate((choice, without)):
+        plan = by_name(given, dit, vae)[name]
+        weights = WeightFile(tmp_path / f"{index}.weights")
+        model = weights.externalise(trace(plan))
+        onnx.save(model, tmp_path / f"{index}.onnx")
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        session = ort.InferenceSession(tmp_path / f"{index}.onnx", options)
+        example = plan.example(5)
+        (output,) = session.run(None, example.feed)
+        (reference,) = plan.reference(**example.given)
+        assert np.abs(output - reference.numpy()).max() < 1e-5 * reference.abs().max()
+        outputs.append(output)
+        operators.append([node.op_type for node in model.graph.node])
+    assert np.abs(outputs[0] - outputs[1]).max() < 1e-5 * np.abs(outputs[0]).max()
+    assert operators[0] != operators[1]
+
+
+def test_an_unknown_saving_is_refused() -> None:
+    with pytest.raises(InputError, match="fused_projections"):
+        Savings.without(["fused-projection"])
+
+
+@torch.no_grad()
+def test_frozen_graphs_are_the_frozen_model() -> None:
+    config = replace(TINY, dit=replace(TINY.dit, context="frozen"))
+    dit, vae = random_models(config)
+    plans = by_name(GraphChoice(sizes=[(32, 48)], pairs=[2], context="frozen"), dit, vae)
+    assert {"context", "query", "step", "query_null", "step_null"} <= set(plans)
+    context, x, t = torch.randn(1, 16, 5, 4, 6), torch.randn(1, 16, 1, 4, 6), torch.rand(1)
+    row, clean = (ModulationGraph(dit)(time) for time in (t, torch.ones(1)))
+    build = {name: plan.build() for name, plan in plans.items()}
+    pairs = build["context"](context[:, :, :-1], clean)
+    known = build["query"](context[:, :, -1:], clean, *pairs)
+    for index in range(config.dit.depth):  # later frames never reach the pairs
+        torch.testing.assert_close(known[2 * index][:, :, : 4 * 6], pairs[2 * index])
+    velocity = build["step"](x, row, *known)
+    torch.testing.assert_close(velocity, dit(x, t, context), rtol=1e-4, atol=1e-4)
+    query = context[:, :, -1:]
+    null = torch.cat((torch.zeros_like(query), query), dim=2)
+    velocity = build["step_null"](x, row, *build["query_null"](query, clean))
+    torch.testing.assert_close(velocity, dit(x, t, null), rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_a_frozen_model_is_not_the_joint_one() -> None:
+    dit, _ = random_models(TINY)
+    frozen = JDiT(replace(TINY.dit, context="frozen")).eval()
+    frozen.load_state_dict(dit.state_dict())
+    x, t, context = torch.randn(1, 16, 1, 4, 4), torch.rand(1), torch.randn(1, 16, 3, 4, 4)
+    assert (frozen(x, t, context) - dit(x, t, context)).abs().max() > 1e-2
+    # The context of a frozen model knows neither the target nor the time.
+    seen = []
+    frozen.joint_blocks()[-1].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    frozen(x, t, context)
+    frozen(torch.randn_like(x), torch.rand(1), context)
+    torch.testing.assert_close(seen[0], seen[1], rtol=0, atol=0)
+
+
+@torch.no_grad()
+def test_refresh_gives_the_keys_that_a_step_goes_on_with() -> None:
+    dit, vae = random_models(TINY)
+    plans = by_name(GraphChoice(sizes=[(32, 32)], pairs=[1], context="frozen"), dit, vae)
+    assert "context" not in plans
+    x, context, row = torch.randn(1, 16, 1, 4, 4), torch.randn(1, 16, 3, 4, 4), torch.rand(1)
+    row = ModulationGraph(dit)(row)
+    velocity, *known = plans["refresh"].build()(x, context, row)
+    again = plans["step"].build()(x, row, *known)
+    torch.testing.assert_close(again, velocity, rtol=1e-4, atol=1e-4)

@@ -8,6 +8,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from lavin_deploy.export.trace import Traced
 from lavin_deploy.export.weights import WeightFile, packs_losslessly
 
 pytestmark = pytest.mark.unit
@@ -32,9 +33,8 @@ def test_two_graphs_share_their_weights(tmp_path: Path, packed: bool) -> None:
     shared = WeightFile(tmp_path / "all.weights")
     x = rng.standard_normal((2, 64), dtype=np.float32)
     for name in ("a.onnx", "b.onnx"):
-        model = graph(weight)
-        shared.externalise(model)
-        onnx.save(model, tmp_path / name)
+        traced = Traced(model=graph(weight), weights={"w": lambda: weight})
+        onnx.save(shared.externalise(traced), tmp_path / name)
         session = ort.InferenceSession(tmp_path / name, providers=["CPUExecutionProvider"])
         np.testing.assert_allclose(session.run(None, {"x": x})[0], x @ weight, rtol=1e-5, atol=1e-5)
         onnx.checker.check_model(tmp_path / name)

@@ -14,8 +14,8 @@ from lavin_deploy.bundle import Bundle, open_bundle
 from lavin_deploy.errors import BundleError, InputError, WorkError
 from lavin_deploy.manifest import Graph, Variant
 from lavin_deploy.runtime.backends import make_backend
+from lavin_deploy.runtime.modulation import Modulation
 from lavin_deploy.runtime.onnxruntime_backend import OnnxRuntimeBackend, physical_cores
-from lavin_deploy.runtime.sampler import Modulation
 from tests.helpers.bundles import edit
 from tests.helpers.toy_bundle import write_toy
 

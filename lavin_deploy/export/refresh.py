@@ -1,0 +1,55 @@
+"""What it costs a joint model to keep the keys and values of its context for some evaluations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from lavin_deploy.bundle import Bundle
+from lavin_deploy.export.end_to_end import Answer
+from lavin_deploy.flow.grids import Grid
+from lavin_deploy.manifest import Refresh, Variant
+from lavin_deploy.runtime.modulation import Modulation
+from lavin_deploy.runtime.onnxruntime_backend import OnnxRuntimeBackend
+from lavin_deploy.runtime.sampler import Sampler
+
+TRIED = (2, 4, 8)
+
+
+def measure_refresh(
+    bundle: Bundle, variant: Variant, every: int, given: Answer, wanted: Answer, grid: Grid
+) -> Refresh:
+    """Solve one answer with several refresh intervals.
+
+    Args:
+        bundle: the bundle being made.
+        variant: its variant with ``refresh`` graphs.
+        every: the interval that a run will use.
+        given: context and noise of the answer.
+        wanted: the joint answer, by the plain models.
+        grid: of the default number of steps.
+
+    Returns:
+        The interval, and for every tried one (at most the steps of the grid) the relative L2
+        distance of the final latents from the joint ones.
+    """
+    manifest, steps = bundle.manifest, len(grid) - 1
+    height, width = manifest.defaults.size
+    error = {}
+    for interval in sorted({every, *(n for n in TRIED if n < steps), steps}):
+        tried = replace(variant, refresh=Refresh(every=interval))
+        with OnnxRuntimeBackend(bundle, tried) as backend:
+            sampler = Sampler(
+                backend,
+                Modulation(backend, manifest),
+                height=height,
+                width=width,
+                pairs=manifest.defaults.pairs,
+            )
+            latents = sampler.sample(
+                given.noise, given.context, grid=grid, guidance=manifest.defaults.guidance
+            )
+        distance = np.linalg.norm(latents - wanted.latents) / np.linalg.norm(wanted.latents)
+        error[str(interval)] = float(distance)
+    return Refresh(every=every, error=error)
