@@ -20,6 +20,7 @@ from lavin_deploy.export.fused import FusedDiT
 from lavin_deploy.export.kernels import NativeKernels
 from lavin_deploy.export.savings import ALL, Savings
 from lavin_deploy.export.step import EulerGraph, ModulationGraph, StepGraph, positions
+from lavin_deploy.models.clip3d import ClipDecoder, ClipEncoder
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.models.vae2d import Decoder2d, Encoder2d
@@ -133,13 +134,13 @@ def plan_graphs(
         reference=lambda t: (modulation(t),),
     )
     for height, width in choice.sizes:
-        yield from _vae_plans(vae, height, width)
+        yield from _vae_plans(vae, height, width, flat=choice.savings.single_frame_vae)
         for pairs in (None, *choice.pairs):
             steps = _StepPlans(dit, fused, modulation, choice, height, width, pairs)
             yield from steps.joint() if choice.context == "joint" else steps.frozen()
 
 
-def _vae_plans(vae: STVAE, height: int, width: int) -> Iterator[GraphPlan]:
+def _vae_plans(vae: STVAE, height: int, width: int, *, flat: bool) -> Iterator[GraphPlan]:
     latent = (1, vae.config.latent_channels, 1, height // 8, width // 8)
     yield GraphPlan(
         name="encoder",
@@ -147,7 +148,7 @@ def _vae_plans(vae: STVAE, height: int, width: int) -> Iterator[GraphPlan]:
         width=width,
         inputs={"pixels": (1, 3, 1, height, width)},
         outputs=("mean",),
-        build=lambda: Encoder2d(vae),
+        build=lambda: Encoder2d(vae) if flat else ClipEncoder(vae),
         reference=lambda pixels: (vae.encode(pixels).mean,),
     )
     yield GraphPlan(
@@ -156,7 +157,7 @@ def _vae_plans(vae: STVAE, height: int, width: int) -> Iterator[GraphPlan]:
         width=width,
         inputs={"latents": latent},
         outputs=("pixels",),
-        build=lambda: Decoder2d(vae),
+        build=lambda: Decoder2d(vae) if flat else ClipDecoder(vae),
         reference=lambda latents: (vae.decode(latents),),
     )
 
