@@ -96,7 +96,7 @@ def _take_weights(model: ir.Model) -> dict[str, Load]:
 
 
 def _strip(model: onnx.ModelProto) -> None:
-    """Keep of the exporter's notes only which module a node comes from (no source paths).
+    """Keep of the exporter's notes only shapes and which module a node comes from (no paths).
 
     The module is the innermost one, without the wrappers of the graph: ``blocks.3.x_mlp``.
     """
@@ -105,6 +105,10 @@ def _strip(model: onnx.ModelProto) -> None:
         del node.metadata_props[:]
         for value in scopes:
             node.metadata_props.add(key="module", value=_module(value))
+    stored = {tensor.name for tensor in model.graph.initializer}
+    kept = [info for info in model.graph.value_info if info.name not in stored]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(kept)
     for part in (*model.graph.value_info, *model.graph.input, *model.graph.output, model.graph):
         del part.metadata_props[:]
     for tensor in model.graph.initializer:

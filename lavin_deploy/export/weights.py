@@ -90,8 +90,4 @@ class WeightFile:
         nodes = [*casts, *model.graph.node]
         del model.graph.node[:]
         model.graph.node.extend(nodes)
-        names = {cast.output[0] for cast in casts}
-        kept = [info for info in model.graph.value_info if info.name not in names]
-        del model.graph.value_info[:]
-        model.graph.value_info.extend(kept)
         return model

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import lavin_deploy as lavin
 from lavin_deploy.bundle import open_bundle
 from lavin_deploy.cli.export import export
 from lavin_deploy.config import DiTConfig, ModelConfig, VAEConfig
-from lavin_deploy.errors import BundleError, WorkError
+from lavin_deploy.errors import BundleError, InputError, WorkError
 from lavin_deploy.export import parity
 from lavin_deploy.flow.grids import grid_for
 from lavin_deploy.manifest import Validation
@@ -41,6 +42,7 @@ def reference(
     query: np.ndarray,
     noise: np.ndarray,
     guidance: float,
+    steps: int = 19,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The answer by the plain models: scaled latents and (H, W, 3) uint8 pixels."""
     dit, vae = models
@@ -49,7 +51,7 @@ def reference(
     context = torch.cat(frames, dim=2)
     null = torch.cat((torch.zeros_like(frames[-1]), frames[-1]), dim=2)
     z = torch.from_numpy(noise)
-    grid = grid_for(19, "linear-quadratic")
+    grid = grid_for(steps, "linear-quadratic")
     for t0, t1 in itertools.pairwise(grid):
         t = torch.tensor([float(t0)])
         v = dit(z, t, context)
@@ -143,3 +145,70 @@ def test_a_killed_export_leaves_nothing_that_loads(tmp_path: Path) -> None:
     (left,) = tmp_path.glob(".m.lavin*")
     with pytest.raises(BundleError):
         open_bundle(left)
+
+
+def test_a_frozen_model_runs_from_its_bundle(tmp_path: Path) -> None:
+    config = replace(OTHER, dit=replace(OTHER.dit, context="frozen"))
+    models = write_released(tmp_path / "ckpt", config)
+    words = ["--ckpt", tmp_path / "ckpt", "--out", tmp_path / "m.lavin", "--size", "32x48"]
+    export([*map(str, words), "--pairs", "1", "--pairs", "2"], standalone_mode=False)
+    rng = np.random.default_rng(7)
+    pictures = [rng.integers(0, 256, (32, 48, 3), dtype=np.uint8) for _ in range(6)]
+    noise = rng.standard_normal((1, 16, 1, 4, 6), dtype=np.float32)
+    with lavin.load(tmp_path / "m.lavin") as model:
+        assert {v.context for v in model.manifest.variants} == {"frozen"}
+        for guidance in (1.0, 1.5):
+            for pairs in ([pictures[:2]], [pictures[:2], pictures[2:4]]):
+                shown = [(a, b) for a, b in pairs]
+                for query in pictures[4:]:  # the second one meets the keys of the first
+                    wanted, _ = reference(models, shown, query, noise, guidance)
+                    result = model.run(pairs=shown, query=query, noise=noise, guidance=guidance)
+                    assert np.abs(result.latents - wanted).max() / np.abs(wanted).max() < 1e-3
+
+
+def test_a_joint_model_with_refreshes(tmp_path: Path) -> None:
+    models = write_released(tmp_path / "ckpt", OTHER)
+    words = ["--ckpt", tmp_path / "ckpt", "--out", tmp_path / "m.lavin", "--size", "32x32"]
+    export(
+        [*map(str, words), "--pairs", "1", "--context", "frozen", "--refresh", "3"],
+        standalone_mode=False,
+    )
+    rng = np.random.default_rng(7)
+    pictures = [rng.integers(0, 256, (32, 32, 3), dtype=np.uint8) for _ in range(3)]
+    noise = rng.standard_normal((1, 16, 1, 4, 4), dtype=np.float32)
+    pairs = [(pictures[0], pictures[1])]
+    with lavin.load(tmp_path / "m.lavin") as model:
+        refresh = model.manifest.variants[0].refresh
+        assert refresh is not None
+        assert refresh.every == 3
+        assert set(refresh.error) == {"2", "3", "4", "8", "19"}
+        assert 0 < refresh.error["2"] < refresh.error["19"]
+        one = model.run(pairs=pairs, query=pictures[2], noise=noise, steps=3, guidance=1)
+        wanted, _ = reference(models, pairs, pictures[2], noise, 1.0, steps=3)
+        # t = 0, 0.05, ...: the first is a whole step, so only the others are off.
+        off = np.linalg.norm(one.latents - wanted) / np.linalg.norm(wanted)
+        assert 1e-5 < off < 0.5
+
+
+def test_a_step_with_the_update_inside_gives_the_same(tmp_path: Path) -> None:
+    write_released(tmp_path / "ckpt", OTHER)
+    words = ["--ckpt", str(tmp_path / "ckpt"), "--size", "32x32", "--pairs", "1"]
+    latents = []
+    rng = np.random.default_rng(7)
+    a, b, query = (rng.integers(0, 256, (32, 32, 3), dtype=np.uint8) for _ in range(3))
+    for name, more in (("plain", []), ("euler", ["--euler"]), ("time", ["--without=folded-time"])):
+        export([*words, "--out", str(tmp_path / f"{name}.lavin"), *more], standalone_mode=False)
+        with lavin.load(tmp_path / f"{name}.lavin") as model:
+            result = model.run(pairs=[(a, b)], query=query, steps=3, guidance=1.0)
+            names = {graph.name for graph in model.manifest.variants[0].graphs}
+            assert ("step_euler" in names) == (name == "euler")
+            latents.append(result.latents)
+    for other in latents[1:]:
+        assert np.abs(other - latents[0]).max() < 1e-5 * np.abs(latents[0]).max()
+
+
+def test_a_frozen_model_is_no_joint_one(tmp_path: Path) -> None:
+    write_released(tmp_path / "ckpt", replace(OTHER, dit=replace(OTHER.dit, context="frozen")))
+    words = ["--ckpt", str(tmp_path / "ckpt"), "--context", "joint", "--size", "32x32"]
+    with pytest.raises(InputError, match="--context frozen"):
+        export(words, standalone_mode=False)
