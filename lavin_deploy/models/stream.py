@@ -27,9 +27,6 @@ Form = Literal["start", "next"]
 
 CACHE_FRAMES = 2
 """Frames of its input that a causal 3x3x3 convolution sees before the newest one."""
-CACHE_IN = "cache."
-CACHE_OUT = "cache_out."
-"""Before a convolution's name: an ONNX graph needs other names for outputs than for inputs."""
 
 
 class Tape:
@@ -202,8 +199,7 @@ def cache_shapes(vae: STVAE, part: Part, height: int, width: int) -> dict[str, t
         width: likewise.
 
     Returns:
-        E.g. ``encoder.down_blocks.0.resnets.0.conv1`` -> (1, C, 2, H, W), the same at every piece;
-        ``CACHE_IN`` and ``CACHE_OUT`` go before the names in a graph.
+        E.g. ``encoder.down_blocks.0.resnets.0.conv1`` -> (1, C, 2, H, W), the same at every piece.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for name, conv in causal_convs(getattr(vae, part)).items():

@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import Tensor
 
-from lavin_deploy.config import ModelConfig, TemporalNorm, Upsampler, preset
+from lavin_deploy.config import TemporalNorm, Upsampler
 from lavin_deploy.errors import InputError
 from lavin_deploy.models.clip3d import ClipDecoder, ClipEncoder
 from lavin_deploy.models.seam import Deviation, in_pieces, seam_error
 from lavin_deploy.models.stream import Part, StreamDecoder, StreamEncoder, cache_shapes
 from lavin_deploy.models.stvae import STVAE
-from tests.helpers.checkpoints import random_models
+from tests.helpers.clips import clip_model as model
+from tests.helpers.clips import video
 
 pytestmark = pytest.mark.unit
 
 UPSAMPLERS = ("resize_conv", "deconv")
 PIECES = ([4, 4, 4], [8, 4], [4, 8], [12])
 """Frames of the pieces behind the first one: 13 frames in all."""
-
-
-def model(norm: TemporalNorm = "frame", upsampler: Upsampler = "resize_conv") -> STVAE:
-    tiny = preset("tiny")
-    vae = replace(tiny.vae, temporal_norm=norm, upsampler=upsampler)
-    return random_models(ModelConfig(dit=tiny.dit, vae=vae))[1]
-
-
-def video(frames: int = 13, seed: int = 5) -> Tensor:
-    noise = torch.rand(1, 3, frames, 16, 24, generator=torch.Generator().manual_seed(seed))
-    return noise * 2 - 1
 
 
 def encode(vae: STVAE, pixels: Tensor, pieces: list[int]) -> Tensor:
@@ -51,7 +39,7 @@ def deviation(given: Tensor, wanted: Tensor) -> float:
 @pytest.mark.parametrize("pieces", PIECES, ids=str)
 @torch.no_grad()
 def test_pieces_are_the_whole(upsampler: Upsampler, pieces: list[int]) -> None:
-    vae, pixels = model("frame", upsampler), video()
+    vae, pixels = model("frame", upsampler), video(13)
     latents = vae.encode(pixels).mean
     assert deviation(encode(vae, pixels, pieces), latents) < 1e-5
     shown = decode(vae, latents, [count // 4 for count in pieces])
@@ -113,7 +101,7 @@ def test_one_frame_goes_through_3d_convolutions(monkeypatch: pytest.MonkeyPatch)
 
 @torch.no_grad()
 def test_later_frames_change_nothing_before_them() -> None:
-    vae, pixels = model(), video()
+    vae, pixels = model(), video(13)
     other = torch.cat((pixels[:, :, :9], video(4, seed=6)), dim=2)
     given, changed = (encode(vae, clip, [8, 4]) for clip in (pixels, other))
     assert torch.equal(given[:, :, :3], changed[:, :, :3])

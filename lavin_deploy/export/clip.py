@@ -1,0 +1,200 @@
+"""The graphs for video: whole clips of fixed lengths, and streams of any length in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lavin_deploy.errors import InputError, WorkError
+from lavin_deploy.models.clip3d import ClipDecoder, ClipEncoder, causal_convs
+from lavin_deploy.models.seam import Deviation, SeamError
+from lavin_deploy.models.stream import Part, StreamDecoder, StreamEncoder, cache_shapes
+from lavin_deploy.models.stvae import STVAE, CausalConv3d
+from lavin_deploy.runtime.backend import Backend
+from lavin_deploy.runtime.clip import CACHE_IN, CACHE_OUT, ClipStream
+
+TOLERANCE = 1e-5
+"""Largest deviation of a stream from the whole clip where norms are per frame, relative to the
+largest value of the whole."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipPlan:
+    """One graph for video to export; static shapes, batch 1, all float32.
+
+    Attributes:
+        name: ``clip_encoder``, ``clip_decoder``, ``encoder_start``, ``encoder_next``,
+            ``decoder_start`` or ``decoder_next``.
+        height: pixel rows.
+        width: pixel columns.
+        frames: frames of pixels that one run encodes or decodes.
+        inputs: input name -> shape.
+        outputs: names of the outputs.
+        build: makes the module to trace.
+        reference: what the plain model computes from the inputs by name; of ``*_next``, which the
+            plain model has no counterpart of, what the stream module in torch computes. That it
+            continues a clip correctly is what :func:`check_stream` proves.
+    """
+
+    name: str
+    height: int
+    width: int
+    frames: int
+    inputs: dict[str, tuple[int, ...]]
+    outputs: tuple[str, ...]
+    build: Callable[[], nn.Module]
+    reference: Callable[..., tuple[Tensor, ...]]
+
+
+def plan_clips(
+    vae: STVAE, sizes: Sequence[tuple[int, int]], chunk: int, lengths: Sequence[int]
+) -> Iterator[ClipPlan]:
+    """All graphs for video.
+
+    Args:
+        vae: the autoencoder.
+        sizes: (H, W) in pixels, multiples of 8.
+        chunk: latents of a stream's piece, at least 1; it has ``4 * chunk`` frames.
+        lengths: frames of the whole clips, each 4k + 1.
+
+    Raises:
+        InputError: a size, chunk or length that cannot be had.
+    """
+    if chunk < 1:
+        raise InputError(f"pieces of {chunk} latents cannot be exported; give at least 1.")
+    for frames in lengths:
+        if frames < 1 or frames % 4 != 1:
+            raise InputError(
+                f"clips of {frames} frames cannot be exported; give 4k + 1 frames (1, 5, 9, ...)."
+            )
+    for height, width in sizes:
+        if min(height, width) < 8 or height % 8 or width % 8:
+            raise InputError(
+                f"size {height}x{width} cannot be exported; both sides must be multiples of 8."
+            )
+        for frames in lengths:
+            yield from _whole(vae, height, width, frames)
+        for part in ("encoder", "decoder"):
+            yield from _stream(vae, part, height, width, chunk)
+
+
+def check_stream(vae: STVAE, backend: Backend, clips: Sequence[Tensor]) -> SeamError:
+    """Measure streams through the graphs against whole clips through the plain model.
+
+    Args:
+        vae: the autoencoder that the graphs were made of.
+        backend: active; its variant has the stream graphs for the clips' size.
+        clips: each (1, 3, 1 + 4 * chunk * n, H, W) in [-1, 1], of one size.
+
+    Returns:
+        The deviations: rounding with norms per frame, seams with norms over time. Print them.
+
+    Raises:
+        WorkError: norms are per frame and a stream is not the whole clip.
+    """
+    height, width = clips[0].shape[3:]
+    encoder = ClipStream(backend, "encoder", height=height, width=width)
+    decoder = ClipStream(backend, "decoder", height=height, width=width)
+    with torch.no_grad():
+        latents = [vae.encode(clip).mean for clip in clips]
+        pixels = [vae.decode(one) for one in latents]
+    measured = SeamError(
+        chunk=decoder.piece,
+        frames=tuple(clip.shape[2] for clip in clips),
+        encoder=Deviation.between((_through(encoder, clip) for clip in clips), latents),
+        decoder=Deviation.between((_through(decoder, one) for one in latents), pixels),
+    )
+    worst = max(measured.encoder.max, measured.decoder.max)
+    if vae.config.temporal_norm == "frame" and not worst <= TOLERANCE:
+        raise WorkError(
+            f"the stream graphs at {height}x{width} are wrong: {measured}; at most "
+            f"{TOLERANCE:.0e} is allowed, nothing was exported."
+        )
+    return measured
+
+
+def _through(stream: ClipStream, clip: Tensor) -> Tensor:
+    answer = stream.push(clip.numpy())
+    return torch.from_numpy(np.concatenate((answer, stream.finish()), axis=2))
+
+
+def _whole(vae: STVAE, height: int, width: int, frames: int) -> Iterator[ClipPlan]:
+    latents = (1, vae.config.latent_channels, (frames + 3) // 4, height // 8, width // 8)
+    yield ClipPlan(
+        name="clip_encoder",
+        height=height,
+        width=width,
+        frames=frames,
+        inputs={"pixels": (1, 3, frames, height, width)},
+        outputs=("mean",),
+        build=partial(ClipEncoder, vae),
+        reference=lambda pixels: (vae.encode(pixels).mean,),
+    )
+    yield ClipPlan(
+        name="clip_decoder",
+        height=height,
+        width=width,
+        frames=frames,
+        inputs={"latents": latents},
+        outputs=("pixels",),
+        build=partial(ClipDecoder, vae),
+        reference=lambda latents: (vae.decode(latents),),
+    )
+
+
+def _stream(vae: STVAE, part: Part, height: int, width: int, chunk: int) -> Iterator[ClipPlan]:
+    encodes = part == "encoder"
+    stream = StreamEncoder if encodes else StreamDecoder
+    channels = vae.config.latent_channels
+    caches = cache_shapes(vae, part, height, width)
+    outputs = ("mean" if encodes else "pixels", *(CACHE_OUT + name for name in caches))
+
+    def given(frames: int, latents: int) -> dict[str, tuple[int, ...]]:
+        if encodes:
+            return {"pixels": (1, 3, frames, height, width)}
+        return {"latents": (1, channels, latents, height // 8, width // 8)}
+
+    yield ClipPlan(
+        name=f"{part}_start",
+        height=height,
+        width=width,
+        frames=1,
+        inputs=given(1, 1),
+        outputs=outputs,
+        build=partial(stream, vae, "start"),
+        reference=partial(_plain_start, vae, part),
+    )
+    yield ClipPlan(
+        name=f"{part}_next",
+        height=height,
+        width=width,
+        frames=4 * chunk,
+        inputs=given(4 * chunk, chunk) | {CACHE_IN + name: caches[name] for name in caches},
+        outputs=outputs,
+        build=partial(stream, vae, "next"),
+        reference=lambda **inputs: stream(vae, "next")(*inputs.values()),
+    )
+
+
+def _plain_start(vae: STVAE, part: Part, **inputs: Tensor) -> tuple[Tensor, ...]:
+    """What the plain model makes of a first frame, and what its causal convolutions saw."""
+    (frame,) = inputs.values()
+    convs = causal_convs(getattr(vae, part))
+    seen: dict[CausalConv3d, Tensor] = {}
+
+    def note(conv: Any, arguments: tuple[Tensor, ...]) -> None:
+        (seen[conv],) = arguments
+
+    hooks = [conv.register_forward_pre_hook(note) for conv in convs.values()]
+    try:
+        answer = vae.encode(frame).mean if part == "encoder" else vae.decode(frame)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return (answer, *(torch.cat((seen[conv], seen[conv]), dim=2) for conv in convs.values()))
