@@ -29,7 +29,9 @@ PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")
 @click.option("--validation", type=Path, help="Folder of held-out samples, one folder per task.")
 @click.option("--dialect", default="native", show_default=True, help="This version: native.")
 @click.option("--context", help="joint or frozen; default: what the model was trained with.")
-@click.option("--refresh", default=4, show_default=True, metavar="R", help="See the README.")
+@click.option(
+    "--refresh", default=4, show_default=True, metavar="R", help="Frozen: evaluations per refresh."
+)
 @click.option("--euler", is_flag=True, help="Also a step with the Euler update inside.")
 @click.option("--without", multiple=True, metavar="SAVING", help="Leave an exact saving out.")
 @click.option("--calibration", type=Path, help="Not built yet: samples for lower precisions.")

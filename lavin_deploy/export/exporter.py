@@ -187,8 +187,7 @@ def _refreshes(request: ExportRequest) -> bool:
 def _describe(
     file: str, name: str, bucket: Mapping[str, int | None], model: onnx.ModelProto
 ) -> manifest.Graph:
-    """The manifest's entry of a traced graph."""
-
+    """The manifest's entry of a traced graph; inputs that a run need not give are left out."""
     stored = {tensor.name for tensor in model.graph.initializer}
 
     def tensors(infos: Any) -> tuple[manifest.Tensor, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,14 +19,14 @@ from lavin_deploy.export.frozen import ContextGraph, NullQueryGraph, TargetGraph
 from lavin_deploy.export.fused import FusedDiT
 from lavin_deploy.export.kernels import NativeKernels
 from lavin_deploy.export.savings import ALL, Savings
-from lavin_deploy.export.step import EulerGraph, ModulationGraph, StepGraph, positions
+from lavin_deploy.export.step import EulerGraph, ModulationGraph, StepGraph
 from lavin_deploy.models.clip3d import ClipDecoder, ClipEncoder
 from lavin_deploy.models.jdit import JDiT
+from lavin_deploy.models.rope3d import positions
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.models.vae2d import Decoder2d, Encoder2d
 
 Arrays = dict[str, NDArray[np.float32]]
-Dialect = Literal["native", "portable"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,10 +120,8 @@ class GraphChoice:
     savings: Savings = ALL
 
 
-def plan_graphs(
-    dit: JDiT, vae: STVAE, choice: GraphChoice, dialect: Dialect = "native"
-) -> Iterator[GraphPlan]:
-    """All graphs of one dialect of a bundle; weights are laid out once for all of them."""
+def plan_graphs(dit: JDiT, vae: STVAE, choice: GraphChoice) -> Iterator[GraphPlan]:
+    """All graphs of a bundle; weights are laid out once for all of them."""
     fused = FusedDiT(dit, NativeKernels(), choice.savings)
     modulation = ModulationGraph(dit)
     yield GraphPlan(
@@ -241,7 +239,7 @@ class _StepPlans:
         if not self.choice.savings.rope_constants:
             patch = self.dit.config.patch_size
             rows, cols = self.grid["rows"] // patch, self.grid["cols"] // patch
-            moving = {"positions": positions(0, self.frames + 1, rows, cols)}
+            moving = {"positions": positions(0, self.frames + 1, rows, cols).float()}
         return GraphPlan(
             name=f"{name}{self.suffix}",
             **self.bucket,

@@ -6,7 +6,7 @@ meet. TensorRT, ONNX Runtime and the torch interpreter then all run the same typ
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -203,17 +203,6 @@ def low_outputs(model: onnx.ModelProto) -> Iterator[str]:
     for info in (*model.graph.value_info, *model.graph.output):
         if info.type.tensor_type.elem_type in low:
             yield info.name
-
-
-def modules(models: Iterable[onnx.ModelProto], reasons: Mapping[str, str]) -> list[str]:
-    """Modules with nodes that are lowered, in order of their first one."""
-    found: dict[str, None] = {}
-    for model in models:
-        for node in model.graph.node:
-            name = module_of(node)
-            if name and node.op_type not in MOVEMENT and node.output[0] not in reasons:
-                found[name] = None
-    return list(found)
 
 
 def _is_key_value(name: str) -> bool:

@@ -37,19 +37,16 @@ def measure_refresh(
     manifest, steps = bundle.manifest, len(grid) - 1
     height, width = manifest.defaults.size
     error = {}
-    for interval in sorted({every, *(n for n in TRIED if n < steps), steps}):
-        tried = replace(variant, refresh=Refresh(every=interval))
-        with OnnxRuntimeBackend(bundle, tried) as backend:
+    with OnnxRuntimeBackend(bundle, variant) as backend:  # its sessions serve every interval
+        modulation = Modulation(backend, manifest)
+        for interval in sorted({every, *(n for n in TRIED if n < steps), steps}):
+            backend.variant = replace(variant, refresh=Refresh(every=interval))
             sampler = Sampler(
-                backend,
-                Modulation(backend, manifest),
-                height=height,
-                width=width,
-                pairs=manifest.defaults.pairs,
+                backend, modulation, height=height, width=width, pairs=manifest.defaults.pairs
             )
             latents = sampler.sample(
                 given.noise, given.context, grid=grid, guidance=manifest.defaults.guidance
             )
-        distance = np.linalg.norm(latents - wanted.latents) / np.linalg.norm(wanted.latents)
-        error[str(interval)] = float(distance)
+            distance = np.linalg.norm(latents - wanted.latents) / np.linalg.norm(wanted.latents)
+            error[str(interval)] = float(distance)
     return Refresh(every=every, error=error)

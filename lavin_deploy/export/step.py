@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lavin_deploy.export.fused import FusedDiT
 from lavin_deploy.models.jdit import JDiT, patchify, unpatchify
-from lavin_deploy.models.rope3d import BASE, rope_tables
+from lavin_deploy.models.rope3d import frequencies, rope_tables
 
 
 class ModulationGraph(nn.Module):
@@ -37,7 +37,7 @@ class Rope(nn.Module):
 
     def __init__(self, start: int, stop: int, rows: int, cols: int, head_dim: int) -> None:
         super().__init__()
-        self.per_axis = head_dim // 6
+        self.head_dim = head_dim
         skipped = start * rows * cols
         cos, sin = rope_tables(stop, rows, cols, head_dim)
         self.register_buffer("cos", cos[skipped:].flatten(1)[None])
@@ -47,15 +47,9 @@ class Rope(nn.Module):
         """Return cosines and sines."""
         if positions is None:
             return self.get_buffer("cos"), self.get_buffer("sin")
-        theta = BASE ** (-torch.arange(self.per_axis, dtype=torch.float64) / self.per_axis)
-        angles = (positions[:, :, None] * theta.float()).flatten(1)[None]
+        theta = frequencies(self.head_dim).float()
+        angles = (positions[:, :, None] * theta).flatten(1)[None]
         return angles.cos(), angles.sin()
-
-
-def positions(start: int, stop: int, rows: int, cols: int) -> Tensor:
-    """(t, h, w) of every token, (L, 3) float32."""
-    ranges = (torch.arange(start, stop), torch.arange(rows), torch.arange(cols))
-    return torch.stack(torch.meshgrid(*ranges, indexing="ij"), dim=-1).reshape(-1, 3).float()
 
 
 class StepGraph(nn.Module):

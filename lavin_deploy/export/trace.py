@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lavin_deploy.export.graphs import GraphPlan
 
-OPSETS = {"native": 23, "portable": 18}
+OPSET = 23
 LARGE = 1024
 """Initialisers from this many bytes on are kept apart from the structure."""
 PENDING = "pending"
@@ -54,7 +54,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def trace(plan: GraphPlan, dialect: str = "native") -> Traced:
+def trace(plan: GraphPlan) -> Traced:
     """Trace a graph through torch's dynamo exporter; static shapes, float32."""
     given = [torch.from_numpy(array) for array in plan.example(0).feed.values()]
     given += list(plan.overridable.values())
@@ -63,7 +63,7 @@ def trace(plan: GraphPlan, dialect: str = "native") -> Traced:
             plan.build().eval(),
             tuple(given),
             dynamo=True,
-            opset_version=OPSETS[dialect],
+            opset_version=OPSET,
             input_names=[*plan.inputs, *plan.overridable],
             output_names=list(plan.outputs),
             verbose=False,

@@ -14,6 +14,19 @@ from torch import Tensor
 BASE = 10000.0
 
 
+def frequencies(head_dim: int) -> Tensor:
+    """Angle of each pair of an axis at position 1: (head_dim / 6,) float64."""
+    half = head_dim // 6
+    return BASE ** (-torch.arange(half, dtype=torch.float64) / half)
+
+
+def positions(start: int, stop: int, rows: int, cols: int) -> Tensor:
+    """(t, h, w) of every token of frames ``start`` to ``stop``, (L, 3) float64, order (T, H, W)."""
+    axes = ((start, stop), (0, rows), (0, cols))
+    grid = torch.meshgrid(*(torch.arange(*a, dtype=torch.float64) for a in axes), indexing="ij")
+    return torch.stack(grid, dim=-1).reshape(-1, 3)
+
+
 def rope_tables(frames: int, rows: int, cols: int, head_dim: int) -> tuple[Tensor, Tensor]:
     """Cosines and sines of every token's angles, in token order (T, H, W).
 
@@ -26,16 +39,7 @@ def rope_tables(frames: int, rows: int, cols: int, head_dim: int) -> tuple[Tenso
     Returns:
         Two float32 tensors (frames * rows * cols, 3, head_dim / 6): one angle per axis and pair.
     """
-    half = head_dim // 6
-    theta = BASE ** (-torch.arange(half, dtype=torch.float64) / half)
-    grid = torch.meshgrid(
-        torch.arange(frames, dtype=torch.float64),
-        torch.arange(rows, dtype=torch.float64),
-        torch.arange(cols, dtype=torch.float64),
-        indexing="ij",
-    )
-    positions = torch.stack(grid, dim=-1).reshape(-1, 3, 1)
-    angles = positions * theta
+    angles = positions(0, frames, rows, cols)[:, :, None] * frequencies(head_dim)
     return angles.cos().float(), angles.sin().float()
 
 

@@ -17,6 +17,7 @@ from lavin_deploy.export.graphs import GraphChoice, GraphPlan, plan_graphs
 from lavin_deploy.export.interpreter import Interpreter
 from lavin_deploy.export.precision import Lowering, choose_wide, low_outputs, lower
 from lavin_deploy.export.rules import MOVEMENT, NORMS, module_of
+from lavin_deploy.export.savings import Savings
 from lavin_deploy.export.trace import Traced, trace
 from lavin_deploy.export.weights import WeightFile
 from tests.helpers.checkpoints import random_models
@@ -87,6 +88,18 @@ def test_norms_stay_wide_and_products_do_not(name: str) -> None:
         if node.op_type in ("MatMul", "Conv", "Attention") and "embedder" not in module_of(node):
             assert node.output[0] in low
     assert "x_embedder" not in {module_of(n) for n in traced.model.graph.node if n.output[0] in low}
+
+
+def test_the_3d_form_runs_in_the_interpreter_too(tmp_path: Path) -> None:
+    savings = Savings.without(["single_frame_vae"])
+    choice = GraphChoice(sizes=[(32, 48)], pairs=[1], savings=savings)
+    plan = next(p for p in plan_graphs(*random_models(TINY), choice) if p.name == "encoder")
+    model = saved(lower(trace(plan), Lowering(low="fp16")), tmp_path)
+    example = plan.example(3)
+    found = Interpreter(model, tmp_path).run({"pixels": example.given["pixels"]})
+    with torch.no_grad():
+        (wanted,) = plan.reference(**example.given)
+    assert distance(found["mean"], wanted) < BOUNDS["fp16"]
 
 
 def test_weights_take_half_the_bytes(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from lavin_deploy.bundle import BundleWriter
 from lavin_deploy.config import ModelConfig, TemporalNorm, Upsampler, preset
 from lavin_deploy.export.clip import ClipPlan, plan_clips
-from lavin_deploy.export.trace import OPSETS, _quiet
+from lavin_deploy.export.trace import OPSET, _quiet
 from lavin_deploy.manifest import (
     Bucket,
     Defaults,
@@ -56,7 +56,7 @@ def trace_clip(plan: ClipPlan) -> onnx.ModelProto:
             plan.build().eval(),
             tuple(draw(plan, 0).values()),
             dynamo=True,
-            opset_version=OPSETS["native"],
+            opset_version=OPSET,
             input_names=list(plan.inputs),
             output_names=list(plan.outputs),
             verbose=False,
