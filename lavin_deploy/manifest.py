@@ -90,6 +90,7 @@ class Variant:
         refresh: for a frozen context of a model that was trained with a joint one.
         weights: external files that the graphs share.
         graphs: the files.
+        islands: PyTorch modules that stay in float32 beside what the rules keep.
     """
 
     precision: str
@@ -98,6 +99,7 @@ class Variant:
     refresh: Refresh | None = None
     weights: tuple[str, ...] = ()
     graphs: tuple[Graph, ...]
+    islands: tuple[str, ...] = ()
 
     def graph(
         self,

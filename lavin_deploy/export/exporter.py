@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -19,13 +18,15 @@ from lavin_deploy.bundle_io.store import FolderStore
 from lavin_deploy.config import ContextMode, ModelConfig
 from lavin_deploy.errors import InputError
 from lavin_deploy.export.end_to_end import answer_by_graphs, answer_by_models, check_answers
+from lavin_deploy.export.gate import read_limits
 from lavin_deploy.export.graphs import GraphChoice, plan_graphs
-from lavin_deploy.export.parity import Parity, check_graph
+from lavin_deploy.export.judge import Judge, TaskAnswers
+from lavin_deploy.export.parity import Parity, cases_of, check_graph
 from lavin_deploy.export.refresh import measure_refresh
 from lavin_deploy.export.savings import ALL, Savings
 from lavin_deploy.export.stored_tasks import add_tasks
-from lavin_deploy.export.trace import trace
 from lavin_deploy.export.validation import add_validation, read_validation
+from lavin_deploy.export.variants import FP32, Made, Workshop, files_of, make
 from lavin_deploy.export.weights import WeightFile
 from lavin_deploy.flow.grids import Grid, grid_for
 from lavin_deploy.flow.guidance import check_weight
@@ -38,7 +39,6 @@ from lavin_deploy.runtime.onnxruntime_backend import OnnxRuntimeBackend
 from lavin_deploy.runtime.sampler import Sampler
 from lavin_deploy.tasks.stored import StoredTask
 
-PRECISION, DIALECT = "fp32", "native"
 TABLE = "tables/modulation.npy"
 
 
@@ -61,6 +61,11 @@ class ExportRequest:
             context to the next.
         euler: also export a step with the Euler update inside.
         savings: what the graphs leave out.
+        precisions: of the variants, the default first.
+        dialects: ``native`` or ``portable`` or both.
+        gate: JSON file with limits in place of the package's, or None.
+        auto: search float32 islands where a lowering does not pass.
+        force: ship what the gate refuses, unless it overflows.
         model_card: README.md of the bundle, or None.
         tasks: tasks to store, each with the folder of its pairs.
         validation: folder of held-out samples to store, one folder per task, or None.
@@ -79,6 +84,11 @@ class ExportRequest:
     refresh: int = 4
     euler: bool = False
     savings: Savings = ALL
+    precisions: Sequence[str] = (FP32,)
+    dialects: Sequence[str] = ("native",)
+    gate: Path | None = None
+    auto: bool = False
+    force: bool = False
     model_card: str | None = None
     tasks: Sequence[tuple[StoredTask, Path]] = ()
     validation: Path | None = None
@@ -91,7 +101,12 @@ class ExportRequest:
                 )
         if any(count < 1 for count in self.pairs):
             raise InputError(f"pairs {list(self.pairs)} must all be at least 1.")
-        for name, given in (("size", self.sizes), ("pairs", self.pairs)):
+        for name, given in (
+            ("size", self.sizes),
+            ("pairs", self.pairs),
+            ("precision", self.precisions),
+            ("dialect", self.dialects),
+        ):
             if len(set(given)) != len(given):
                 raise InputError(f"a {name} is given twice: {list(given)}; give each once.")
         if self.context == "joint" and self.config.dit.context == "frozen":
@@ -106,41 +121,55 @@ class ExportRequest:
         check_weight(self.guidance)
         grid_for(self.steps, self.config.inference.grid)
 
+    @property
+    def choice(self) -> GraphChoice:
+        """Which graphs to make."""
+        return GraphChoice(
+            sizes=self.sizes,
+            pairs=self.pairs,
+            context=self.context,
+            euler=self.euler,
+            savings=self.savings,
+        )
+
 
 def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> manifest.Manifest:
-    """Trace all graphs, check them, and write the bundle.
+    """Trace all graphs, check them, lower what is asked for, judge it, and write the bundle.
 
     Raises:
         InputError: sizes, pairs or steps that cannot be had.
-        WorkError: a graph or a whole answer deviates from the model; nothing is left behind.
+        WorkError: a graph or a whole answer deviates from the model, or the gate refuses a
+            variant; nothing is left behind.
     """
     samples = read_validation(request.validation, [task.name for task, _ in request.tasks])
-    choice = GraphChoice(
-        sizes=request.sizes,
-        pairs=request.pairs,
-        context=request.context,
-        euler=request.euler,
-        savings=request.savings,
-    )
-    plans = list(plan_graphs(dit, vae, choice))
+    limits = {p: read_limits(p, request.gate) for p in request.precisions if p != FP32}
     grid = grid_for(request.steps, request.config.inference.grid)
     with BundleWriter(request.out) as writer:
-        weights = WeightFile(writer.folder / "graphs" / f"{PRECISION}.weights")
-        graphs = []
-        for plan in tqdm(plans, desc="trace", unit="graph", disable=None):
-            model = weights.externalise(trace(plan))
-            file = f"graphs/{plan.stem}.onnx"
-            onnx.save(model, writer.folder / file)
-            writer.claim(file)
-            graphs.append(_describe(file, plan.name, plan.bucket, model))
-        writer.claim(f"graphs/{weights.path.name}")
-        draft = replace(_manifest(request, graphs, grid, weights), files=writer.files)
+        weights: dict[str, WeightFile] = {}
+        shops, bases = {}, {}
+        for dialect in request.dialects:
+            plans = list(plan_graphs(dit, vae, request.choice))
+            shops[dialect] = Workshop(
+                writer=writer,
+                dialect=dialect,
+                plans=plans,
+                context=request.context,
+                weights=weights,
+            )
+            shops[dialect].trace()
+            base = shops[dialect].write(FP32, shops[dialect].traced)
+            bases[dialect] = replace(base, refresh=_refresh(request))
+        draft = replace(_manifest(request, tuple(bases.values()), grid), files=writer.files)
         bundle = Bundle(FolderStore(writer.folder, unfinished=True), draft)
-        variant = draft.variants[0]
+        first = shops[request.dialects[0]]
+        cases = {plan.stem: cases_of(plan) for plan in tqdm(first.plans, "model", disable=None)}
         rows: list[Parity] = []
-        for plan, graph in zip(tqdm(plans, desc="check", disable=None), graphs, strict=True):
-            with OnnxRuntimeBackend(bundle, variant) as backend:  # one graph in memory at a time
-                rows += check_graph(plan, backend, graph)
+        for shop, base in zip(shops.values(), bases.values(), strict=True):
+            checked = zip(tqdm(shop.plans, "check", disable=None), base.graphs, strict=True)
+            for plan, graph in checked:
+                with OnnxRuntimeBackend(bundle, base) as backend:  # one graph in memory at a time
+                    rows += check_graph(backend, graph, cases[plan.stem])
+        variant = bases[request.dialects[0]]
         with OnnxRuntimeBackend(bundle, variant) as backend:
             defaults, modulation = draft.defaults, Modulation(backend, draft)
             codecs = {size: Codec(backend, draft.latent, *size) for size in request.sizes}
@@ -163,14 +192,45 @@ def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> manifest.Man
         validation = add_validation(writer, samples)
         if variant.refresh is not None:
             tried = measure_refresh(bundle, variant, request.refresh, answer, wanted, grid)
-            draft = replace(draft, variants=(replace(variant, refresh=tried),))
+            bases = {name: replace(base, refresh=tried) for name, base in bases.items()}
+        draft = replace(
+            draft,
+            variants=tuple(bases.values()),
+            tables={"modulation": manifest.Table(file=TABLE, grid=tuple(map(float, times)))},
+            tasks=tasks,
+            validation=validation,
+            selftest=selftest,
+        )
+        judge = Judge(bundle=bundle.with_manifest(draft), cases=cases, wanted=wanted)
+        judge = judge.over(writer.files)
+        variants = []
+        exact = judge.tasks(variant, runtime=True) if limits else TaskAnswers()
+        made: list[Made] = []
+        for precision in request.precisions:
+            for dialect, base in bases.items():
+                if precision == FP32:
+                    variants.append(base)
+                    continue
+                made.append(
+                    make(
+                        shops[dialect],
+                        base,
+                        judge,
+                        precision,
+                        limits[precision],
+                        exact,
+                        auto=request.auto,
+                        force=request.force,
+                    )
+                )
+                variants.append(made[-1].variant)
+        if FP32 not in request.precisions:
+            for path in {p for base in bases.values() for p in files_of(base)}:
+                writer.discard(path)
         return writer.finish(
             replace(
                 draft,
-                tables={"modulation": manifest.Table(file=TABLE, grid=tuple(map(float, times)))},
-                tasks=tasks,
-                validation=validation,
-                selftest=selftest,
+                variants=tuple(variants),
                 report={"parity": [row.to_dict() for row in rows], "versions": _versions()},
             )
         )
@@ -180,38 +240,13 @@ def _versions() -> dict[str, str]:
     return {m.__name__: str(m.__version__) for m in (torch, onnx, ort)}
 
 
-def _refreshes(request: ExportRequest) -> bool:
-    return request.context == "frozen" and request.config.dit.context == "joint"
-
-
-def _describe(
-    file: str, name: str, bucket: Mapping[str, int | None], model: onnx.ModelProto
-) -> manifest.Graph:
-    """The manifest's entry of a traced graph; inputs that a run need not give are left out."""
-    stored = {tensor.name for tensor in model.graph.initializer}
-
-    def tensors(infos: Any) -> tuple[manifest.Tensor, ...]:
-        return tuple(
-            manifest.Tensor(
-                name=info.name,
-                dtype="float32",
-                shape=tuple(d.dim_value for d in info.type.tensor_type.shape.dim),
-            )
-            for info in infos
-            if info.name not in stored
-        )
-
-    return manifest.Graph(
-        name=name,
-        file=file,
-        inputs=tensors(model.graph.input),
-        outputs=tensors(model.graph.output),
-        **bucket,
-    )
+def _refresh(request: ExportRequest) -> manifest.Refresh | None:
+    refreshes = request.context == "frozen" and request.config.dit.context == "joint"
+    return manifest.Refresh(every=1) if refreshes else None
 
 
 def _manifest(
-    request: ExportRequest, graphs: Sequence[manifest.Graph], grid: Grid, weights: WeightFile
+    request: ExportRequest, variants: tuple[manifest.Variant, ...], grid: Grid
 ) -> manifest.Manifest:
     """The manifest without what the checks and the tasks add."""
     config = request.config
@@ -230,7 +265,7 @@ def _manifest(
         defaults=manifest.Defaults(
             steps=request.steps,
             guidance=request.guidance,
-            precision=PRECISION,
+            precision=request.precisions[0],
             pairs=request.pairs[0],
             size=request.sizes[0],
         ),
@@ -239,15 +274,6 @@ def _manifest(
             for h, w in request.sizes
             for p in request.pairs
         ),
-        variants=(
-            manifest.Variant(
-                precision=PRECISION,
-                dialect=DIALECT,
-                context=request.context,
-                refresh=manifest.Refresh(every=1) if _refreshes(request) else None,
-                weights=(f"graphs/{weights.path.name}",),
-                graphs=tuple(graphs),
-            ),
-        ),
+        variants=variants,
         tables={},
     )
