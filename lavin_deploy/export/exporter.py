@@ -26,8 +26,9 @@ from lavin_deploy.export.refresh import measure_refresh
 from lavin_deploy.export.savings import ALL, Savings
 from lavin_deploy.export.stored_tasks import add_tasks
 from lavin_deploy.export.validation import add_validation, read_validation
-from lavin_deploy.export.variants import FP32, Made, Workshop, files_of, make
+from lavin_deploy.export.variants import Made, make
 from lavin_deploy.export.weights import WeightFile
+from lavin_deploy.export.workshop import FP32, Workshop, files_of
 from lavin_deploy.flow.grids import Grid, grid_for
 from lavin_deploy.flow.guidance import check_weight
 from lavin_deploy.models.jdit import JDiT

@@ -37,7 +37,8 @@ def units(model: onnx.ModelProto) -> list[str]:
     found = dict.fromkeys(
         _unit(module_of(node)) for node in model.graph.node if node.op_type not in MOVEMENT
     )
-    return [name for name in found if name]
+    names = [name for name in found if name]
+    return [n for n in names if not any(m != n and within(m, n) for m in names)]
 
 
 def _unit(module: str) -> str:

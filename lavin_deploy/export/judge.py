@@ -102,6 +102,13 @@ class Judge:
                         torch_rel_l2=reference.rel_l2 if reference and sound else None,
                     ).judged(limits)
 
+    def answers_by(self, graph: Graph) -> bool:
+        """Whether an answer of the default size runs a graph, without guidance."""
+        defaults = self.bundle.manifest.defaults
+        unused = graph.name.endswith("_null") or "euler" in graph.name
+        size, pairs = (graph.height, graph.width), graph.pairs
+        return not unused and size == defaults.size and pairs in (None, defaults.pairs)
+
     def answer(self, variant: Variant, limits: Limits, *, runtime: bool) -> Iterator[Check]:
         """Judge the whole answer from the fixed noise."""
         with self._backend(variant, runtime=runtime) as backend:
