@@ -34,6 +34,10 @@ PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")
 )
 @click.option("--euler", is_flag=True, help="Also a step with the Euler update inside.")
 @click.option("--without", multiple=True, metavar="SAVING", help="Leave an exact saving out.")
+@click.option(
+    "--clip", "clips", multiple=True, type=int, metavar="FRAMES", help="Whole clips; repeatable."
+)
+@click.option("--stream", type=int, metavar="LATENTS", help="Video in pieces of 4 LATENTS frames.")
 @click.option("--calibration", type=Path, help="Not built yet: samples for lower precisions.")
 @click.option("--gate", type=Path, help="Not built yet: limits that refuse a variant.")
 @click.option("--auto", is_flag=True, help="Not built yet: choose the precision by the gate.")
@@ -56,6 +60,8 @@ def export(
     refresh: int,
     euler: bool,
     without: tuple[str, ...],
+    clips: tuple[int, ...],
+    stream: int | None,
     calibration: Path | None,
     gate: Path | None,
     auto: bool,
@@ -105,6 +111,8 @@ def export(
         refresh=refresh,
         euler=euler,
         savings=Savings.without(without),
+        clips=clips,
+        stream=stream,
         model_card=None if model_card is None else model_card.read_text(),
         tasks=() if tasks is None else find_tasks(tasks),
         validation=validation,
@@ -117,6 +125,10 @@ def export(
         f"{target}: {len(manifest.variants[0].graphs)} graphs, {size:.1f} MB, "
         f"largest deviation from torch {worst:.1e}"
     )
+    for variant in manifest.variants:
+        if variant.stream is not None:
+            norms = "per frame" if config.vae.temporal_norm == "frame" else "over time"
+            click.echo(f"streams ({variant.precision}, norms {norms}): {variant.stream}")
 
 
 def _only(option: str, given: str, known: tuple[str, ...], built: str) -> None:

@@ -18,6 +18,7 @@ from lavin_deploy.bundle import Bundle, BundleWriter
 from lavin_deploy.bundle_io.store import FolderStore
 from lavin_deploy.config import ContextMode, ModelConfig
 from lavin_deploy.errors import InputError
+from lavin_deploy.export.clip import check_video, measure_streams
 from lavin_deploy.export.end_to_end import answer_by_graphs, answer_by_models, check_answers
 from lavin_deploy.export.graphs import GraphChoice, plan_graphs
 from lavin_deploy.export.parity import Parity, check_graph
@@ -61,6 +62,8 @@ class ExportRequest:
             context to the next.
         euler: also export a step with the Euler update inside.
         savings: what the graphs leave out.
+        clips: frames of whole clips to encode and decode at once, each 4k + 1.
+        stream: latents of a stream's piece (4 frames each); None: no stream graphs.
         model_card: README.md of the bundle, or None.
         tasks: tasks to store, each with the folder of its pairs.
         validation: folder of held-out samples to store, one folder per task, or None.
@@ -79,6 +82,8 @@ class ExportRequest:
     refresh: int = 4
     euler: bool = False
     savings: Savings = ALL
+    clips: Sequence[int] = ()
+    stream: int | None = None
     model_card: str | None = None
     tasks: Sequence[tuple[StoredTask, Path]] = ()
     validation: Path | None = None
@@ -103,6 +108,7 @@ class ExportRequest:
             raise InputError("savings can be switched off in joint exports only; use one of both.")
         if self.refresh < 1:
             raise InputError(f"refresh is {self.refresh}; it counts evaluations and is at least 1.")
+        check_video(self.clips, self.stream)
         check_weight(self.guidance)
         grid_for(self.steps, self.config.inference.grid)
 
@@ -121,6 +127,8 @@ def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> manifest.Man
         context=request.context,
         euler=request.euler,
         savings=request.savings,
+        clips=request.clips,
+        chunk=request.stream,
     )
     plans = list(plan_graphs(dit, vae, choice))
     grid = grid_for(request.steps, request.config.inference.grid)
@@ -153,6 +161,9 @@ def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> manifest.Man
             table = np.concatenate([modulation.row(t) for t in times])
             encoders = {size: codec.encode for size, codec in codecs.items()}
             tasks = add_tasks(writer, request.tasks, encoders, min(request.pairs))
+            stream = measure_streams(vae, backend, request.sizes, request.stream)
+        variant = replace(variant, stream=stream)
+        draft = replace(draft, variants=(variant,))
         selftest = {}
         for name in ("context", "noise", "latents", "pixels"):
             selftest[name] = f"selftest/{name}.npy"
