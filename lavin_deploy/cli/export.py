@@ -49,6 +49,10 @@ DIALECTS = ("native", "portable")
 )
 @click.option("--euler", is_flag=True, help="Also a step with the Euler update inside.")
 @click.option("--without", multiple=True, metavar="SAVING", help="Leave an exact saving out.")
+@click.option(
+    "--clip", "clips", multiple=True, type=int, metavar="FRAMES", help="Whole clips; repeatable."
+)
+@click.option("--stream", type=int, metavar="LATENTS", help="Video in pieces of 4 LATENTS frames.")
 @click.option("--calibration", type=Path, help="Not built yet: samples for lower precisions.")
 @click.option("--gate", type=Path, help="JSON with limits in place of the package's.")
 @click.option("--auto", is_flag=True, help="Search the smallest float32 island that passes.")
@@ -71,6 +75,8 @@ def export(
     refresh: int,
     euler: bool,
     without: tuple[str, ...],
+    clips: tuple[int, ...],
+    stream: int | None,
     calibration: Path | None,
     gate: Path | None,
     auto: bool,
@@ -93,7 +99,8 @@ def export(
     if validation is not None and not validation.is_dir():
         raise InputError(f"--validation {validation} is not a folder.")
 
-    from lavin_deploy.export.exporter import ExportRequest, export_bundle
+    from lavin_deploy.export.exporter import export_bundle
+    from lavin_deploy.export.request import ExportRequest
     from lavin_deploy.export.savings import Savings
     from lavin_deploy.export.stored_tasks import find_tasks
     from lavin_deploy.manifest import Source
@@ -122,6 +129,8 @@ def export(
         gate=gate,
         auto=auto,
         force=force,
+        clips=clips,
+        stream=stream,
         model_card=None if model_card is None else model_card.read_text(),
         tasks=() if tasks is None else find_tasks(tasks),
         validation=validation,
@@ -136,3 +145,7 @@ def export(
     click.echo(
         f"{target}: {variants}, {size:.1f} MB, largest deviation of fp32 from torch {worst:.1e}"
     )
+    for variant in manifest.variants:
+        if variant.stream is not None:
+            norms = "per frame" if config.vae.temporal_norm == "frame" else "over time"
+            click.echo(f"streams ({variant.precision}, norms {norms}): {variant.stream}")

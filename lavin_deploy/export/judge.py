@@ -58,16 +58,13 @@ class Judge:
         manifest = replace(self.bundle.manifest, files=dict(files))
         return replace(self, bundle=self.bundle.with_manifest(manifest))
 
-    def graphs(
-        self, variant: Variant, base: Variant, limits: Limits, *, runtime: bool
-    ) -> Iterator[Check]:
+    def graphs(self, variant: Variant, base: Variant, limits: Limits) -> Iterator[Check]:
         """Judge every graph in torch, in its real types, and in ONNX Runtime if that has them.
 
         Args:
             variant: what is judged.
             base: the float32 variant of the same dialect.
             limits: to judge by.
-            runtime: whether ONNX Runtime can run it.
         """
         low = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(variant.precision)
         for graph, exact in zip(variant.graphs, base.graphs, strict=True):
@@ -84,12 +81,12 @@ class Judge:
                     if name in backend.low_tensors(graph)
                 }
             widest = max(tops, key=lambda name: tops[name], default="")
-            runs = [("torch", found)]
-            if runtime:
+            results = [("torch", found)]
+            if runs(variant):
                 with OnnxRuntimeBackend(self.bundle, variant) as plain:
-                    runs.append(("onnxruntime", _distances(plain, graph, cases)))
-            for name, distances in runs:
-                for output, distance in distances.items():
+                    results.append(("onnxruntime", _distances(plain, graph, cases)))
+            for name, measured in results:
+                for output, distance in measured.items():
                     reference = own.get(output) if low is not None else found[output]
                     sound = reference is not None and reference.finite
                     yield Check(
@@ -109,9 +106,9 @@ class Judge:
         size, pairs = (graph.height, graph.width), graph.pairs
         return not unused and size == defaults.size and pairs in (None, defaults.pairs)
 
-    def answer(self, variant: Variant, limits: Limits, *, runtime: bool) -> Iterator[Check]:
+    def answer(self, variant: Variant, limits: Limits) -> Iterator[Check]:
         """Judge the whole answer from the fixed noise."""
-        with self._backend(variant, runtime=runtime) as backend:
+        with self.backend(variant) as backend:
             given = self.solve(backend)
         for part in ("latents", "pixels"):
             distance = Distance.between([getattr(given, part)], [getattr(self.wanted, part)])
@@ -126,14 +123,14 @@ class Judge:
         codec = Codec(backend, manifest.latent, *defaults.size)
         return answer_by_graphs(codec, self._sampler(backend), manifest.latent, defaults, grid)
 
-    def tasks(self, variant: Variant, *, runtime: bool) -> TaskAnswers:
+    def tasks(self, variant: Variant) -> TaskAnswers:
         """Answer the validation samples of every task that has some."""
         manifest = self.bundle.manifest
         found = TaskAnswers()
         names = [task.name for task in manifest.tasks if task.name in manifest.validation]
         if not names:
             return found
-        with Model(self.bundle, self._backend(variant, runtime=runtime)) as model:
+        with Model(self.bundle, self.backend(variant)) as model:
             size = manifest.defaults.size
             available = min(len(model.task(name).pairs) for name in names)
             count = choose_pairs(manifest, size, available=available, wanted=None, stored=True)
@@ -211,8 +208,9 @@ class Judge:
         modulation = Modulation(backend, self.bundle.manifest)
         return Sampler(backend, modulation, height=height, width=width, pairs=defaults.pairs)
 
-    def _backend(self, variant: Variant, *, runtime: bool) -> Backend:
-        kind = OnnxRuntimeBackend if runtime else TorchBackend
+    def backend(self, variant: Variant) -> Backend:
+        """ONNX Runtime; torch for bf16, which that cannot run on a CPU."""
+        kind = OnnxRuntimeBackend if runs(variant) else TorchBackend
         return kind(self.bundle, variant)
 
 
@@ -246,6 +244,11 @@ class TaskAnswers:
                 )
             )
         return tuple(checks)
+
+
+def runs(variant: Variant) -> bool:
+    """Whether ONNX Runtime's CPU provider has the kernels that a variant needs."""
+    return variant.precision != "bf16"
 
 
 def stem(graph: Graph) -> str:

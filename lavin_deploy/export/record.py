@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import platform
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -120,3 +120,19 @@ def _cpu() -> str:
         if name.strip() == "model name":
             return value.strip()
     return platform.machine()
+
+
+def short(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Temporary."""
+    return [
+        {
+            "precision": v["precision"],
+            "dialect": v["dialect"],
+            "passed": v["gate"]["passed"],
+            "forced": v["gate"]["forced"],
+            "rel_l2": max(c["rel_l2"] or 0 for c in v["gate"]["checks"]),
+            "islands": len(v["islands"]),
+        }
+        for v in report["variants"]
+        if v["gate"]
+    ]

@@ -15,7 +15,7 @@ from lavin_deploy.export.gate import Check, Limits, Verdict
 from lavin_deploy.export.graphs import Arrays
 from lavin_deploy.export.interpreter import Interpreter, to_tensor
 from lavin_deploy.export.islands import Contribution, smallest_island
-from lavin_deploy.export.judge import Judge, TaskAnswers, distances
+from lavin_deploy.export.judge import Judge, TaskAnswers, distances, runs
 from lavin_deploy.export.precision import Low
 from lavin_deploy.export.trace import Traced
 from lavin_deploy.export.ways import Lowered, Way
@@ -74,7 +74,6 @@ def make(
         WorkError: the gate refuses the variant; the message names check and modules.
     """
     way: Way = Lowered.measured(shop, cast(Low, precision), base, judge, limits.range)
-    runtime = precision != "bf16"
     islands: frozenset[str] = frozenset()
     ranking: list[Contribution] = []
     small = sum(judge.bundle.manifest.files[file].size for file in base.weights) < RANKED_BYTES
@@ -88,15 +87,15 @@ def make(
         shop.write(precision, _graphs(way, islands), sorted(islands)), refresh=base.refresh
     )
     judge = judge.over(shop.writer.files)
-    checks = list(judge.graphs(variant, base, limits, runtime=runtime))
-    checks += judge.answer(variant, limits, runtime=runtime)
-    answers = judge.tasks(variant, runtime=runtime)
+    checks = list(judge.graphs(variant, base, limits))
+    checks += judge.answer(variant, limits)
+    answers = judge.tasks(variant)
     verdict = Verdict(
         limits=limits,
         checks=tuple(checks),
         tasks=answers.against(exact, limits),
-        speed=judge.speed(variant, base, limits.speedup) if runtime else None,
-        not_run="" if runtime else f"{precision} was not run in a runtime, only in torch",
+        speed=judge.speed(variant, base, limits.speedup) if runs(variant) else None,
+        not_run="" if runs(variant) else f"{precision} was not run in a runtime, only in torch",
     )
     if not verdict.passed:
         if not force or not verdict.sound:

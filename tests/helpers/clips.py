@@ -11,7 +11,8 @@ import torch
 
 from lavin_deploy.bundle import BundleWriter
 from lavin_deploy.config import ModelConfig, TemporalNorm, Upsampler, preset
-from lavin_deploy.export.clip import ClipPlan, plan_clips
+from lavin_deploy.export.clip import plan_clips
+from lavin_deploy.export.plan import GraphPlan
 from lavin_deploy.export.trace import OPSET, _quiet
 from lavin_deploy.manifest import (
     Bucket,
@@ -43,13 +44,13 @@ def video(frames: int, seed: int = 5) -> torch.Tensor:
     return torch.rand(1, 3, frames, *SIZE, generator=generator) * 2 - 1
 
 
-def draw(plan: ClipPlan, seed: int) -> dict[str, torch.Tensor]:
+def draw(plan: GraphPlan, seed: int) -> dict[str, torch.Tensor]:
     """Seeded inputs, all N(0, 1)."""
     generator = torch.Generator().manual_seed(seed)
     return {name: torch.randn(shape, generator=generator) for name, shape in plan.inputs.items()}
 
 
-def trace_clip(plan: ClipPlan) -> onnx.ModelProto:
+def trace_clip(plan: GraphPlan) -> onnx.ModelProto:
     """Trace to ONNX."""
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
@@ -72,16 +73,15 @@ def write_clips(path: Path, vae: STVAE, chunk: int, lengths: Sequence[int] = ())
         graphs = []
         for plan in plan_clips(vae, [SIZE], chunk, lengths):
             model = trace_clip(plan)
-            file = f"graphs/{plan.name}-{plan.frames}.onnx"
+            file = f"graphs/{plan.stem}.onnx"
             writer.add_file(file, model.SerializeToString())
             graphs.append(
                 Graph(
                     name=plan.name,
-                    height=plan.height,
-                    width=plan.width,
                     file=file,
                     inputs=_specs(model.graph.input),
                     outputs=_specs(model.graph.output),
+                    **plan.bucket,
                 )
             )
         return writer.finish(
