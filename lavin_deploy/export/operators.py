@@ -164,7 +164,7 @@ def _dequantise(x: Sequence[Tensor], a: Attributes) -> Tensor:
 OPERATORS: dict[str, Operator] = {
     "Add": lambda x, a: x[0] + x[1],
     "Attention": _accumulated(_attention),
-    "AveragePool": _pool,
+    "AveragePool": _accumulated(_pool),
     "Cast": lambda x, a: x[0].to(DTYPES[a["to"]]),
     "Concat": lambda x, a: torch.cat(list(x), dim=a["axis"]),
     "Conv": _accumulated(_conv),
