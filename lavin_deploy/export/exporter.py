@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,8 +18,9 @@ from lavin_deploy.export.gate import read_limits
 from lavin_deploy.export.graphs import plan_graphs
 from lavin_deploy.export.judge import Judge, TaskAnswers
 from lavin_deploy.export.parity import Case, Parity, cases_of, check_graph
-from lavin_deploy.export.record import record, short, versions
+from lavin_deploy.export.record import record, versions
 from lavin_deploy.export.refresh import measure_refresh
+from lavin_deploy.export.report import Comparison, render, short
 from lavin_deploy.export.request import ExportRequest, first_manifest
 from lavin_deploy.export.stored_tasks import add_tasks
 from lavin_deploy.export.validation import add_validation, read_validation
@@ -65,7 +66,7 @@ def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> Manifest:
         draft = replace(filled, validation=validation, files=dict(writer.files))
         bases = {base.dialect: base for base in draft.variants}
         judge = Judge(bundle=bundle.with_manifest(draft), cases=cases, wanted=wanted)
-        exact = judge.tasks(first) if limits else TaskAnswers()
+        exact = judge.tasks(first)
         made: list[Made] = []
         for precision in limits:
             for dialect, shop in shops.items():
@@ -93,12 +94,27 @@ def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> Manifest:
         )
         found_out = record(draft, writer.folder, rows, made)
         writer.add_file("report.json", json.dumps(found_out, indent=1, allow_nan=False).encode())
+        pictures = _pictures(exact, made)
+        writer.add_file("report.html", render(found_out, pictures).encode())
         report = {
             "parity": found_out["parity"],
             "versions": versions(),
             "variants": short(found_out),
         }
         return writer.finish(replace(draft, report=report))
+
+
+def _pictures(exact: TaskAnswers, made: Sequence[Made]) -> list[Comparison]:
+    """The first sample of every task, as float32 and every other variant answer it."""
+    shown = []
+    for task, (query, truth, answer) in exact.shown.items():
+        others = {
+            f"{one.variant.precision} {one.variant.dialect}": one.answers.shown[task][2]
+            for one in made
+        }
+        answers = {FP32: answer, **others}
+        shown.append(Comparison(task=task, query=query, truth=truth, answers=answers))
+    return shown
 
 
 @dataclass(frozen=True, kw_only=True)

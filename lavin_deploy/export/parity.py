@@ -39,6 +39,7 @@ class Parity:
         max: largest deviation.
         mean: mean deviation.
         p99: 99th percentile.
+        rel_l2: norm of the deviation over the norm of the reference.
         worst: index of the largest deviation.
         reference_max: largest absolute value of the reference.
     """
@@ -48,6 +49,7 @@ class Parity:
     max: float
     mean: float
     p99: float
+    rel_l2: float
     worst: tuple[int, ...]
     reference_max: float
 
@@ -76,6 +78,7 @@ def compare(graph: str, seed: int, given: NDArray[Any], reference: NDArray[Any])
         max=float(error.max()),
         mean=float(error.mean()),
         p99=float(np.percentile(error, 99)),
+        rel_l2=float(np.linalg.norm(error) * scale / max(np.linalg.norm(reference), 1e-12)),
         worst=tuple(int(i) for i in worst),
         reference_max=scale,
     )
