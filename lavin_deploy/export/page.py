@@ -93,11 +93,18 @@ def text(cell: Cell) -> Html:
 
 
 def number(value: float) -> str:
-    """Write a number with three digits, as 0.0123 or 1.23e-04."""
+    """Write a number with four digits at most, as 0.0123 or 1.2e-04."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     if 0.01 <= abs(value) < 10_000:
-        return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+        return f"{value:.4g}" if abs(value) < 100 else f"{value:.0f}"
+    return f"{value:.1e}"
+
+
+def error(value: float | None) -> str | None:
+    """Write an error in scientific notation whatever its size, so that a column can be compared."""
+    if value is None or value == 0:
+        return None if value is None else "0"
     return f"{value:.1e}"
 
 
@@ -201,7 +208,7 @@ def bars(rows: Sequence[Bar]) -> Html:
         if row.value:
             length = max(2.0, PLOT * (math.log10(row.value) - low) / (top - low))
         css = ' class="marked"' if row.marked else ""
-        shown = "not measured" if row.value is None else number(row.value)
+        shown = error(row.value) or "not measured"
         parts.append(
             f"<g><title>{text(row.name)}: {shown}</title>"
             f'<text x="0" y="{y + 11}">{text(_shortened(row.name))}</text>'

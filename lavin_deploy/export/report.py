@@ -12,6 +12,7 @@ from lavin_deploy.export.page import (
     Cell,
     Html,
     code,
+    error,
     folded,
     join,
     number,
@@ -117,8 +118,8 @@ def _variants(report: Mapping[str, Any]) -> Html:
             (
                 tag("strong", label(variant)),
                 verdict(brief["passed"], brief["forced"]),
-                brief["rel_l2"] if brief["finite"] else tag("span", "not finite", "bad"),
-                brief["limit"],
+                error(brief["rel_l2"]) if brief["finite"] else tag("span", "not finite", "bad"),
+                error(brief["limit"]),
                 _largest(variant["gate"]["tasks"], "drop"),
                 speed.get("milliseconds"),
                 None if brief["ratio"] is None else f"{brief['ratio']:.2f}×",
@@ -146,9 +147,9 @@ def _parity(rows: Sequence[Mapping[str, Any]]) -> Html:
         (
             code(row["graph"]),
             row["seed"],
-            row["max"],
-            row["mean"],
-            row["p99"],
+            error(row["max"]),
+            error(row["mean"]),
+            error(row["p99"]),
             ", ".join(str(i) for i in row["worst"]),
             row["reference_max"],
         )
