@@ -30,7 +30,7 @@ h2 { font-size: 1.25rem; margin: 2.6rem 0 .6rem; padding-top: .8rem;
 h3 { font-size: 1rem; margin: 1.5rem 0 .3rem; overflow-wrap: anywhere; }
 p { margin: .3rem 0 .6rem; max-width: 60rem; overflow-wrap: anywhere; }
 a { color: inherit; }
-nav a { margin-right: 1.1rem; white-space: nowrap; }
+nav { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; }
 .faint { color: var(--faint); }
 .good { color: var(--good); font-weight: 600; }
 .bad { color: var(--bad); font-weight: 600; }
@@ -40,7 +40,8 @@ th, td { padding: .22rem .8rem .22rem 0; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--rule); }
 th { color: var(--faint); font-weight: 600; vertical-align: bottom; }
 th.n, td.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
-td { min-width: 3rem; max-width: 34rem; overflow-wrap: anywhere; }
+td { min-width: 3rem; max-width: 34rem; overflow-wrap: break-word; }
+td code, td strong, td span { white-space: nowrap; }
 code, svg text { font-family: ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 code { font-size: .92em; }
 details { margin: .3rem 0; }

@@ -156,7 +156,7 @@ def _parity(rows: Sequence[Mapping[str, Any]]) -> Html:
         for row in ranked
     ]
     heads = ("graph : output", "seed", "max", "mean", "p99", "worst index", "reference max")
-    return join([intro, folded(heads, cells, " nnnn n", first=10)])
+    return join([intro, folded(heads, cells, " nnnnnn", first=10)])
 
 
 def _operators(variants: Sequence[Mapping[str, Any]]) -> Html:

@@ -28,7 +28,7 @@ LIMITS = {
     "rel_l2": "relative L2 distance from fp32, at most",
     "cosine": "cosine with fp32, at least",
     "p99": "99th percentile of the deviation, at most",
-    "range": "largest value, share of what the type holds, at most",
+    "range": "largest value (range), at most",
     "factor": "multiple of torch's own error at this precision, at most",
     "task_drop": "a task's metric may fall by, at most",
     "speedup": "speed against fp32, at least",
