@@ -30,7 +30,7 @@ h2 { font-size: 1.25rem; margin: 2.6rem 0 .6rem; padding-top: .8rem;
 h3 { font-size: 1rem; margin: 1.5rem 0 .3rem; overflow-wrap: anywhere; }
 p { margin: .3rem 0 .6rem; max-width: 60rem; overflow-wrap: anywhere; }
 a { color: inherit; }
-nav a { margin-right: 1.1rem; white-space: nowrap; }
+nav { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; }
 .faint { color: var(--faint); }
 .good { color: var(--good); font-weight: 600; }
 .bad { color: var(--bad); font-weight: 600; }
@@ -40,7 +40,8 @@ th, td { padding: .22rem .8rem .22rem 0; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--rule); }
 th { color: var(--faint); font-weight: 600; vertical-align: bottom; }
 th.n, td.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
-td { min-width: 3rem; max-width: 34rem; overflow-wrap: anywhere; }
+td { min-width: 3rem; max-width: 34rem; overflow-wrap: break-word; }
+td code, td strong, td span { white-space: nowrap; }
 code, svg text { font-family: ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 code { font-size: .92em; }
 details { margin: .3rem 0; }
@@ -93,11 +94,18 @@ def text(cell: Cell) -> Html:
 
 
 def number(value: float) -> str:
-    """Write a number with three digits, as 0.0123 or 1.23e-04."""
+    """Write a number with four digits at most, as 0.0123 or 1.2e-04."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     if 0.01 <= abs(value) < 10_000:
-        return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+        return f"{value:.4g}" if abs(value) < 100 else f"{value:.0f}"
+    return f"{value:.1e}"
+
+
+def error(value: float | None) -> str | None:
+    """Write an error in scientific notation whatever its size, so that a column can be compared."""
+    if value is None or value == 0:
+        return None if value is None else "0"
     return f"{value:.1e}"
 
 
@@ -201,7 +209,7 @@ def bars(rows: Sequence[Bar]) -> Html:
         if row.value:
             length = max(2.0, PLOT * (math.log10(row.value) - low) / (top - low))
         css = ' class="marked"' if row.marked else ""
-        shown = "not measured" if row.value is None else number(row.value)
+        shown = error(row.value) or "not measured"
         parts.append(
             f"<g><title>{text(row.name)}: {shown}</title>"
             f'<text x="0" y="{y + 11}">{text(_shortened(row.name))}</text>'

@@ -12,6 +12,7 @@ from lavin_deploy.export.page import (
     Cell,
     Html,
     code,
+    error,
     folded,
     join,
     number,
@@ -117,8 +118,8 @@ def _variants(report: Mapping[str, Any]) -> Html:
             (
                 tag("strong", label(variant)),
                 verdict(brief["passed"], brief["forced"]),
-                brief["rel_l2"] if brief["finite"] else tag("span", "not finite", "bad"),
-                brief["limit"],
+                error(brief["rel_l2"]) if brief["finite"] else tag("span", "not finite", "bad"),
+                error(brief["limit"]),
                 _largest(variant["gate"]["tasks"], "drop"),
                 speed.get("milliseconds"),
                 None if brief["ratio"] is None else f"{brief['ratio']:.2f}×",
@@ -146,16 +147,16 @@ def _parity(rows: Sequence[Mapping[str, Any]]) -> Html:
         (
             code(row["graph"]),
             row["seed"],
-            row["max"],
-            row["mean"],
-            row["p99"],
+            error(row["max"]),
+            error(row["mean"]),
+            error(row["p99"]),
             ", ".join(str(i) for i in row["worst"]),
             row["reference_max"],
         )
         for row in ranked
     ]
     heads = ("graph : output", "seed", "max", "mean", "p99", "worst index", "reference max")
-    return join([intro, folded(heads, cells, " nnnn n", first=10)])
+    return join([intro, folded(heads, cells, " nnnnnn", first=10)])
 
 
 def _operators(variants: Sequence[Mapping[str, Any]]) -> Html:

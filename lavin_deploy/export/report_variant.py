@@ -7,9 +7,11 @@ from typing import Any
 
 from lavin_deploy.export.page import (
     Bar,
+    Cell,
     Html,
     bars,
     code,
+    error,
     folded,
     join,
     near_one,
@@ -26,7 +28,7 @@ LIMITS = {
     "rel_l2": "relative L2 distance from fp32, at most",
     "cosine": "cosine with fp32, at least",
     "p99": "99th percentile of the deviation, at most",
-    "range": "largest value, share of what the type holds, at most",
+    "range": "largest value (range), at most",
     "factor": "multiple of torch's own error at this precision, at most",
     "task_drop": "a task's metric may fall by, at most",
     "speedup": "speed against fp32, at least",
@@ -76,15 +78,15 @@ def _gate(gate: Mapping[str, Any]) -> Iterator[Html]:
     limits = [(LIMITS.get(name, name), value) for name, value in gate["limits"].items()]
     yield unfold("limits", table(("limit", "value"), limits, " n"))
     ranked = sorted(gate["checks"], key=lambda check: (check["passed"], *by("rel_l2")(check)))
-    rows = [
+    rows: list[tuple[Cell, ...]] = [
         (
             code(check["graph"]),
             code(check["output"]),
             check["runtime"],
-            check["rel_l2"],
-            check["torch_rel_l2"],
+            error(check["rel_l2"]),
+            error(check["torch_rel_l2"]),
             near_one(check["cosine"]),
-            check["p99"],
+            error(check["p99"]),
             check["largest"],
             text("yes") if check["finite"] else tag("span", "no", "bad"),
             verdict(check["passed"]),
@@ -93,8 +95,11 @@ def _gate(gate: Mapping[str, Any]) -> Iterator[Html]:
         for check in ranked
     ]
     if rows:
-        heads = ("graph", "output", "runtime", "rel. L2", "torch's own", "cosine", "p99", "largest")
-        yield folded((*heads, "finite", "gate", "why"), rows, "   nnnnn   ")
+        numbers = ("rel. L2", "torch's own", "cosine", "p99", "largest")
+        heads = ("graph", "output", "runtime", *numbers, "finite", "gate", "why")
+        shown = len(heads) - (not any(check["why"] for check in ranked))
+        rows = [row[:shown] for row in rows]
+        yield folded(heads[:shown], rows, "   nnnnn".ljust(shown))
     tasks = [
         (
             task["task"],

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lavin_deploy.export.page import Bar, bars, near_one, number, size, table, text
+from lavin_deploy.export.page import Bar, bars, error, near_one, number, size, table, text
 from lavin_deploy.export.report import render, short
 from tests.helpers import reports
 
@@ -105,7 +105,7 @@ def test_every_variant_module_task_operator_and_graph_is_there(
             assert name in seen, name
     for part in (
         *("failed, forced", "not finite", "not run in a runtime: bf16", "1.31×", "46.7 MB"),
-        *("velocity is beyond the limit", "int8 portable, frozen context", "ab" * 32, "96.3"),
+        *("velocity is beyond the limit", "int8 portable, frozen context", "ab" * 32, "96.31"),
         *("dit.qk_norm", "Some Processor (R) v5, 2 cores", "not measured", "7.9e-04", "3.0e-03"),
     ):
         assert part in seen, part
@@ -165,8 +165,8 @@ def test_short_form(report: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("value", "wanted"),
     [
-        *((0.0, "0"), (1.234e-4, "1.2e-04"), (0.0123, "0.0123"), (96.31, "96.3")),
-        *((812.4, "812"), (99.96, "100"), (123456.0, "1.2e+05"), (-2e-3, "-2.0e-03")),
+        *((0.0, "0"), (1.234e-4, "1.2e-04"), (0.0123, "0.0123"), (96.314, "96.31")),
+        *((812.4, "812"), (99.996, "100"), (123456.0, "1.2e+05"), (-2e-3, "-2.0e-03")),
     ],
 )
 def test_numbers_are_short(value: float, wanted: str) -> None:
@@ -176,6 +176,7 @@ def test_numbers_are_short(value: float, wanted: str) -> None:
 def test_values_in_words() -> None:
     assert near_one(1 - 5e-7) == "1 - 5.0e-07"
     assert (near_one(1.0), near_one(0.5), near_one(None)) == ("1", 0.5, None)
+    assert [error(e) for e in (4.1e-2, 0.0, None)] == ["4.1e-02", "0", None]
     assert [size(n) for n in (None, 950, 123_456, 2_500_000_000)] == [
         *(None, "0.9 kB", "0.1 MB", "2.50 GB")
     ]
