@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,32 +12,36 @@ from tqdm import tqdm
 from lavin_deploy import manifest
 from lavin_deploy.bundle import Bundle, BundleWriter
 from lavin_deploy.bundle_io.store import FolderStore
+from lavin_deploy.export.calibration import Episode, leave_one_out, record_feeds
 from lavin_deploy.export.clip import measure_streams
 from lavin_deploy.export.end_to_end import Answer, answer_by_graphs, answer_by_models, check_answers
 from lavin_deploy.export.gate import read_limits
 from lavin_deploy.export.graphs import plan_graphs
-from lavin_deploy.export.judge import Judge, TaskAnswers
+from lavin_deploy.export.judge import Judge, TaskAnswers, stem
 from lavin_deploy.export.parity import Case, Parity, cases_of, check_graph
 from lavin_deploy.export.record import record, versions
 from lavin_deploy.export.refresh import measure_refresh
 from lavin_deploy.export.report import Comparison, render, short
 from lavin_deploy.export.request import ExportRequest, first_manifest
 from lavin_deploy.export.stored_tasks import add_tasks
-from lavin_deploy.export.validation import add_validation, read_validation
+from lavin_deploy.export.validation import HeldOutSamples, add_validation, read_validation
 from lavin_deploy.export.variants import Made, make
 from lavin_deploy.export.weights import WeightFile
 from lavin_deploy.export.workshop import FP32, Workshop, files_of
-from lavin_deploy.flow.grids import Grid, grid_for
+from lavin_deploy.flow.grids import Grid, check_grid, grid_for
 from lavin_deploy.manifest import Manifest, Variant
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.runtime.codec import Codec
-from lavin_deploy.runtime.create_task import npy
+from lavin_deploy.runtime.create_task import npy, read_pairs
 from lavin_deploy.runtime.modulation import Modulation
 from lavin_deploy.runtime.onnxruntime_backend import OnnxRuntimeBackend
 from lavin_deploy.runtime.sampler import Sampler
+from lavin_deploy.tasks.pairs import find_pairs
 
 TABLE = "tables/modulation.npy"
+REAL = 8
+"""Inputs of a graph that are kept of real pictures, for the gate."""
 
 
 def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> Manifest:
@@ -65,7 +69,10 @@ def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> Manifest:
             writer.add_file("README.md", request.model_card.encode())
         draft = replace(filled, validation=validation, files=dict(writer.files))
         bases = {base.dialect: base for base in draft.variants}
-        judge = Judge(bundle=bundle.with_manifest(draft), cases=cases, wanted=wanted)
+        bundle = bundle.with_manifest(draft)
+        if limits:
+            cases = _with_real(cases, bundle, bases.values(), export.episodes(samples))
+        judge = Judge(bundle=bundle, cases=cases, wanted=wanted)
         exact = judge.tasks(first)
         made: list[Made] = []
         for precision in limits:
@@ -102,6 +109,29 @@ def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> Manifest:
             "variants": short(found_out),
         }
         return writer.finish(replace(draft, report=report))
+
+
+def _with_real(
+    cases: Mapping[str, Sequence[Case]],
+    bundle: Bundle,
+    bases: Iterable[Variant],
+    episodes: Sequence[Episode],
+) -> dict[str, list[Case]]:
+    """Cases, and what real pictures feed the graphs of the default settings, by the first base."""
+    if not episodes:
+        return {name: list(given) for name, given in cases.items()}
+    variant, defaults = next(iter(bases)), bundle.manifest.defaults
+    grid = check_grid(bundle.manifest.time.default_grid)
+    feeds = record_feeds(
+        bundle, variant, episodes, grid=grid, guidance=defaults.guidance, seed=1, limit=REAL
+    )
+    found = {name: list(given) for name, given in cases.items()}
+    with OnnxRuntimeBackend(bundle, variant) as backend:
+        for graph in variant.graphs:
+            for feed in feeds.graphs.get(graph.file, ()):
+                given = dict(feed)
+                found[stem(graph)].append(Case(feed=given, wanted=backend.infer(graph, given)))
+    return found
 
 
 def _pictures(exact: TaskAnswers, made: Sequence[Made]) -> list[Comparison]:
@@ -208,6 +238,15 @@ class _Export:
         with judge.over(self.writer.files).backend(variant) as backend:
             stream = measure_streams(self.vae, backend, self.request.sizes, self.request.stream)
         return replace(variant, stream=stream)
+
+    def episodes(self, samples: HeldOutSamples) -> list[Episode]:
+        """Held-out pictures under the tasks' pairs; without any, the pairs one by one."""
+        folders = {task.name: folder for task, folder in self.request.tasks}
+        found = []
+        for task, pictures in samples.pictures.items():
+            pairs = [(a, b) for _, a, b in read_pairs(find_pairs(folders[task]))]
+            found += [Episode(task=task, query=query, pairs=pairs) for _, query, _ in pictures]
+        return found or leave_one_out(folders)
 
     def _refresh(self) -> manifest.Refresh | None:
         refreshes = self.request.context == "frozen" and self.request.config.dit.context == "joint"

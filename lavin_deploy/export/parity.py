@@ -78,7 +78,7 @@ def compare(graph: str, seed: int, given: NDArray[Any], reference: NDArray[Any])
         max=float(error.max()),
         mean=float(error.mean()),
         p99=float(np.percentile(error, 99)),
-        rel_l2=float(np.linalg.norm(error) * scale / max(np.linalg.norm(reference), 1e-12)),
+        rel_l2=float(np.linalg.norm(error)) * scale / max(float(np.linalg.norm(reference)), 1e-12),
         worst=tuple(int(i) for i in worst),
         reference_max=scale,
     )
