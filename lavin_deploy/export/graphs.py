@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lavin_deploy.config import ContextMode
 from lavin_deploy.export.frozen import ContextGraph, NullQueryGraph, TargetGraph
 from lavin_deploy.export.fused import FusedDiT
-from lavin_deploy.export.kernels import NativeKernels
+from lavin_deploy.export.kernels import KERNELS, Dialect
 from lavin_deploy.export.savings import ALL, Savings
 from lavin_deploy.export.step import EulerGraph, ModulationGraph, StepGraph
 from lavin_deploy.models.clip3d import ClipDecoder, ClipEncoder
@@ -53,6 +53,7 @@ class GraphPlan:
             of a modulation row: by the plain model, where it has such an output.
         modulation: t -> row, for the graphs that take one.
         overridable: further inputs that a run need not give.
+        dialect: of the ONNX file; ``build`` makes a module with kernels of the same.
     """
 
     name: str
@@ -65,6 +66,7 @@ class GraphPlan:
     reference: Callable[..., Sequence[Tensor]]
     modulation: nn.Module | None = None
     overridable: Mapping[str, Tensor] = field(default_factory=dict)
+    dialect: Dialect = "native"
 
     @property
     def stem(self) -> str:
@@ -111,6 +113,7 @@ class GraphChoice:
             models trained so computed once, for others by a ``refresh`` step now and then.
         euler: also a step with the Euler update inside.
         savings: what to leave out.
+        dialect: of the ONNX files.
     """
 
     sizes: Sequence[tuple[int, int]]
@@ -118,11 +121,17 @@ class GraphChoice:
     context: ContextMode = "joint"
     euler: bool = False
     savings: Savings = ALL
+    dialect: Dialect = "native"
 
 
 def plan_graphs(dit: JDiT, vae: STVAE, choice: GraphChoice) -> Iterator[GraphPlan]:
     """All graphs of a bundle; weights are laid out once for all of them."""
-    fused = FusedDiT(dit, NativeKernels(), choice.savings)
+    for plan in _plans(dit, vae, choice):
+        yield replace(plan, dialect=choice.dialect)
+
+
+def _plans(dit: JDiT, vae: STVAE, choice: GraphChoice) -> Iterator[GraphPlan]:
+    fused = FusedDiT(dit, KERNELS[choice.dialect], choice.savings)
     modulation = ModulationGraph(dit)
     yield GraphPlan(
         name="modulation",
