@@ -10,7 +10,7 @@ statistics of norms, the rotation and the softmax in float32 whatever the precis
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -187,7 +187,7 @@ def rope_node(
             torch.onnx.ops.rotary_embedding(split_heads(part, width), cos, sin) for part in normed
         ]
     shapes = [(1, part.shape[-1] // width, part.shape[1], width) for part in x]
-    attributes = {
+    attributes: dict[str, Any] = {
         "epsilon": EPS,
         "head_dim": width,
         "kv_num_heads": shapes[-1][1],
@@ -209,7 +209,7 @@ def attention_node(q: Tensor, k: Tensor, v: Tensor, past: Past) -> Tensor:
     _, heads, length, width = q.shape
     if not torch.compiler.is_exporting():
         return grouped_query_attention(q, *with_past(past, k, v)).transpose(1, 2).flatten(2)
-    attributes = {
+    attributes: dict[str, Any] = {
         "head_dim": width,
         "kv_num_heads": k.shape[1],
         "num_heads": heads,
