@@ -14,7 +14,7 @@ the overload that its section names, in the bare form overloads are gone.
 - With x in float32: ``n = x / sqrt(mean(x^2) + epsilon) * weight`` over the *whole* last axis of
   x, all heads together; then within each head, a its first and b its second half:
   ``(a cos - b sin, b cos + a sin)``. Rounded to the data's type once, at the end.
-- Form of 4 inputs, overload ``keys``: ``k, k_weight, cos, sin`` -> ``k_out``.
+- Form of 4 inputs, overload ``keys``: ``k, k_weight, cos, sin`` -> ``k_out``; ``num_heads`` is K.
 
 ``GroupedQueryAttention``: full attention, no mask; query head i reads head i // (N / K).
 

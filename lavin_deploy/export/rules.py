@@ -60,5 +60,7 @@ RULES: dict[str, Rule] = {
     rule.__name__: rule for rule in (norm_statistics, rotation, softmax, embedders, update)
 }
 """By name; beside them ``modulation`` (whatever follows from the time alone), ``norm_affine`` (the
-weights of a norm in plain operators: rounded once, behind them) and ``range``. RoPE3D and
-GroupedQueryAttention keep their float32 inside, see :mod:`lavin_deploy.export.portable`."""
+weights of a norm in plain operators: rounded once, behind them), ``type`` (the opset allows the
+operator no such type) and ``range``. RoPE3D and GroupedQueryAttention keep their float32 inside, see
+:mod:`lavin_deploy.export.portable`.
+"""
