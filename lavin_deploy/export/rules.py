@@ -61,6 +61,6 @@ RULES: dict[str, Rule] = {
 }
 """By name; beside them ``modulation`` (whatever follows from the time alone), ``norm_affine`` (the
 weights of a norm in plain operators: rounded once, behind them), ``type`` (the opset allows the
-operator no such type) and ``range``. RoPE3D and GroupedQueryAttention keep their float32 inside, see
+operator no such type) and ``range``. RoPE3D and GroupedQueryAttention keep float32 inside, see
 :mod:`lavin_deploy.export.portable`.
 """
