@@ -12,6 +12,7 @@ from lavin_deploy.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
     from lavin_deploy.config import ContextMode
+    from lavin_deploy.export.kernels import Dialect
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")
 DIALECTS = ("native", "portable")
@@ -26,7 +27,7 @@ DIALECTS = ("native", "portable")
     multiple=True,
     default=("fp32",),
     show_default=True,
-    help="fp32, fp16, bf16; repeatable, first = default.",
+    help="fp32, fp16, bf16, int8, fp8; repeatable, first = default.",
 )
 @click.option("--out", type=Path, help="Folder to write; default NAME.lavin in this folder.")
 @click.option("--size", "sizes", multiple=True, metavar="HxW", help="Repeatable; first = default.")
@@ -53,7 +54,7 @@ DIALECTS = ("native", "portable")
     "--clip", "clips", multiple=True, type=int, metavar="FRAMES", help="Whole clips; repeatable."
 )
 @click.option("--stream", type=int, metavar="LATENTS", help="Video in pieces of 4 LATENTS frames.")
-@click.option("--calibration", type=Path, help="Not built yet: samples for lower precisions.")
+@click.option("--calibration", type=Path, help="Folder of pairs per task, for int8 and fp8.")
 @click.option("--gate", type=Path, help="JSON with limits in place of the package's.")
 @click.option("--auto", is_flag=True, help="Search the smallest float32 island that passes.")
 @click.option("--force", is_flag=True, help="Ship what the gate refuses, unless it overflows.")
@@ -125,7 +126,8 @@ def export(
         euler=euler,
         savings=Savings.without(without),
         precisions=precisions,
-        dialects=dialects,
+        dialects=cast("tuple[Dialect, ...]", dialects),
+        calibration=calibration,
         gate=gate,
         auto=auto,
         force=force,

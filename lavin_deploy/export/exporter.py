@@ -12,7 +12,7 @@ from tqdm import tqdm
 from lavin_deploy import manifest
 from lavin_deploy.bundle import Bundle, BundleWriter
 from lavin_deploy.bundle_io.store import FolderStore
-from lavin_deploy.export.calibration import Episode, leave_one_out, record_feeds
+from lavin_deploy.export.calibration import Episode, Feeds, leave_one_out, record_feeds
 from lavin_deploy.export.clip import measure_streams
 from lavin_deploy.export.end_to_end import Answer, answer_by_graphs, answer_by_models, check_answers
 from lavin_deploy.export.gate import read_limits
@@ -28,7 +28,7 @@ from lavin_deploy.export.validation import HeldOutSamples, add_validation, read_
 from lavin_deploy.export.variants import Made, make
 from lavin_deploy.export.weights import WeightFile
 from lavin_deploy.export.workshop import FP32, Workshop, files_of
-from lavin_deploy.flow.grids import Grid, check_grid, grid_for
+from lavin_deploy.flow.grids import Grid, check_grid, grid_for, uniform
 from lavin_deploy.manifest import Manifest, Variant
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.stvae import STVAE
@@ -40,6 +40,9 @@ from lavin_deploy.runtime.sampler import Sampler
 from lavin_deploy.tasks.pairs import find_pairs
 
 TABLE = "tables/modulation.npy"
+QUANTISED = ("int8", "fp8")
+FITTED, FITTED_STEPS = 32, 8
+"""Inputs of a graph that quantisation is fitted to, and evaluations of each run they come from."""
 REAL = 8
 """Inputs of a graph that are kept of real pictures, for the gate."""
 
@@ -75,6 +78,7 @@ def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> Manifest:
         judge = Judge(bundle=bundle, cases=cases, wanted=wanted)
         exact = judge.tasks(first)
         made: list[Made] = []
+        feeds = export.calibration(bundle, bases, limits)
         for precision in limits:
             for dialect, shop in shops.items():
                 found = make(
@@ -84,6 +88,7 @@ def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> Manifest:
                     precision,
                     limits[precision],
                     exact,
+                    feeds[dialect] if precision in QUANTISED else None,
                     auto=request.auto,
                     force=request.force,
                 )
@@ -170,12 +175,14 @@ class _Export:
     def float32(self) -> tuple[dict[str, Workshop], dict[str, Variant]]:
         """Trace every dialect and write its float32 graphs, all with one weight file."""
         weights: dict[str, WeightFile] = {}
-        shops, bases = {}, {}
+        shops: dict[str, Workshop] = {}
+        bases: dict[str, Variant] = {}
         for dialect in self.request.dialects:
+            choice = replace(self.request.choice, dialect=dialect)
             shop = Workshop(
                 writer=self.writer,
                 dialect=dialect,
-                plans=list(plan_graphs(self.dit, self.vae, self.request.choice)),
+                plans=list(plan_graphs(self.dit, self.vae, choice)),
                 context=self.request.context,
                 weights=weights,
             )
@@ -247,6 +254,30 @@ class _Export:
             pairs = [(a, b) for _, a, b in read_pairs(find_pairs(folders[task]))]
             found += [Episode(task=task, query=query, pairs=pairs) for _, query, _ in pictures]
         return found or leave_one_out(folders)
+
+    def calibration(
+        self, bundle: Bundle, bases: Mapping[str, Variant], precisions: Iterable[str]
+    ) -> dict[str, Feeds]:
+        """What real pictures feed every dialect's graphs, if a precision has to be fitted."""
+        if not set(precisions) & set(QUANTISED):
+            return {}
+        place = self.request.calibration
+        folders = {task.name: folder for task, folder in self.request.tasks}
+        if place is not None:
+            folders = {p.name: p for p in sorted(place.iterdir()) if p.is_dir()}
+        episodes = leave_one_out(folders)
+        return {
+            dialect: record_feeds(
+                bundle,
+                base,
+                episodes,
+                grid=uniform(FITTED_STEPS),
+                guidance=self.request.guidance,
+                seed=0,
+                limit=FITTED,
+            )
+            for dialect, base in bases.items()
+        }
 
     def _refresh(self) -> manifest.Refresh | None:
         refreshes = self.request.context == "frozen" and self.request.config.dit.context == "joint"

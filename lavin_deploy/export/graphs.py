@@ -12,7 +12,7 @@ from lavin_deploy.config import ContextMode
 from lavin_deploy.export.clip import plan_clips
 from lavin_deploy.export.frozen import ContextGraph, NullQueryGraph, TargetGraph
 from lavin_deploy.export.fused import FusedDiT
-from lavin_deploy.export.kernels import NativeKernels
+from lavin_deploy.export.kernels import KERNELS, Dialect
 from lavin_deploy.export.plan import Arrays, Example, GraphPlan
 from lavin_deploy.export.savings import ALL, Savings
 from lavin_deploy.export.step import EulerGraph, ModulationGraph, StepGraph
@@ -38,6 +38,7 @@ class GraphChoice:
         savings: what to leave out.
         clips: frames of whole clips to encode and decode at once, each 4k + 1.
         chunk: latents of a stream's piece, which has ``4 * chunk`` frames; None: no streams.
+        dialect: of the ONNX files.
     """
 
     sizes: Sequence[tuple[int, int]]
@@ -47,11 +48,17 @@ class GraphChoice:
     savings: Savings = ALL
     clips: Sequence[int] = ()
     chunk: int | None = None
+    dialect: Dialect = "native"
 
 
 def plan_graphs(dit: JDiT, vae: STVAE, choice: GraphChoice) -> Iterator[GraphPlan]:
     """All graphs of a bundle; weights are laid out once for all of them."""
-    fused = FusedDiT(dit, NativeKernels(), choice.savings)
+    for plan in _plans(dit, vae, choice):
+        yield replace(plan, dialect=choice.dialect)
+
+
+def _plans(dit: JDiT, vae: STVAE, choice: GraphChoice) -> Iterator[GraphPlan]:
+    fused = FusedDiT(dit, KERNELS[choice.dialect], choice.savings)
     modulation = ModulationGraph(dit)
     yield GraphPlan(
         name="modulation",

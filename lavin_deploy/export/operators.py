@@ -108,6 +108,23 @@ def _rotary(x: Sequence[Tensor], a: Attributes) -> Tensor:
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
 
 
+def _rope3d(x: Sequence[Tensor], a: Attributes) -> Sequence[Tensor]:
+    count = a["outputs"]
+    turned = []
+    for data, weight in zip(x[:count], x[count:-2], strict=True):
+        normed = F.rms_norm(data.float(), weight.shape, weight.float(), a["epsilon"])
+        heads = normed.unflatten(-1, (-1, a["head_dim"])).transpose(1, 2)
+        turned.append(_rotary((heads, x[-2].float(), x[-1].float()), a).to(data.dtype))
+    return turned
+
+
+def _grouped_query_attention(x: Sequence[Tensor], a: Attributes) -> Tensor:
+    q, k, v, *past = x
+    if past:
+        k, v = torch.cat((past[0], k), dim=2), torch.cat((past[1], v), dim=2)
+    return _attention((q, k, v), a).transpose(1, 2).flatten(2)
+
+
 def _group_norm(x: Sequence[Tensor], a: Attributes) -> Tensor:
     return F.group_norm(x[0], a["num_groups"], x[1], x[2], a.get("epsilon", 1e-5))
 
@@ -170,28 +187,36 @@ OPERATORS: dict[str, Operator] = {
     "Conv": _accumulated(_conv),
     "ConvTranspose": _accumulated(_conv_transpose),
     "Cos": lambda x, a: x[0].cos(),
+    "Div": lambda x, a: x[0] / x[1],
     "DequantizeLinear": _dequantise,
     "Gather": lambda x, a: torch.index_select(x[0], a.get("axis", 0), x[1].reshape(-1)).reshape(
         (*x[0].shape[: a.get("axis", 0)], *x[1].shape, *x[0].shape[a.get("axis", 0) + 1 :])
     ),
     "Gemm": _accumulated(_gemm),
     "GroupNormalization": _group_norm,
+    "GroupedQueryAttention": _accumulated(_grouped_query_attention),
+    "InstanceNormalization": lambda x, a: F.instance_norm(
+        x[0], weight=x[1], bias=x[2], eps=a.get("epsilon", 1e-5)
+    ),
     "LayerNormalization": lambda x, a: F.layer_norm(
         x[0], x[1].shape, x[1], x[2], a.get("epsilon", 1e-5)
     ),
     "MatMul": _accumulated(lambda x, a: x[0] @ x[1]),
     "Mul": lambda x, a: x[0] * x[1],
     "Pad": _pad,
+    "Pow": lambda x, a: x[0] ** x[1],
     "QuantizeLinear": _quantise,
     "RMSNormalization": lambda x, a: F.rms_norm(x[0], x[1].shape, x[1], a.get("epsilon", 1e-5)),
     "ReduceMean": _reduce_mean,
     "Reshape": _reshape,
     "Resize": _resize,
+    "RoPE3D": _rope3d,
     "RotaryEmbedding": _rotary,
     "Sigmoid": lambda x, a: x[0].sigmoid(),
     "Sin": lambda x, a: x[0].sin(),
     "Slice": _slice,
     "Split": _split,
+    "Sqrt": lambda x, a: x[0].sqrt(),
     "Squeeze": lambda x, a: x[0].squeeze(_axes(x)),
     "Tanh": lambda x, a: x[0].tanh(),
     "Transpose": lambda x, a: x[0].permute(a["perm"]),

@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lavin_deploy.export.kernels import Dialect
+
 Arrays = dict[str, NDArray[np.float32]]
 
 
@@ -41,6 +43,7 @@ class GraphPlan:
             of a modulation row: by the plain model, where it has such an output.
         modulation: t -> row, for the graphs that take one.
         overridable: further inputs that a run need not give.
+        dialect: of the ONNX file; ``build`` makes a module with kernels of the same.
     """
 
     name: str
@@ -54,6 +57,7 @@ class GraphPlan:
     reference: Callable[..., Sequence[Tensor]]
     modulation: nn.Module | None = None
     overridable: Mapping[str, Tensor] = field(default_factory=dict)
+    dialect: Dialect = "native"
 
     @property
     def stem(self) -> str:

@@ -11,6 +11,7 @@ from lavin_deploy.config import ContextMode, ModelConfig
 from lavin_deploy.errors import InputError
 from lavin_deploy.export.clip import check_video
 from lavin_deploy.export.graphs import GraphChoice
+from lavin_deploy.export.kernels import Dialect
 from lavin_deploy.export.savings import ALL, Savings
 from lavin_deploy.export.workshop import FP32
 from lavin_deploy.flow.grids import Grid, grid_for
@@ -39,6 +40,8 @@ class ExportRequest:
         savings: what the graphs leave out.
         precisions: of the variants, the default first.
         dialects: ``native`` or ``portable`` or both.
+        calibration: folder of samples that int8 and fp8 are fitted to, one folder per task; None
+            takes the tasks' own pairs.
         gate: JSON file with limits in place of the package's, or None.
         auto: search float32 islands where a lowering does not pass.
         force: ship what the gate refuses, unless it overflows.
@@ -63,7 +66,8 @@ class ExportRequest:
     euler: bool = False
     savings: Savings = ALL
     precisions: Sequence[str] = (FP32,)
-    dialects: Sequence[str] = ("native",)
+    dialects: Sequence[Dialect] = ("native",)
+    calibration: Path | None = None
     gate: Path | None = None
     auto: bool = False
     force: bool = False

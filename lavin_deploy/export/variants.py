@@ -7,20 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-import onnx
-
 from lavin_deploy import manifest
 from lavin_deploy.errors import WorkError
+from lavin_deploy.export.calibration import Feeds
 from lavin_deploy.export.gate import Check, Limits, Verdict
-from lavin_deploy.export.graphs import Arrays
-from lavin_deploy.export.interpreter import Interpreter, to_tensor
+from lavin_deploy.export.interpreter import Interpreter
 from lavin_deploy.export.islands import Contribution, smallest_island
 from lavin_deploy.export.judge import Judge, TaskAnswers, distances, runs
 from lavin_deploy.export.precision import Low
-from lavin_deploy.export.trace import Traced
-from lavin_deploy.export.ways import Lowered, Way
+from lavin_deploy.export.quantise import Quantised
+from lavin_deploy.export.ways import Fitted, Lowered, Way, in_torch
 from lavin_deploy.export.workshop import Workshop
-from lavin_deploy.runtime.backend import Array
 
 RANKED_BYTES = 1 << 30
 """Weights from this size on are ranked only where the gate refuses: a run for each module."""
@@ -54,6 +51,7 @@ def make(
     precision: str,
     limits: Limits,
     exact: TaskAnswers,
+    feeds: Feeds | None,
     *,
     auto: bool,
     force: bool,
@@ -64,16 +62,22 @@ def make(
         shop: of the variant's dialect, traced.
         base: its float32 variant, written.
         judge: with the bundle so far.
-        precision: ``fp16`` or ``bf16``.
+        precision: ``fp16``, ``bf16``, ``int8`` or ``fp8``.
         limits: of the gate.
         exact: what float32 answers to the bundle's tasks.
+        feeds: calibration data of the base, for int8 and fp8.
         auto: search the smallest island that passes where the plain lowering does not.
         force: ship what does not pass, unless it overflows.
 
     Raises:
         WorkError: the gate refuses the variant; the message names check and modules.
     """
-    way: Way = Lowered.measured(shop, cast(Low, precision), base, judge, limits.range)
+    way: Way
+    if precision in ("fp16", "bf16"):
+        way = Lowered.measured(shop, cast(Low, precision), base, judge, limits.range)
+    else:
+        assert feeds is not None, "quantising needs calibration data"
+        way = Fitted(shop=shop, precision=cast(Quantised, precision), feeds=feeds, base=base)
     islands: frozenset[str] = frozenset()
     ranking: list[Contribution] = []
     small = sum(judge.bundle.manifest.files[file].size for file in base.weights) < RANKED_BYTES
@@ -84,7 +88,7 @@ def make(
         island = smallest_island(names, _Trial(way=way, judge=judge, limits=limits))
         islands = frozenset() if island is None else island
     variant = replace(
-        shop.write(precision, _graphs(way, islands), sorted(islands)), refresh=base.refresh
+        shop.write(precision, way.graphs(islands), sorted(islands)), refresh=base.refresh
     )
     judge = judge.over(shop.writer.files)
     checks = list(judge.graphs(variant, base, limits))
@@ -108,6 +112,7 @@ def make(
         wide=way.kept(islands),
         ranking=ranking,
         answers=answers,
+        calibration=None if feeds is None else feeds.to_dict(),
     )
 
 
@@ -121,32 +126,13 @@ class _Trial:
 
     def __call__(self, islands: frozenset[str]) -> bool:
         shop = self.way.shop
-        for plan, traced in zip(shop.plans, shop.traced, strict=True):
-            lowered = self.way.graph(plan, traced, islands)
-            found = distances(_in_torch(Interpreter.of(lowered)), self.judge.cases[plan.stem])
+        for plan, made in zip(shop.plans, self.way.graphs(islands), strict=True):
+            found = distances(in_torch(Interpreter.of(made)), self.judge.cases[plan.stem])
             for output, distance in found.items():
                 check = Check(graph=plan.stem, output=output, runtime="torch", distance=distance)
                 if check.judged(self.limits).why:
                     return False
         return True
-
-
-def _graphs(way: Way, islands: frozenset[str]) -> list[Traced]:
-    shop = way.shop
-    return [way.graph(p, t, islands) for p, t in zip(shop.plans, shop.traced, strict=True)]
-
-
-def _in_torch(interpreter: Interpreter) -> Any:
-    types = {i.name: i.type.tensor_type.elem_type for i in interpreter.graph.input}
-
-    def run(feed: Arrays) -> dict[str, Array]:
-        given = {
-            name: to_tensor(array.astype(onnx.helper.tensor_dtype_to_np_dtype(types[name])))
-            for name, array in feed.items()
-        }
-        return {name: tensor.numpy() for name, tensor in interpreter.run(given).items()}
-
-    return run
 
 
 def _refusal(

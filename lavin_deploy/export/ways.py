@@ -11,13 +11,17 @@ import onnx
 import torch
 
 from lavin_deploy import manifest
-from lavin_deploy.export.graphs import GraphPlan
-from lavin_deploy.export.islands import Contribution, out_of_range, rank
-from lavin_deploy.export.judge import Judge
+from lavin_deploy.export.calibration import Feeds
+from lavin_deploy.export.graphs import Arrays, GraphPlan
+from lavin_deploy.export.interpreter import Interpreter, to_tensor
+from lavin_deploy.export.islands import Contribution, out_of_range, rank, units
+from lavin_deploy.export.judge import Judge, Run, distances
 from lavin_deploy.export.precision import Low, Lowering, choose_wide, lower
+from lavin_deploy.export.quantise import Quantisation, Quantised, products, quantise
 from lavin_deploy.export.torch_backend import TorchBackend
 from lavin_deploy.export.trace import Traced
 from lavin_deploy.export.workshop import Workshop
+from lavin_deploy.runtime.backend import Array
 
 
 class Way(Protocol):
@@ -27,8 +31,8 @@ class Way(Protocol):
     def shop(self) -> Workshop:
         """Where the float32 graphs are."""
 
-    def graph(self, plan: GraphPlan, traced: Traced, islands: frozenset[str]) -> Traced:
-        """Convert one graph; what is in the modules of ``islands`` stays as it is."""
+    def graphs(self, islands: frozenset[str]) -> list[Traced]:
+        """Convert every graph; what is in the modules of ``islands`` stays as it is."""
 
     def kept(self, islands: frozenset[str]) -> dict[str, int]:
         """Rule or island -> number of nodes that it keeps in float32, in all graphs."""
@@ -66,9 +70,10 @@ class Lowered:
                 backend.deactivate()  # one graph in memory at a time
         return cls(shop=shop, low=low, wide=wide)
 
-    def graph(self, plan: GraphPlan, traced: Traced, islands: frozenset[str]) -> Traced:
+    def graphs(self, islands: frozenset[str]) -> list[Traced]:
         """See :class:`Way`."""
-        return lower(traced, self._lowering(plan, islands))
+        pairs = zip(self.shop.plans, self.shop.traced, strict=True)
+        return [lower(traced, self._lowering(plan, islands)) for plan, traced in pairs]
 
     def kept(self, islands: frozenset[str]) -> dict[str, int]:
         """See :class:`Way`."""
@@ -97,6 +102,80 @@ class Lowered:
             wide=self.wide[plan.stem],
             keys_values=self.low == "fp16",
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """To int8 or fp8, fitted to calibration data.
+
+    Attributes:
+        shop: has the float32 graphs.
+        precision: ``int8`` or ``fp8``.
+        feeds: what every graph, by its file, is fed in real runs.
+        base: the float32 variant.
+    """
+
+    shop: Workshop
+    precision: Quantised
+    feeds: Feeds
+    base: manifest.Variant
+
+    def graphs(self, islands: frozenset[str]) -> list[Traced]:
+        """See :class:`Way`."""
+        traced = dict(zip(self._files, self.shop.traced, strict=True))
+        made = quantise(traced, self.feeds.graphs, self._quantisation(islands))
+        return [made[file] for file in self._files]
+
+    def kept(self, islands: frozenset[str]) -> dict[str, int]:
+        """See :class:`Way`: products with weights that stay in float32."""
+        counts = {"first, last and norms": 0}
+        for traced in self.shop.traced:
+            every = {n.name for n in traced.model.graph.node if n.op_type in ("MatMul", "Conv")}
+            some = {n.name for n in products(traced.model, self._quantisation(frozenset()))}
+            fewer = {n.name for n in products(traced.model, self._quantisation(islands))}
+            counts["first, last and norms"] += len(every - some)
+            if islands:
+                counts["islands"] = counts.get("islands", 0) + len(some - fewer)
+        return counts
+
+    def ranking(self, base: manifest.Variant, judge: Judge) -> list[Contribution]:
+        """See :class:`Way`: one graph at a time, with one module quantised."""
+        found = []
+        for plan, graph, traced in zip(self.shop.plans, base.graphs, self.shop.traced, strict=True):
+            names = units(traced.model)
+            feeds = {graph.file: self.feeds.graphs.get(graph.file, ())[:1]}
+            if not judge.answers_by(graph) or not feeds[graph.file]:
+                continue
+            case = judge.cases[plan.stem][-1]
+            for name in names:
+                alone = self._quantisation(frozenset(names) - {name})
+                if products(traced.model, alone):
+                    (made,) = quantise({graph.file: traced}, feeds, alone).values()
+                    distances_of = distances(in_torch(Interpreter.of(made)), [case])
+                    worst = max(distance.rel_l2 for distance in distances_of.values())
+                    found.append(Contribution(graph=graph.file, module=name, rel_l2=worst))
+        return sorted(found, key=lambda one: -one.rel_l2)
+
+    def _quantisation(self, islands: frozenset[str]) -> Quantisation:
+        return Quantisation(precision=self.precision, islands=islands)
+
+    @property
+    def _files(self) -> list[str]:
+        return [graph.file for graph in self.base.graphs]
+
+
+def in_torch(interpreter: Interpreter) -> Run:
+    """Run a graph that was not written yet."""
+    types = {i.name: i.type.tensor_type.elem_type for i in interpreter.graph.input}
+
+    def run(feed: Arrays) -> dict[str, Array]:
+        given = {
+            name: to_tensor(array.astype(onnx.helper.tensor_dtype_to_np_dtype(types[name])))
+            for name, array in feed.items()
+        }
+        return {name: tensor.numpy() for name, tensor in interpreter.run(given).items()}
+
+    return run
 
 
 def _largest_weights(traced: Traced) -> dict[str, float]:
