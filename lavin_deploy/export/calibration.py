@@ -112,7 +112,8 @@ def record_feeds(
     if variant.refresh is not None:  # so that both kinds of step run
         keep = replace(variant.refresh, every=max(2, variant.refresh.every))
         variant = replace(variant, refresh=keep)
-    with Recorder(OnnxRuntimeBackend(bundle, variant), rng, limit) as recorder:
+    recorder = Recorder(OnnxRuntimeBackend(bundle, variant), rng, limit)
+    with recorder:
         for bucket in bundle.manifest.buckets:
             _run(recorder, bucket, chosen, grid, guidance, seed)
         unseen = {graph.file for graph in variant.graphs} - set(recorder.kept)

@@ -84,7 +84,7 @@ def level(
         for node in readers:
             weights[node.input[1]] = _scaled_rows(weights[node.input[1]], s)
         if place.weight:
-            weights[place.weight] = _scaled_columns(weights[place.weight], 1 / s, place.start)
+            weights[place.weight] = _scaled_columns(weights[place.weight], s, place.start)
             continue
         maker = next(node for node in model.graph.node if node.name == place.node)
         stored, levelled = f"{name}.levels", f"{name}.factor"
@@ -157,13 +157,13 @@ def _sizes(model: onnx.ModelProto, split: onnx.NodeProto) -> list[int]:
 
 
 def _scaled_rows(load: Load, s: Numbers) -> Load:
-    return lambda: load() * s[:, None]
+    return lambda: load().astype(np.float32) * s[:, None]
 
 
-def _scaled_columns(load: Load, factors: Numbers, start: int) -> Load:
+def _scaled_columns(load: Load, s: Numbers, start: int) -> Load:
     def made() -> NDArray[np.generic]:
         array = load().astype(np.float32)
-        array[:, start : start + len(factors)] *= factors
+        array[:, start : start + len(s)] /= s
         return array
 
     return made

@@ -95,6 +95,8 @@ class OnnxRuntimeBackend(Backend):
         # Workers spin within a run, not after it: those of the other three sessions must not burn
         # the cores that this graph, Pillow and the video encoder need; measured in docs/LOG.md.
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        if self.variant.precision == "fp8":  # it would fuse them into kernels that are int8 only
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
         file = self.bundle.graph_file(self.variant, graph)
         try:
             session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
