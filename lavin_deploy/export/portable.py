@@ -3,7 +3,8 @@
 Domain ``lavin``, version 1. Shapes: L tokens, N query heads, K key/value heads, E head width, batch
 1. "Data" is fp32, fp16 or bf16, the same for all data of a node; "float32" stays so whatever the
 precision. A node's form is told by its number of inputs; in the function form the second form is
-the overload that its section names, in the bare form overloads are gone.
+the overload that its section names, in the bare form overloads are gone. ONNX Runtime knows
+overloads; TensorRT's parser does not and takes the inlined or the bare form.
 
 ``RoPE3D``: QK-Norm and rotation of queries and keys of one stream, in one pass.
 

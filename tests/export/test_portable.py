@@ -22,7 +22,7 @@ from lavin_deploy.export.interpreter import Interpreter
 from lavin_deploy.export.kernels import Dialect
 from lavin_deploy.export.portable import bare, functions, inlined
 from lavin_deploy.export.precision import Lowering, choose_wide, low_outputs, lower
-from lavin_deploy.export.rules import MOVEMENT, NORMS
+from lavin_deploy.export.rules import NORMS
 from lavin_deploy.export.trace import Traced, trace
 from lavin_deploy.export.weights import WeightFile
 from tests.helpers.checkpoints import random_models
@@ -186,8 +186,8 @@ def test_lowered_graphs_agree(graph: str, tmp_path: Path) -> None:
         assert set(node.output) <= low
     model = written(traced, tmp_path)
     assert distance(run(graph, model, tmp_path), reference(graph)) < LOW["fp16"]
-    checked(inlined(model), tmp_path)
-    assert distance(run(graph, model, tmp_path), reference(graph)) < LOW["fp16"]
+    plain = checked(inlined(model), tmp_path)
+    assert distance(run(graph, plain, tmp_path), reference(graph)) < LOW["fp16"]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
@@ -219,16 +219,28 @@ def test_norms_are_wide_with_their_weights(graph: str) -> None:
     assert set(wide.values()) <= {
         *("norm_statistics", "norm_affine", "between", "embedders", "modulation", "update")
     }
-    assert "RoPE3D" not in MOVEMENT
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_inlined_graphs_run_in_openvino(graph: str, tmp_path: Path) -> None:
     openvino = pytest.importorskip("openvino")
     model = written(traced_of(graph), tmp_path)
-    checked(inlined(model), tmp_path)
+    checked(inlined(model), tmp_path)  # the file that is read below
     exact = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino.Core().compile_model(tmp_path / "graph.onnx", "CPU", exact)
     found = compiled(feed(graph, model))
     outputs = [found[name] for name in plan_of(graph).outputs]
     assert distance(outputs, reference(graph)) < 1e-4
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_tensorrt_takes_inlined_graphs_in_their_own_types(precision: str, tmp_path: Path) -> None:
+    trt = pytest.importorskip("tensorrt_rtx")
+    for graph in GRAPHS:
+        traced = lower(traced_of(graph), Lowering(low=precision))  # type: ignore[arg-type]
+        checked(inlined(written(traced, tmp_path)), tmp_path)
+        logger = trt.Logger(trt.Logger.ERROR)
+        typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+        network = trt.Builder(logger).create_network(typed)
+        parser = trt.OnnxParser(network, logger)
+        assert parser.parse_from_file(str(tmp_path / "graph.onnx")), parser.get_error(0).desc()
