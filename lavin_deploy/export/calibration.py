@@ -55,9 +55,9 @@ class Feeds:
     graphs: Mapping[str, Sequence[Feed]]
     sha256: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON data: the hash and how many feeds each graph has."""
-        return {"sha256": self.sha256, "feeds": {f: len(g) for f, g in self.graphs.items()}}
+    def summary(self) -> dict[str, Any]:
+        """Return plain JSON data: the hash and how many feeds there are of all graphs."""
+        return {"sha256": self.sha256, "samples": sum(len(g) for g in self.graphs.values())}
 
 
 def leave_one_out(folders: Mapping[str, Path]) -> list[Episode]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lavin_deploy.bundle_io.jsondata import parse
 from lavin_deploy.errors import BundleError, InputError, unknown_name
 
-EXACT = 1e-6
+EXACT = 1e-5
 """Relative L2 below which an output is float32's own rounding, whatever torch's error."""
 
 

@@ -24,7 +24,7 @@ DTYPES = {"fp16": np.dtype(np.float16), "bf16": np.dtype(ml_dtypes.bfloat16)}
 TYPE_NAMES = {"fp16": "tensor(float16)", "bf16": "tensor(bfloat16)"}
 FP32 = TensorProto.FLOAT
 
-TIME_INPUTS = ("modulation", "t", "dt")
+TIME_INPUTS = ("modulation", "t", "dt", "positions")
 DATA_INPUTS = {("Resize", ""): (0,), ("RoPE3D", ""): (0, 1), ("RoPE3D", "keys"): (0,)}
 """Operators and overloads of which only some inputs have the precision of the data."""
 
@@ -81,7 +81,7 @@ def choose_wide(model: onnx.ModelProto, lowering: Lowering) -> dict[str, str]:
     """
     graph = _Graph(model=model)
     nodes = list(model.graph.node)
-    stored = {tensor.name for tensor in model.graph.initializer}
+    stored = set(_constants(model))
     opset = next(entry.version for entry in model.opset_import if not entry.domain)
     timely = set(TIME_INPUTS)
     normed: set[str] = set()
@@ -130,7 +130,7 @@ def lower(traced: Traced, lowering: Lowering) -> Traced:
     model = onnx.ModelProto()
     model.CopyFrom(source)
     low, dtype = TYPES[lowering.low], DTYPES[lowering.low]
-    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    stored = _constants(model)
     weights: dict[str, Load] = dict(traced.weights)
     is_low = {
         name
@@ -215,6 +215,12 @@ def _accepts(node: onnx.NodeProto, low: Low, opset: int) -> bool:
     schema = onnx.defs.get_schema(node.op_type, opset)
     allowed = {entry.type_param_str: entry.allowed_type_strs for entry in schema.type_constraints}
     return TYPE_NAMES[low] in allowed.get(schema.inputs[0].type_str, [TYPE_NAMES[low]])
+
+
+def _constants(model: onnx.ModelProto) -> dict[str, TensorProto]:
+    """Initialisers that no run can replace: those that are no inputs as well."""
+    given = {info.name for info in model.graph.input}
+    return {t.name: t for t in model.graph.initializer if t.name not in given}
 
 
 def low_outputs(model: onnx.ModelProto) -> Iterator[str]:

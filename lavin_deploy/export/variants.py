@@ -112,7 +112,7 @@ def make(
         wide=way.kept(islands),
         ranking=ranking,
         answers=answers,
-        calibration=None if feeds is None else feeds.to_dict(),
+        calibration=None if feeds is None else feeds.summary(),
     )
 
 
