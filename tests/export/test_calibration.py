@@ -73,7 +73,7 @@ def test_feeds_are_even_over_times(tiny_bundle: Path, episodes: list[Episode]) -
 def test_every_graph_has_feeds(form: list[str], episodes: list[Episode], tmp_path: Path) -> None:
     write_released(tmp_path / "ckpt", OTHER)
     words = ["--ckpt", tmp_path / "ckpt", "--out", tmp_path / "m.lavin", "--size", "32x32"]
-    words += ["--pairs", "1", "--steps", "2", *form]
+    words += ["--pairs", "1", "--steps", "3", *form]
     export(list(map(str, words)), standalone_mode=False)
     found = recorded(tmp_path / "m.lavin", episodes, limit=3).graphs
     with open_bundle(tmp_path / "m.lavin") as bundle:

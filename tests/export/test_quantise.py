@@ -159,13 +159,15 @@ def test_levelled_channels_give_the_same_and_round_better(tmp_path: Path) -> Non
     wanted = run(traced, feeds[0], tmp_path)
     levelled = level(traced, nodes, levels)
     assert distance(run(levelled.traced, feeds[0], tmp_path), wanted) < 1e-5
-    spread = {name: peak / levelled.divisors.get(name, 1.0) for name, peak in peaks.items()}
-    folded = [name for name in peaks if name in levelled.divisors]
-    assert len(folded) == 4 + 4 * (TINY.dit.depth - 1) + 3  # the last context has no MLP
-    for name in folded:
-        assert spread[name].max() / np.median(spread[name]) < peaks[name].max() / np.median(
-            peaks[name]
-        )
+    assert len(levelled.divisors) == 6 * (TINY.dit.depth - 1) + 4  # the last context has no MLP
+
+    def spread(peak: np.ndarray) -> float:
+        return float(peak.max() / np.median(peak))
+
+    wild = [name for name in levelled.divisors if spread(peaks[name]) > 10]
+    assert len(wild) == TINY.dit.depth
+    for name in wild:
+        assert spread(peaks[name] / levelled.divisors[name]) < 0.5 * spread(peaks[name])
     made = quantise({"step": traced}, {"step": feeds}, given)["step"]
     assert distance(run(made, feeds[0], tmp_path), wanted) < ERROR["int8"]
 
