@@ -22,7 +22,7 @@ from lavin_deploy.export.parity import Case, Parity, cases_of, check_graph
 from lavin_deploy.export.record import record, versions
 from lavin_deploy.export.refresh import measure_refresh
 from lavin_deploy.export.report import Comparison, render, short
-from lavin_deploy.export.request import ExportRequest, first_manifest
+from lavin_deploy.export.request import QUANTISED, ExportRequest, first_manifest
 from lavin_deploy.export.stored_tasks import add_tasks
 from lavin_deploy.export.validation import HeldOutSamples, add_validation, read_validation
 from lavin_deploy.export.variants import Made, make
@@ -40,7 +40,6 @@ from lavin_deploy.runtime.sampler import Sampler
 from lavin_deploy.tasks.pairs import find_pairs
 
 TABLE = "tables/modulation.npy"
-QUANTISED = ("int8", "fp8")
 FITTED, FITTED_STEPS = 32, 8
 """Inputs of a graph that quantisation is fitted to, and evaluations of each run they come from."""
 REAL = 8

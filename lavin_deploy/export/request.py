@@ -18,6 +18,8 @@ from lavin_deploy.flow.grids import Grid, grid_for
 from lavin_deploy.flow.guidance import check_weight
 from lavin_deploy.tasks.stored import StoredTask
 
+QUANTISED = ("int8", "fp8")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExportRequest:
@@ -100,6 +102,13 @@ class ExportRequest:
             )
         if self.context == "frozen" and self.savings != ALL:
             raise InputError("savings can be switched off in joint exports only; use one of both.")
+        if set(self.precisions) & set(QUANTISED) and not self.tasks and self.calibration is None:
+            raise InputError(
+                f"{' and '.join(p for p in self.precisions if p in QUANTISED)} is fitted to real "
+                "pictures and there are none; give --tasks or --calibration."
+            )
+        if self.calibration is not None and not self.calibration.is_dir():
+            raise InputError(f"--calibration {self.calibration} is not a folder.")
         if self.refresh < 1:
             raise InputError(f"refresh is {self.refresh}; it counts evaluations and is at least 1.")
         check_video(self.clips, self.stream)
