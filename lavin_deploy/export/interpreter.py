@@ -95,6 +95,7 @@ class Interpreter:
         feed: Mapping[str, Tensor],
         watch: Watch | None = None,
         rounded: Rounded | None = None,
+        exact: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Compute all outputs.
 
@@ -102,13 +103,21 @@ class Interpreter:
             feed: every input.
             watch: is shown each tensor that a node makes.
             rounded: nodes that compute in a lower type than the graph says.
+            exact: every tensor of a run with the same feed; what does not depend on a rounded
+                node is taken from it.
 
         Raises:
             WorkError: an operator is not known here.
         """
         known = {**self._constants, **feed}
         results = {info.name for info in self.graph.output}
+        changed: set[str] = set()
         for index, node in enumerate(self.graph.node):
+            if exact is not None and rounded is not None:
+                if node.name not in (rounded.nodes or ()) and not changed & set(node.input):
+                    known |= {name: exact[name] for name in node.output if name}
+                    continue
+                changed |= set(node.output)
             operator = OPERATORS.get(node.op_type)
             if operator is None:
                 raise WorkError(f"the torch interpreter has no operator {node.op_type!r}.")

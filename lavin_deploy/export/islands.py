@@ -55,13 +55,14 @@ def rank(
 ) -> list[Contribution]:
     """Rank the modules of a float32 graph by what they alone add in a lower type, worst first."""
     given = {name: to_tensor(array) for name, array in feed.items()}
-    exact = [tensor.numpy() for tensor in interpreter.run(given).values()]
+    every: dict[str, torch.Tensor] = {}
+    exact = [tensor.numpy() for tensor in interpreter.run(given, every.__setitem__).values()]
     ranking = []
     for unit in units_of(interpreter):
         nodes = frozenset(
             node.name for node in interpreter.graph.node if within(module_of(node), unit)
         )
-        found = interpreter.run(given, rounded=Rounded(dtype=dtype, nodes=nodes))
+        found = interpreter.run(given, rounded=Rounded(dtype=dtype, nodes=nodes), exact=every)
         distance = Distance.between([tensor.numpy() for tensor in found.values()], exact)
         ranking.append(Contribution(graph=graph, module=unit, rel_l2=distance.rel_l2))
     return sorted(ranking, key=lambda one: -one.rel_l2)

@@ -192,14 +192,15 @@ def lower(traced: Traced, lowering: Lowering) -> Traced:
                 made.input[position] = cast(name, FP32 if keep else low)
         nodes.append(made)
     for info in model.graph.output:
-        if info.name not in is_low or (lowering.keys_values and _is_key_value(info.name)):
+        wanted = low if lowering.keys_values and _is_key_value(info.name) else FP32
+        if (info.name in is_low) == (wanted == low):
             continue
-        inner = f"{info.name}.{lowering.low}"
+        inner = f"{info.name}.{lowering.low if wanted == FP32 else 'wide'}"
         for made in nodes:
             _rename(made, info.name, inner)
-        nodes.append(helper.make_node("Cast", [inner], [info.name], to=FP32))
+        nodes.append(helper.make_node("Cast", [inner], [info.name], to=wanted))
         nodes[-1].name = f"{info.name}.cast"
-        is_low.remove(info.name)
+        is_low ^= {info.name}
     for info in (*model.graph.value_info, *model.graph.input, *model.graph.output):
         if info.name in is_low:
             info.type.tensor_type.elem_type = low

@@ -23,6 +23,7 @@ from lavin_deploy.export.savings import ALL, Savings
 from lavin_deploy.export.smoothing import level, levels_of
 from lavin_deploy.export.trace import Traced, trace
 from lavin_deploy.export.weights import WeightFile
+from tests.helpers import rtx
 from tests.helpers.checkpoints import random_models
 
 pytestmark = pytest.mark.parity
@@ -207,22 +208,7 @@ def test_the_clip_is_where_the_square_error_is_least() -> None:
 
 @pytest.mark.parametrize("name", ["step", "encoder", "decoder"])
 def test_tensorrt_builds_it(name: str, quantised: tuple, tmp_path: Path) -> None:
-    trt = pytest.importorskip("tensorrt_rtx")
     _, made = quantised
     for given in (made[name], lower(made[name], Lowering(low="fp16"))):
         saved(given, tmp_path)
-        logger = trt.Logger(trt.Logger.ERROR)
-        builder = trt.Builder(logger)
-        flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-        network = builder.create_network(flags)
-        parser = trt.OnnxParser(network, logger)
-        assert parser.parse_from_file(str(tmp_path / "graph.onnx")), parser.get_error(0)
-        for index in range(network.num_layers):  # there is no kernel of float32 attention
-            layer = network.get_layer(index)
-            if layer.type == trt.LayerType.ATTENTION_INPUT:
-                layer.__class__ = trt.IAttentionInputLayer  # its real type
-                layer.attention.decomposable = True
-        config = builder.create_builder_config()
-        config.num_compute_capabilities = 1
-        config.set_compute_capability(trt.ComputeCapability.SM89, 0)
-        assert builder.build_serialized_network(network, config) is not None
+        assert rtx.build(tmp_path / "graph.onnx") > 10_000

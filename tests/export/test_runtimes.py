@@ -1,0 +1,125 @@
+"""The graphs of whole exports in runtimes that had no part in making them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from lavin_deploy.bundle import Bundle, open_bundle
+from lavin_deploy.cli.export import export
+from lavin_deploy.config import preset
+from lavin_deploy.manifest import Graph, Variant
+from lavin_deploy.runtime.onnxruntime_backend import OnnxRuntimeBackend
+from lavin_deploy.runtime.pipeline import DEFAULT_BUNDLE
+from tests.helpers import rtx
+from tests.helpers.checkpoints import write_released
+
+pytestmark = pytest.mark.parity
+TOLERANCE = 1e-4
+"""Largest deviation between two runtimes at fp32, relative to the largest value."""
+
+
+@pytest.fixture(scope="module", params=["joint", "frozen"])
+def bundle(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, golden_tasks: Path
+) -> Iterator[Bundle]:
+    """``tiny`` with every variant that a runtime here takes; int8 is forced, being slow."""
+    folder = tmp_path_factory.mktemp(request.param)
+    tiny = preset("tiny")
+    write_released(folder / "ckpt", replace(tiny, dit=replace(tiny.dit, context=request.param)))
+    words = ["--ckpt", str(folder / "ckpt"), "--out", str(folder / "m.lavin"), "--size=32x32"]
+    words += ["--pairs=1", "--steps=3", "--tasks", str(golden_tasks), "--force"]
+    words += [f"--precision={precision}" for precision in ("fp32", "fp16", "int8")]
+    words += ["--dialect=native", "--dialect=portable"]
+    words += ["--euler"] if request.param == "joint" else []
+    export(words, standalone_mode=False)
+    with open_bundle(folder / "m.lavin") as opened:
+        yield opened
+
+
+def files(bundle: Bundle, precision: str, dialect: str = "native") -> list[tuple[Graph, Path]]:
+    variant = bundle.variant(precision, dialect)
+    return [(graph, bundle.graph_file(variant, graph)) for graph in variant.graphs]
+
+
+def feed(graph: Graph) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(3)
+    return {
+        spec.name: rng.standard_normal(spec.shape).clip(-1, 1).astype(spec.dtype)
+        for spec in graph.inputs
+    }
+
+
+def agree(bundle: Bundle, variant: Variant) -> None:
+    """ONNX Runtime and OpenVINO give the same numbers for every graph."""
+    openvino = pytest.importorskip("openvino")
+    core = openvino.Core()
+    with OnnxRuntimeBackend(bundle, variant) as backend:
+        for graph in variant.graphs:
+            file = bundle.graph_file(variant, graph)
+            exact = {"INFERENCE_PRECISION_HINT": "f32"}
+            compiled = core.compile_model(file, "CPU", exact)
+            given = feed(graph)
+            found = compiled(given)
+            for name, wanted in backend.infer(graph, given).items():
+                off = np.abs(found[name] - wanted).max() / np.abs(wanted).max()
+                assert off < TOLERANCE, f"{graph.file} {name}: {off}"
+
+
+def test_openvino_agrees(bundle: Bundle) -> None:
+    agree(bundle, bundle.variant("fp32", "native"))
+
+
+def test_openvino_agrees_on_the_bundle_that_ships() -> None:
+    with open_bundle(DEFAULT_BUNDLE) as opened:
+        agree(opened, opened.variant("fp32"))
+
+
+def test_dialects_agree(bundle: Bundle) -> None:
+    native, portable = (bundle.variant("fp32", name) for name in ("native", "portable"))
+    with (
+        OnnxRuntimeBackend(bundle, native) as one,
+        OnnxRuntimeBackend(bundle, portable) as other,
+    ):
+        for left, right in zip(native.graphs, portable.graphs, strict=True):
+            assert left.inputs == right.inputs
+            given, found = feed(left), other.infer(right, feed(right))
+            for name, wanted in one.infer(left, given).items():
+                assert np.abs(found[name] - wanted).max() < 1e-5 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("dialect", ["native", "portable"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_the_checker_knows_every_shape(bundle: Bundle, precision: str, dialect: str) -> None:
+    for _, file in files(bundle, precision, dialect):
+        onnx.checker.check_model(file, full_check=True)
+        model = onnx.shape_inference.infer_shapes(
+            onnx.load(file, load_external_data=False), strict_mode=True, data_prop=True
+        )
+        known = {i.name for i in (*model.graph.value_info, *model.graph.output)}
+        made = {name for node in model.graph.node for name in node.output if name}
+        assert made <= known
+
+
+def test_polygraphy_reads_every_graph(bundle: Bundle) -> None:
+    pytest.importorskip("polygraphy")
+    tool = Path(sys.executable).with_name("polygraphy")
+    for graph, file in files(bundle, "fp32") + files(bundle, "fp16")[-1:]:
+        told = subprocess.run(
+            [tool, "inspect", "model", file], capture_output=True, text=True, check=True
+        )
+        for spec in (*graph.inputs, *graph.outputs):
+            assert f"{spec.name} [dtype={spec.dtype}" in told.stdout
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_tensorrt_builds_every_graph(bundle: Bundle, precision: str) -> None:
+    for graph, file in files(bundle, precision):
+        assert rtx.build(file) > 10_000, graph.file
