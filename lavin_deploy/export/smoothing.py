@@ -1,8 +1,8 @@
 """Level the channels of activations before they are quantised: SmoothQuant (arXiv 2211.10438).
 
 A channel that is large in the activation and small in the weight is divided by s and the weight's
-row multiplied by s, with ``s = sqrt(largest activation / largest weight)``: the same product, and
-one scale then fits all channels. What the division is folded into costs nothing: the factor of an
+row multiplied by s, with ``s = (largest activation)^a / (largest weight)^(1 - a)``: the same
+product, and one scale then fits all channels. What the division is folded into costs nothing: the factor of an
 RMSNorm (a vector), or the columns of the projection that made one side of a gate.
 """
 
@@ -20,6 +20,8 @@ from lavin_deploy.export.ranges import Numbers
 from lavin_deploy.export.rules import module_of
 from lavin_deploy.export.trace import Load, Traced
 
+SHARE = 0.8
+"""a: weights have a scale for each output and take most of the difference (``docs/LOG.md``)."""
 SPREAD = 1e-3
 """A channel counts as having at least this part of the largest, so that no factor explodes."""
 
@@ -64,7 +66,10 @@ def levels_of(
                     traced.weights[node.input[1]]().astype(np.float32) for node in readers
                 ]
                 rows[key] = np.max([np.abs(array).max(axis=1) for array in arrays], axis=0)
-    return {key: np.sqrt(_floored(top) / _floored(rows[key])) for key, top in tops.items()}
+    return {
+        key: _floored(top) ** SHARE / _floored(rows[key]) ** (1 - SHARE)
+        for key, top in tops.items()
+    }
 
 
 def level(
