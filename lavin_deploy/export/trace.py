@@ -125,4 +125,4 @@ def _module(scopes: str) -> str:
     """``"['', 'fused.blocks.3', 'fused.blocks.3.x_mlp', 'matmul']"`` -> ``blocks.3.x_mlp``."""
     names = [part.strip().strip("'\"") for part in scopes.strip("[]").split(",")]
     innermost = names[-2] if len(names) > 1 else ""
-    return innermost.removeprefix("step.").removeprefix("fused.")
+    return innermost.removeprefix("step.").rpartition("fused.")[2]
