@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lavin_deploy.export.kernels import Kernels, Streams, split_heads
+from lavin_deploy.export.kernels import Kernels, Past, Streams, split_heads
 from lavin_deploy.export.savings import Savings
 from lavin_deploy.models.attention import JointAttention
 from lavin_deploy.models.jdit import JDiT, JointBlock
@@ -142,8 +142,7 @@ class Attend(nn.Module):
 
     def keys(self, k: Streams, cos: Tensor, sin: Tensor) -> Tensor:
         """Normed and turned keys alone, (1, K, L, E)."""
-        weights = self._weights("knorm")
-        return self.kernels.rope3d(k, k, weights, weights, cos, sin)[1]
+        return self.kernels.keys(k, self._weights("knorm"), cos, sin)
 
     def _weights(self, part: str) -> Streams:
         return cast(Streams, tuple(getattr(self, f"{stream}_{part}") for stream in STREAMS))
@@ -160,7 +159,7 @@ class Attend(nn.Module):
         v: Streams,
         cos: Tensor,
         sin: Tensor,
-        past: tuple[Tensor, Tensor] | None = None,
+        past: Past = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Attend.
 
@@ -176,11 +175,7 @@ class Attend(nn.Module):
             (1, Lq, D), and keys and values (1, K, L, E), those of ``past`` included.
         """
         queries, keys = self.rope(q, k, cos, sin)
-        values = self.values(v)
-        if past is not None:
-            keys = torch.cat((past[0], keys), dim=2)
-            values = torch.cat((past[1], values), dim=2)
-        return self.kernels.attention(queries, keys, values), keys, values
+        return self.kernels.attention(queries, keys, self.values(v), past)
 
 
 class Output(nn.Module):

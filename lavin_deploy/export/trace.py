@@ -16,10 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lavin_deploy.export import portable
 from lavin_deploy.export.fused import LaidOut
 from lavin_deploy.export.graphs import GraphPlan
+from lavin_deploy.export.kernels import Dialect
 
 OPSET = 23
+OPSETS: dict[Dialect, int] = {"native": OPSET, "portable": portable.OPSET}
 LARGE = 1024
 """Initialisers from this many bytes on are kept apart from the structure."""
 PENDING = "pending"
@@ -56,7 +59,7 @@ def _quiet() -> Iterator[None]:
 
 
 def trace(plan: GraphPlan) -> Traced:
-    """Trace a graph through torch's dynamo exporter; static shapes, float32."""
+    """Trace a graph through torch's dynamo exporter; static shapes, float32, the plan's dialect."""
     given = [torch.from_numpy(array) for array in plan.example(0).feed.values()]
     given += list(plan.overridable.values())
     module = plan.build().eval()
@@ -65,7 +68,7 @@ def trace(plan: GraphPlan) -> Traced:
             module,
             tuple(given),
             dynamo=True,
-            opset_version=OPSET,
+            opset_version=OPSETS[plan.dialect],
             input_names=[*plan.inputs, *plan.overridable],
             output_names=list(plan.outputs),
             verbose=False,
@@ -78,6 +81,8 @@ def trace(plan: GraphPlan) -> Traced:
     model: onnx.ModelProto = ir.to_proto(program.model)
     model.graph.name = f"lavin_{plan.name}"
     _strip(model)
+    if plan.dialect == "portable":
+        portable.attach(model)
     for name, value in plan.overridable.items():
         model.graph.initializer.append(onnx.numpy_helper.from_array(value.numpy(), name))
     return Traced(model=model, weights=weights)
