@@ -17,6 +17,7 @@ import numpy as np
 
 from lavin_deploy.bundle import Bundle
 from lavin_deploy.errors import InputError
+from lavin_deploy.export.large import in_onnxruntime
 from lavin_deploy.flow.grids import Grid
 from lavin_deploy.flow.noise import normal
 from lavin_deploy.manifest import Bucket, Graph, Variant
@@ -25,7 +26,6 @@ from lavin_deploy.runtime.codec import Codec
 from lavin_deploy.runtime.create_task import read_pairs
 from lavin_deploy.runtime.images import U8, Letterbox
 from lavin_deploy.runtime.modulation import Modulation
-from lavin_deploy.runtime.onnxruntime_backend import OnnxRuntimeBackend
 from lavin_deploy.runtime.sampler import Sampler
 from lavin_deploy.tasks.pairs import find_pairs
 
@@ -112,7 +112,7 @@ def record_feeds(
     if variant.refresh is not None:  # so that both kinds of step run
         keep = replace(variant.refresh, every=max(2, variant.refresh.every))
         variant = replace(variant, refresh=keep)
-    recorder = Recorder(OnnxRuntimeBackend(bundle, variant), rng, limit)
+    recorder = Recorder(in_onnxruntime(bundle, variant), rng, limit)
     with recorder:
         for bucket in bundle.manifest.buckets:
             _run(recorder, bucket, chosen, grid, guidance, seed)

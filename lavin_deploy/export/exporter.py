@@ -18,6 +18,7 @@ from lavin_deploy.export.end_to_end import Answer, answer_by_graphs, answer_by_m
 from lavin_deploy.export.gate import read_limits
 from lavin_deploy.export.graphs import plan_graphs
 from lavin_deploy.export.judge import Judge, TaskAnswers, stem
+from lavin_deploy.export.large import in_onnxruntime
 from lavin_deploy.export.parity import Case, Parity, cases_of, check_graph
 from lavin_deploy.export.record import record, versions
 from lavin_deploy.export.refresh import measure_refresh
@@ -35,7 +36,6 @@ from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.runtime.codec import Codec
 from lavin_deploy.runtime.create_task import npy, read_pairs
 from lavin_deploy.runtime.modulation import Modulation
-from lavin_deploy.runtime.onnxruntime_backend import OnnxRuntimeBackend
 from lavin_deploy.runtime.sampler import Sampler
 from lavin_deploy.tasks.pairs import find_pairs
 
@@ -130,7 +130,7 @@ def _with_real(
         bundle, variant, episodes, grid=grid, guidance=defaults.guidance, seed=1, limit=REAL
     )
     found = {name: list(given) for name, given in cases.items()}
-    with OnnxRuntimeBackend(bundle, variant) as backend:
+    with in_onnxruntime(bundle, variant) as backend:
         for graph in variant.graphs:
             for feed in feeds.graphs.get(graph.file, ()):
                 given = dict(feed)
@@ -200,7 +200,7 @@ class _Export:
         for dialect, base in bases.items():
             checked = zip(shops[dialect].plans, base.graphs, strict=True)
             for plan, graph in tqdm(checked, "check", total=len(plans), disable=None):
-                with OnnxRuntimeBackend(bundle, base) as backend:  # one graph in memory at a time
+                with in_onnxruntime(bundle, base) as backend:  # one graph in memory at a time
                     rows += check_graph(backend, graph, cases[plan.stem])
         return cases, rows
 
@@ -209,7 +209,7 @@ class _Export:
         draft, writer, grid, sizes = bundle.manifest, self.writer, self.grid, self.request.sizes
         defaults = draft.defaults
         height, width = defaults.size
-        with OnnxRuntimeBackend(bundle, first) as backend:
+        with in_onnxruntime(bundle, first) as backend:
             modulation = Modulation(backend, draft)
             codecs = {size: Codec(backend, draft.latent, *size) for size in sizes}
             sampler = Sampler(backend, modulation, height=height, width=width, pairs=defaults.pairs)

@@ -17,6 +17,7 @@ from lavin_deploy.export.end_to_end import Answer, answer_by_graphs, draw_pictur
 from lavin_deploy.export.gate import Check, Distance, Limits, SpeedCheck, TaskCheck
 from lavin_deploy.export.graphs import Arrays
 from lavin_deploy.export.interpreter import Rounded
+from lavin_deploy.export.large import in_onnxruntime
 from lavin_deploy.export.parity import Case
 from lavin_deploy.export.torch_backend import TorchBackend
 from lavin_deploy.flow.grids import check_grid
@@ -83,7 +84,7 @@ class Judge:
             widest = max(tops, key=lambda name: tops[name], default="")
             results = [("torch", found)]
             if runs(variant):
-                with OnnxRuntimeBackend(self.bundle, variant) as plain:
+                with in_onnxruntime(self.bundle, variant) as plain:
                     results.append(("onnxruntime", _distances(plain, graph, cases)))
             for name, measured in results:
                 for output, distance in measured.items():
@@ -210,7 +211,7 @@ class Judge:
 
     def backend(self, variant: Variant) -> Backend:
         """ONNX Runtime; torch for bf16, which that cannot run on a CPU."""
-        kind = OnnxRuntimeBackend if runs(variant) else TorchBackend
+        kind = in_onnxruntime if runs(variant) else TorchBackend
         return kind(self.bundle, variant)
 
 

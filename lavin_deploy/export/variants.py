@@ -14,13 +14,11 @@ from lavin_deploy.export.gate import Check, Limits, Verdict
 from lavin_deploy.export.interpreter import Interpreter
 from lavin_deploy.export.islands import Contribution, smallest_island
 from lavin_deploy.export.judge import Judge, TaskAnswers, distances, runs
+from lavin_deploy.export.large import is_large
 from lavin_deploy.export.precision import Low
 from lavin_deploy.export.quantise import Quantised
 from lavin_deploy.export.ways import Fitted, Lowered, Way, in_torch
 from lavin_deploy.export.workshop import Workshop
-
-RANKED_BYTES = 1 << 30
-"""Weights from this size on are ranked only where the gate refuses: a run for each module."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +78,7 @@ def make(
         way = Fitted(shop=shop, precision=cast(Quantised, precision), feeds=feeds, base=base)
     islands: frozenset[str] = frozenset()
     ranking: list[Contribution] = []
-    small = sum(judge.bundle.manifest.files[file].size for file in base.weights) < RANKED_BYTES
+    small = not is_large(judge.bundle, base)
     if small or auto:
         ranking = way.ranking(base, judge)
     if auto:
@@ -94,11 +92,12 @@ def make(
     checks = list(judge.graphs(variant, base, limits))
     checks += judge.answer(variant, limits)
     answers = judge.tasks(variant)
+    timed = runs(variant) and (small or limits.speedup > 0)
     verdict = Verdict(
         limits=limits,
         checks=tuple(checks),
         tasks=answers.against(exact, limits),
-        speed=judge.speed(variant, base, limits.speedup) if runs(variant) else None,
+        speed=judge.speed(variant, base, limits.speedup) if timed else None,
         not_run="" if runs(variant) else f"{precision} was not run in a runtime, only in torch",
     )
     if not verdict.passed:
