@@ -2,8 +2,8 @@
 
 Graphs are calibrated on leave-one-out episodes of stored tasks and measured on validation samples.
 ``ort`` schemes are made by onnxruntime.quantization, ``own`` ones by ``export/quantise.py``. Speeds
-are medians of interleaved rounds, each call after an untimed one; errors are relative L2 distances
-from fp32, mean and largest.
+are medians of the ratios to fp32 in the same of several interleaved rounds, each call after an
+untimed one; errors are relative L2 distances from fp32, mean and largest.
 
     python benchmarks/int8_schemes.py [--model edge|0.1b] [--ckpt FOLDER] [--json FILE]
 
@@ -61,6 +61,7 @@ SIZE = (128, 128)
 STEPS = 8
 GRAPHS = ("encoder", "step", "decoder")
 Files = dict[str, Path]
+Timing = dict[str, float]
 
 
 class Given(Backend):
@@ -230,8 +231,9 @@ def distances(given: Sequence[Array], wanted: Sequence[Array]) -> dict[str, floa
     return {"mean": round(statistics.mean(found), 5), "max": round(max(found), 5)}
 
 
-def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of every call, after two rounds of warm-up."""
+def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
+    """Median milliseconds of every call and its speed over fp32 in the same round, after two rounds
+    of warm-up."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(rounds + 2):
         for name, call in calls.items():
@@ -240,7 +242,12 @@ def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[
             call()
             if number >= 2:
                 seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(times) for name, times in seconds.items()}
+    found = {}
+    for name, times in seconds.items():
+        ratios = [base / own_ for base, own_ in zip(seconds["fp32"], times, strict=True)]
+        median = statistics.median(times)
+        found[name] = {"ms": round(1e3 * median, 2), "speed": round(statistics.median(ratios), 3)}
+    return found
 
 
 def by_graph(
@@ -264,8 +271,7 @@ def by_graph(
                 {
                     "graph": graph,
                     "scheme": name,
-                    "ms": round(1e3 * timed[name], 2),
-                    "speed": round(timed["fp32"] / timed[name], 3),
+                    **timed[name],
                     "error": distances(outputs[name], outputs["fp32"]),
                 }
             )
@@ -317,8 +323,7 @@ def whole(
                 {
                     "answer": name,
                     "steps": steps,
-                    "ms": round(1e3 * timed[name], 1),
-                    "speed": round(timed["fp32"] / timed[name], 3),
+                    **timed[name],
                     "latents": distances(latents[name], latents["fp32"]),
                     "psnr_to_fp32": None
                     if square == 0

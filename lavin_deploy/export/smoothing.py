@@ -2,8 +2,8 @@
 
 A channel that is large in the activation and small in the weight is divided by s and the weight's
 row multiplied by s, with ``s = (largest activation)^a / (largest weight)^(1 - a)``: the same
-product, and one scale then fits all channels. What the division is folded into costs nothing: the factor of an
-RMSNorm (a vector), or the columns of the projection that made one side of a gate.
+product, and one scale then fits all channels. What the division is folded into costs nothing: the
+factor of an RMSNorm (a vector), or the columns of the projection that made one side of a gate.
 """
 
 from __future__ import annotations
