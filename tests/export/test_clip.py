@@ -31,10 +31,11 @@ BOUNDS = {"fp32": 1e-5, "fp16": 3e-3}
 """Relative L2; that of fp16 is about three times its unit roundoff."""
 
 
-# Every norm, every up-sampler; a chunk of one latent has layers that see a single frame.
+# Every norm, every up-sampler; a chunk of one latent has layers that see a single frame. Whole
+# exports have pieces of two.
 @pytest.mark.parametrize(
     ("norm", "upsampler", "chunk"),
-    [("frame", "resize_conv", 1), ("frame", "deconv", 2), ("clip", "deconv", 1)],
+    [("frame", "resize_conv", 1), ("clip", "deconv", 1)],
 )
 @torch.no_grad()
 def test_graphs_compute_what_the_model_does(
