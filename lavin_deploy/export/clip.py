@@ -79,8 +79,8 @@ def plan_clips(
 def draw_clips(height: int, width: int, chunk: int) -> list[Tensor]:
     """Two smooth random clips (1, 3, 8 ``chunk`` + 1, H, W) in [-1, 1] to measure streams on.
 
-    In the first a picture moves by a pixel a frame, which changes no statistics. The second cuts
-    to another picture where the second piece begins, which changes them at a seam.
+    In the first a picture moves by a pixel a frame; the pixels' statistics stay the same. The
+    second cuts to another picture where the second piece begins, so they change at a seam.
     """
     generator = torch.Generator().manual_seed(SEED)
     coarse = torch.rand(2, 3, height // 8, width // 8, generator=generator) * 2 - 1
