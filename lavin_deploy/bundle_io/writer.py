@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
 from lavin_deploy.bundle_io.atomic import replace_folder, temporary_sibling
 from lavin_deploy.bundle_io.paths import check_path
+from lavin_deploy.bundle_io.unfinished import delete_abandoned, hold
 from lavin_deploy.errors import BundleError, WorkError
 from lavin_deploy.manifest import MANIFEST, FileEntry, Manifest
 
@@ -21,13 +23,14 @@ class BundleWriter:
 
     The manifest is written last. When the block raises, or is left without ``finish``, the sibling
     is deleted and an older bundle at ``path`` stays as it was; a killed process leaves only the
-    hidden sibling, which ``open_bundle`` refuses.
+    hidden sibling, which ``open_bundle`` refuses and the next writer of ``path`` deletes.
 
     Example::
 
         with BundleWriter("edge.lavin") as writer:
             writer.add_file("tables/modulation.npy", data)
-            export_to(writer.folder / "graphs" / "step.onnx")  # written by another library
+            with writing("the step"):            # WorkError if the disk is full
+                export_to(writer.folder / "graphs" / "step.onnx")  # by another library
             writer.claim("graphs/step.onnx")
             writer.finish(manifest)                            # ``files`` is filled in here
     """
@@ -36,18 +39,22 @@ class BundleWriter:
         self.path = Path(os.path.abspath(path))
         self.folder = temporary_sibling(self.path)
         self._files: dict[str, FileEntry] = {}
+        self._lock: int | None = None
         self._finished = False
 
     def __enter__(self) -> BundleWriter:
-        """Make the temporary folder.
+        """Delete what killed writers left, and make the temporary folder.
 
         Raises:
             BundleError: ``path`` is something that is not a bundle folder, or cannot be written.
         """
         _check_target(self.path)
         try:
+            delete_abandoned(self.path)
             self.folder.mkdir(parents=True)
+            self._lock = hold(self.folder)
         except OSError as error:
+            shutil.rmtree(self.folder, ignore_errors=True)
             raise BundleError(
                 f"cannot write a bundle to {str(self.path)!r}: {error.strerror}; "
                 "choose a folder you may write to."
@@ -60,6 +67,8 @@ class BundleWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
         if not self._finished:
             shutil.rmtree(self.folder, ignore_errors=True)
             assert kind is not None, "the block of a BundleWriter ended without finish()"
@@ -84,18 +93,14 @@ class BundleWriter:
             WorkError: the disk refused.
         """
         target = self.folder / check_path(path)
-        try:
+        if target.exists():
+            raise BundleError(f"{path!r} is already in the bundle being written.")
+        with writing(f"{path!r} of the bundle"):
             target.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(content, Path):
-                with open(content, "rb") as source, open(target, "xb") as stream:
-                    shutil.copyfileobj(source, stream, 1 << 20)
+                shutil.copyfile(content, target)
             else:
-                with open(target, "xb") as stream:
-                    stream.write(content)
-        except FileExistsError as error:
-            raise BundleError(f"{path!r} is already in the bundle being written.") from error
-        except OSError as error:
-            raise WorkError(f"writing {path!r} of the bundle failed: {error}.") from error
+                target.write_bytes(content)
         return self.claim(path)
 
     def claim(self, path: str) -> FileEntry:
@@ -109,11 +114,13 @@ class BundleWriter:
 
         Raises:
             BundleError: the path is not allowed or there is no such file.
+            WorkError: the disk refused.
         """
         file = self.folder / check_path(path)
         if not file.is_file() or file.is_symlink():
             raise BundleError(f"the bundle being written has no file {path!r}.")
-        self._files[path] = hash_file(file)
+        with writing(f"{path!r} of the bundle"):
+            self._files[path] = hash_file(file)
         return self._files[path]
 
     def discard(self, path: str) -> None:
@@ -140,19 +147,33 @@ class BundleWriter:
             for folder, _, names in os.walk(self.folder)
             for name in names
         }
-        stray = sorted(there - set(self._files))
+        stray = sorted(there - {*self._files, MANIFEST})
         if stray:
             raise BundleError(f"{stray[0]!r} was written into the bundle but never claimed.")
         text = replace(manifest, files=dict(sorted(self._files.items()))).to_text()
         written = Manifest.from_text(text)
         _check_target(self.path)
-        try:
+        with writing(f"the bundle {str(self.path)!r}"):
             (self.folder / MANIFEST).write_text(text, encoding="utf-8")
             replace_folder(self.folder, self.path)
-        except OSError as error:
-            raise WorkError(f"writing the bundle {str(self.path)!r} failed: {error}.") from error
         self._finished = True
         return written
+
+
+@contextmanager
+def writing(what: str) -> Iterator[None]:
+    """Turn the disk's refusals in a block into sentences.
+
+    Args:
+        what: what the block writes.
+
+    Raises:
+        WorkError: the block raised an OSError, e.g. because the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise WorkError(f"writing {what} failed: {error}.") from error
 
 
 def hash_file(path: Path) -> FileEntry:

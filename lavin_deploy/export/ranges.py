@@ -12,6 +12,7 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from lavin_deploy.bundle_io.writer import writing
 from lavin_deploy.export.calibration import Feed
 from lavin_deploy.export.trace import Traced
 from lavin_deploy.export.weights import WeightFile
@@ -33,11 +34,17 @@ class Probe:
         traced: the graph.
         channels: tensor -> its axis of channels.
         feeds: inputs, at least one set.
+
+    Raises:
+        WorkError: the disk refused the temporary file that the graph is run from.
     """
 
     def __init__(self, traced: Traced, channels: Mapping[str, int], feeds: Sequence[Feed]) -> None:
         self._channels, self._feeds = channels, feeds
-        with tempfile.TemporaryDirectory(prefix="lavin.") as folder:
+        with (
+            writing("the temporary graph that is calibrated"),
+            tempfile.TemporaryDirectory(prefix="lavin.") as folder,
+        ):
             model = WeightFile(Path(folder) / "weights").externalise(traced)
             given = {info.name for info in (*model.graph.input, *model.graph.output)}
             model.graph.output.extend(

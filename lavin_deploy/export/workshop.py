@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from lavin_deploy import manifest
 from lavin_deploy.bundle import BundleWriter
+from lavin_deploy.bundle_io.writer import writing
 from lavin_deploy.export.graphs import GraphPlan
 from lavin_deploy.export.trace import Traced, trace
 from lavin_deploy.export.weights import WeightFile
@@ -45,25 +46,32 @@ class Workshop:
     def write(
         self, precision: str, graphs: Sequence[Traced], islands: Sequence[str] = ()
     ) -> manifest.Variant:
-        """Write one graph for each plan."""
+        """Write one graph for each plan.
+
+        Raises:
+            WorkError: the disk refused.
+        """
+        weights = f"graphs/{precision}.weights"
         if precision not in self.weights:
-            folder = self.writer.folder / "graphs"
-            self.weights[precision] = WeightFile(folder / f"{precision}.weights")
+            with writing(f"{weights!r} of the bundle"):
+                self.weights[precision] = WeightFile(self.writer.folder / weights)
         file = self.weights[precision]
         marks = [m for m in (self.dialect, precision) if m not in ("native", FP32)]
         described = []
         for plan, traced in zip(self.plans, graphs, strict=True):
-            model = file.externalise(traced)
+            with writing(f"{weights!r} of the bundle"):
+                model = file.externalise(traced)
             path = f"graphs/{'.'.join((plan.stem, *marks))}.onnx"
-            onnx.save(model, self.writer.folder / path)
+            with writing(f"{path!r} of the bundle"):
+                onnx.save(model, self.writer.folder / path)
             self.writer.claim(path)
             described.append(_describe(path, plan, model))
-        self.writer.claim(f"graphs/{file.path.name}")
+        self.writer.claim(weights)
         return manifest.Variant(
             precision=precision,
             dialect=self.dialect,
             context=self.context,
-            weights=(f"graphs/{file.path.name}",),
+            weights=(weights,),
             graphs=tuple(described),
             islands=tuple(islands),
         )

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -152,6 +153,27 @@ def test_a_killed_writer_leaves_nothing_that_loads(
             open_bundle(target)
     write_toy(target)
     open_bundle(target).close()
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs locks")
+def test_only_abandoned_folders_are_deleted(original: Path, tmp_path: Path) -> None:
+    """Not those of living writers or of other bundles, nor a whole bundle that has no other."""
+    target = tmp_path / "a.lavin"
+    whole = tmp_path / ".a.lavin.0123abcd.tmp"
+    for name in (whole.name, ".a.lavin.mine.tmp", ".b.lavin.0123abcd.tmp", "0123abcd.tmp"):
+        shutil.copytree(original, tmp_path / name)
+    (tmp_path / ".a.lavin.4567abcd.tmp").mkdir()
+    (tmp_path / ".a.lavin.4567abcd.tmp" / "manifest.json").touch()
+    with suppress(KeyboardInterrupt), BundleWriter(target) as living:
+        write_toy(target)
+        assert living.folder.is_dir()
+        assert whole.is_dir()
+        write_toy(target)
+        assert living.folder.is_dir()
+        raise KeyboardInterrupt
+    left = [".a.lavin.mine.tmp", ".b.lavin.0123abcd.tmp", "0123abcd.tmp", "a.lavin"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == left
 
 
 WRITE_FOR_EVER = """

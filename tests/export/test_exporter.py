@@ -1,13 +1,8 @@
-"""Whole exports: other sizes than the traced ones, guidance, refusals, kills."""
+"""Whole exports: other sizes than the traced ones, guidance, refusals."""
 
 from __future__ import annotations
 
 import itertools
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +14,7 @@ import lavin_deploy as lavin
 from lavin_deploy.bundle import open_bundle
 from lavin_deploy.cli.export import export
 from lavin_deploy.config import DiTConfig, ModelConfig, VAEConfig
-from lavin_deploy.errors import BundleError, InputError, WorkError
+from lavin_deploy.errors import InputError, WorkError
 from lavin_deploy.export import parity
 from lavin_deploy.flow.grids import grid_for
 from lavin_deploy.manifest import Validation
@@ -131,20 +126,6 @@ def test_a_graph_that_deviates_is_not_exported(
     with pytest.raises(WorkError, match=r"deviates .* nothing was exported"):
         export(list(map(str, words)), standalone_mode=False)
     assert [p.name for p in tmp_path.iterdir()] == ["ckpt"]
-
-
-def test_a_killed_export_leaves_nothing_that_loads(tmp_path: Path) -> None:
-    write_released(tmp_path / "ckpt", OTHER)
-    call = "from lavin_deploy.cli.export import export; export()"
-    words = ["--ckpt", "ckpt", "--out", "m.lavin", "--size", "32x32", "--size", "64x64"]
-    with subprocess.Popen([sys.executable, "-c", call, *words], cwd=tmp_path) as process:
-        while process.poll() is None and not list(tmp_path.glob(".m.lavin*/graphs/*.onnx")):
-            time.sleep(0.02)
-        os.kill(process.pid, signal.SIGKILL)
-    assert not (tmp_path / "m.lavin").exists()
-    (left,) = tmp_path.glob(".m.lavin*")
-    with pytest.raises(BundleError):
-        open_bundle(left)
 
 
 def test_a_frozen_model_runs_from_its_bundle(tmp_path: Path) -> None:
