@@ -254,7 +254,7 @@ def by_graph(
     schemes: Mapping[str, Files], fp32: Files, feeds: Mapping[str, Sequence[Feed]], rounds: int
 ) -> list[dict[str, Any]]:
     rows = []
-    for graph in GRAPHS:
+    for graph in feeds:
         there = {name: files[graph] for name, files in schemes.items() if graph in files}
         sessions = {n: session(file) for n, file in {"fp32": fp32[graph], **there}.items()}
         outputs = {
@@ -334,13 +334,32 @@ def whole(
     return rows
 
 
+def answers(
+    bundle: Any, schemes: Mapping[str, Files], fp32: Files, held_out: Sequence[Any], rounds: int
+) -> list[dict[str, Any]]:
+    step = {"step": schemes["own int8"]["step"]}
+    unsigned = schemes["ort static, 99.99 %, U8S8"]
+    chosen = {
+        "own int8 step": step,
+        "own int8 step and VAE": schemes["own int8, Conv too"],
+        "own int8 step, ort U8S8 VAE": {**unsigned, **step},
+        "own int8 step, ort U8S8 encoder": {"encoder": unsigned["encoder"], **step},
+        "own int8 step, ort U8S8 decoder": {"decoder": unsigned["decoder"], **step},
+    }
+    turn = held_out[:: max(1, len(held_out) // 6)][:6]
+    return whole(bundle, chosen, fp32, turn, rounds)
+
+
 @click.command()
 @click.option("--model", type=click.Choice(["edge", "0.1b"]), default="edge", show_default=True)
 @click.option("--ckpt", type=Path, default=Path("checkpoints/edge"), show_default=True)
 @click.option("--feeds", "limit", default=24, show_default=True, help="For calibration, a graph.")
 @click.option("--rounds", default=15, show_default=True)
+@click.option("--step-only", is_flag=True, help="Leave out the ST-VAE and whole answers.")
 @click.option("--json", "out", type=Path, help="Write the figures there.")
-def main(model: str, ckpt: Path, limit: int, rounds: int, out: Path | None) -> None:
+def main(
+    model: str, ckpt: Path, limit: int, rounds: int, step_only: bool, out: Path | None
+) -> None:
     """Print error and speed of every scheme."""
     logging.disable(logging.WARNING)
     dit, vae = models(model, ckpt)
@@ -366,7 +385,8 @@ def main(model: str, ckpt: Path, limit: int, rounds: int, out: Path | None) -> N
         )
         export_bundle(dit, vae, request)
         plans = {p.name: p for p in plan_graphs(dit, vae, GraphChoice(sizes=[SIZE], pairs=[1]))}
-        traced = {name: trace(plans[name]) for name in GRAPHS}
+        names = ("step",) if step_only else GRAPHS
+        traced = {name: trace(plans[name]) for name in names}
         with open_bundle(request.out) as bundle:
             variant, grid = bundle.variant(), grid_for(STEPS, "uniform")
             common = {"grid": grid, "guidance": 1.0, "seed": 0}
@@ -375,23 +395,13 @@ def main(model: str, ckpt: Path, limit: int, rounds: int, out: Path | None) -> N
             given = record_feeds(bundle, variant, stored, limit=limit, **common)
             seen = record_feeds(bundle, variant, held_out, limit=12, **common)
             stems = {name: f"graphs/{plans[name].stem}.onnx" for name in (*GRAPHS, "modulation")}
-            feeds = {name: given.graphs[stems[name]] for name in GRAPHS}
-            unseen = {name: seen.graphs[stems[name]] for name in GRAPHS}
+            feeds = {name: given.graphs[stems[name]] for name in names}
+            unseen = {name: seen.graphs[stems[name]] for name in names}
             fp32 = {name: request.out / stem for name, stem in stems.items()}
             schemes = ort_schemes(traced, feeds, folder)
             schemes |= own_schemes(traced, feeds, folder, config.dit.depth)
             rows = by_graph(schemes, fp32, unseen, rounds)
-            step = {"step": schemes["own int8"]["step"]}
-            unsigned = schemes["ort static, 99.99 %, U8S8"]
-            answers = {
-                "own int8 step": step,
-                "own int8 step and VAE": schemes["own int8, Conv too"],
-                "own int8 step, ort U8S8 VAE": {**unsigned, **step},
-                "own int8 step, ort U8S8 encoder": {"encoder": unsigned["encoder"], **step},
-                "own int8 step, ort U8S8 decoder": {"decoder": unsigned["decoder"], **step},
-            }
-            turn = [held_out[i] for i in range(0, len(held_out), max(1, len(held_out) // 6))][:6]
-            whole_rows = whole(bundle, answers, fp32, turn, rounds)
+            whole_rows = [] if step_only else answers(bundle, schemes, fp32, held_out, rounds)
     report = {
         "model": model,
         "size": "x".join(map(str, SIZE)),

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from lavin_deploy.export.calibration import Feed
-from lavin_deploy.export.ranges import Numbers, Probe, best_clip
+from lavin_deploy.export.ranges import Channels, Numbers, Probe, best_clip
 from lavin_deploy.export.rules import module_of, within
 from lavin_deploy.export.smoothing import Levelled, level, levels_of
 from lavin_deploy.export.trace import LARGE, PENDING, Load, Traced
@@ -100,12 +100,12 @@ def quantise(
         for name, found in nodes.items()
         if found
     }
-    peaks = {name: probe.peaks() for name, probe in probes.items()}
-    levels = levels_of({name: (graphs[name], nodes[name], peaks[name]) for name in probes})
+    seen = {name: probe.channels() for name, probe in probes.items()}
+    levels = levels_of({name: (graphs[name], nodes[name], seen[name]) for name in probes})
     made = dict(graphs)
     for name, probe in probes.items():
         levelled = level(graphs[name], nodes[name], levels)
-        scales = _scales(probe, peaks[name], levelled.divisors, quantisation.precision)
+        scales = _scales(probe, seen[name], levelled.divisors, quantisation.precision)
         made[name] = _insert(levelled, {n.name for n in nodes[name]}, scales, quantisation)
     return made
 
@@ -115,12 +115,12 @@ def _channels(node: onnx.NodeProto) -> int:
 
 
 def _scales(
-    probe: Probe, peaks: Mapping[str, Numbers], divisors: Mapping[str, Numbers], precision: str
+    probe: Probe, channels: Mapping[str, Channels], divisors: Mapping[str, Numbers], precision: str
 ) -> dict[str, np.float32]:
     """Scale of every activation; int8 clips where the mean square error is least."""
     tops = {
-        name: max(float((peak / divisors.get(name, 1.0)).max()), 1e-12)
-        for name, peak in peaks.items()
+        name: max(float((found.peak / divisors.get(name, 1.0)).max()), 1e-12)
+        for name, found in channels.items()
     }
     largest = LARGEST[precision]
     if precision == "int8":

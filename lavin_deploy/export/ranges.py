@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,14 @@ CLIPS = np.linspace(0.1, 1.0, 46)
 """Tried places to clip, as parts of the largest value."""
 BUDGET = 1 << 30
 """Bytes of tensors that one run gives out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Channels:
+    """Largest absolute value and mean square of every channel of a tensor, (C,) each."""
+
+    peak: Numbers
+    square: Numbers
 
 
 class Probe:
@@ -55,15 +64,21 @@ class Probe:
             options.log_severity_level = 3  # outputs without a type are meant
             self._session = ort.InferenceSession(Path(folder) / "graph.onnx", options)
 
-    def peaks(self) -> dict[str, Numbers]:
-        """Largest absolute value of every channel over all feeds, (C,) each."""
+    def channels(self) -> dict[str, Channels]:
+        """What each channel is over all feeds."""
 
-        def largest(name: str, values: Numbers) -> Numbers:
+        def see(name: str, values: Numbers) -> Numbers:
             others = tuple(i for i in range(values.ndim) if i != self._axis(name, values))
-            found: Numbers = np.abs(values).max(axis=others)
-            return found
+            return np.stack((np.abs(values).max(axis=others), np.square(values).mean(axis=others)))
 
-        return self._collect(largest, np.maximum)
+        def merge(a: Numbers, b: Numbers) -> Numbers:
+            return np.stack((np.maximum(a[0], b[0]), a[1] + b[1]))
+
+        count = len(self._feeds)
+        return {
+            name: Channels(peak=found[0], square=found[1] / count)
+            for name, found in self._collect(see, merge).items()
+        }
 
     def histograms(self, tops: Mapping[str, float], divisors: Mapping[str, Numbers]) -> Any:
         """Counts (BINS,) of the absolute values in [0, top], of channels that are divided first."""

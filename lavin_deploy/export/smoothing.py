@@ -16,12 +16,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from lavin_deploy.export.ranges import Numbers
+from lavin_deploy.export.ranges import Channels, Numbers
 from lavin_deploy.export.rules import module_of
 from lavin_deploy.export.trace import Load, Traced
 
-SHARE = 0.8
-"""a: weights have a scale for each output and take most of the difference (``docs/LOG.md``)."""
+SHARES = (None, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+"""Tried values of a (None: no levelling); each product takes the one that should err least."""
 SPREAD = 1e-3
 """A channel counts as having at least this part of the largest, so that no factor explodes."""
 
@@ -48,28 +48,50 @@ class _Place:
 
 
 def levels_of(
-    graphs: Mapping[str, tuple[Traced, Sequence[onnx.NodeProto], Mapping[str, Numbers]]],
+    graphs: Mapping[str, tuple[Traced, Sequence[onnx.NodeProto], Mapping[str, Channels]]],
 ) -> dict[Key, Numbers]:
     """Return s (C,) for every set of weights, from what all graphs feed it.
 
     Args:
-        graphs: graph, its products, and the largest value of every channel of their inputs.
+        graphs: graph, its products, and the channels of their inputs.
     """
-    tops: dict[Key, Numbers] = {}
-    rows: dict[Key, Numbers] = {}
-    for traced, products, peaks in graphs.values():
+    seen: dict[Key, Channels] = {}
+    loads: dict[Key, list[Load]] = {}
+    for traced, products, channels in graphs.values():
         for name, readers in _readers(traced.model, products).items():
-            key = _key(readers)
-            tops[key] = np.maximum(tops[key], peaks[name]) if key in tops else peaks[name]
-            if key not in rows:
-                arrays: list[NDArray[np.float32]] = [
-                    traced.weights[node.input[1]]().astype(np.float32) for node in readers
-                ]
-                rows[key] = np.max([np.abs(array).max(axis=1) for array in arrays], axis=0)
-    return {
-        key: _floored(top) ** SHARE / _floored(rows[key]) ** (1 - SHARE)
-        for key, top in tops.items()
-    }
+            key, found = _key(readers), channels[name]
+            if key in seen:
+                peak = np.maximum(seen[key].peak, found.peak)
+                found = Channels(peak=peak, square=np.maximum(seen[key].square, found.square))
+            seen[key] = found
+            loads[key] = [traced.weights[node.input[1]] for node in readers]
+    return {key: _best_level(seen[key], loads[key]) for key in seen}
+
+
+def _best_level(channels: Channels, loads: Sequence[Load]) -> Numbers:
+    """Choose by the mean square of the product's error, errors of rounding being independent.
+
+    A step of the activation errs by step^2 / 12 times the squares of the weights; a step of a
+    column by step^2 / 12 times the squares of the activation.
+    """
+    weight = np.concatenate([load().astype(np.float32) for load in loads], axis=1)
+    rows = np.abs(weight).max(axis=1)
+    best: Numbers = np.ones_like(rows)
+    least = np.inf
+    for share in SHARES:
+        s: Numbers = np.ones_like(rows)
+        if share is not None:
+            s = (_floored(channels.peak) ** share / _floored(rows) ** (1 - share)).astype(
+                np.float32
+            )
+        levelled = weight * s[:, None]
+        step = float((channels.peak / s).max())
+        steps = np.abs(levelled).max(axis=0)
+        error = step**2 * float(np.square(levelled).sum())
+        error += float((channels.square / s**2).sum()) * float(np.square(steps).sum())
+        if error < least:
+            best, least = s, error
+    return best
 
 
 def level(

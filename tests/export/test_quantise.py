@@ -155,8 +155,9 @@ def test_levelled_channels_give_the_same_and_round_better(tmp_path: Path) -> Non
     traced, feeds = trace(plan), [plan.example(seed).feed for seed in range(4)]
     given = Quantisation(precision="int8")
     nodes = products(traced.model, given)
-    peaks = Probe(traced, {node.input[0]: -1 for node in nodes}, feeds).peaks()
-    levels = levels_of({"step": (traced, nodes, peaks)})
+    channels = Probe(traced, {node.input[0]: -1 for node in nodes}, feeds).channels()
+    peaks = {name: found.peak for name, found in channels.items()}
+    levels = levels_of({"step": (traced, nodes, channels)})
     wanted = run(traced, feeds[0], tmp_path)
     levelled = level(traced, nodes, levels)
     assert distance(run(levelled.traced, feeds[0], tmp_path), wanted) < 1e-5
