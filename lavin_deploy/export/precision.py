@@ -211,6 +211,8 @@ def lower(traced: Traced, lowering: Lowering) -> Traced:
 
 def _accepts(node: onnx.NodeProto, low: Low, opset: int) -> bool:
     """Whether the operator may have data of this type: Conv in bf16 only since opset 22."""
+    if node.op_type == "DequantizeLinear":  # its result has the type of its scale
+        return True
     if node.domain:
         return True
     schema = onnx.defs.get_schema(node.op_type, opset)
