@@ -53,6 +53,10 @@ class Bundle:
     ) -> None:
         self.close()
 
+    def with_manifest(self, manifest: Manifest) -> Bundle:
+        """Return the same files under another manifest, for a bundle that is being written."""
+        return Bundle(self._store, manifest)
+
     def close(self) -> None:
         """Delete what was extracted; paths that ``file`` gave become invalid for the zip form."""
         self._store.close()

@@ -22,9 +22,12 @@ MANIFEST = "manifest.json"
 GRAPHS = (
     *("encoder", "decoder", "modulation", "step", "step_null", "step_euler", "step_euler_null"),
     *("context", "query", "query_null", "refresh", "refresh_null"),
+    *("clip_encoder", "clip_decoder"),
+    *("encoder_start", "encoder_next", "decoder_start", "decoder_next"),
 )
 """Names of graphs. Every variant has the first five: encoder and decoder for each size, step for
-each size and number of pairs. Those of the second line belong to a frozen context."""
+each size and number of pairs. Those of the second line belong to a frozen context, those of the
+third to whole clips for each size and number of frames, the last to streams for each size."""
 
 MOST_SAMPLES = 16
 """Held-out samples that a bundle stores of one task at most."""
@@ -51,6 +54,7 @@ class Graph:
         height: pixels; None for a graph that serves all sizes.
         width: pixels; None likewise.
         pairs: example pairs in the context; None where the context has no pairs.
+        frames: frames of pixels that a run of a video graph encodes or decodes; None for others.
         file: path in the bundle.
         inputs: in the order of the file.
         outputs: likewise.
@@ -60,6 +64,7 @@ class Graph:
     height: int | None = None
     width: int | None = None
     pairs: int | None = None
+    frames: int | None = None
     file: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
@@ -80,6 +85,44 @@ class Refresh:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Seam:
+    """How far what a stream gives lies from what the plain model gives for the whole clip.
+
+    Attributes:
+        l2: norm of the difference over the norm of the whole.
+        max: largest difference over the whole's largest value.
+    """
+
+    l2: float
+    max: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """Streams in pieces, and how far they lie from whole clips: rounding, or the seams of norms.
+
+    Attributes:
+        chunk: latents of a piece; it has ``4 * chunk`` frames.
+        frames: of every measured clip.
+        encoder: of the latents, the worst of all sizes.
+        decoder: of the pixels, both decoded from the whole clip's latents; likewise.
+    """
+
+    chunk: int
+    frames: tuple[int, ...]
+    encoder: Seam
+    decoder: Seam
+
+    def __str__(self) -> str:
+        return (
+            f"pieces of {4 * self.chunk} frames differ from whole clips of "
+            f"{', '.join(map(str, self.frames))} by {self.encoder.l2:.2e} of the latents "
+            f"(largest {self.encoder.max:.2e}) and {self.decoder.l2:.2e} of the pixels "
+            f"(largest {self.decoder.max:.2e})"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Variant:
     """All graphs of one precision and dialect.
 
@@ -88,16 +131,20 @@ class Variant:
         dialect: ``native`` or ``portable``.
         context: ``joint``, or ``frozen``: the step takes keys and values of the context.
         refresh: for a frozen context of a model that was trained with a joint one.
+        stream: where there are graphs for streams.
         weights: external files that the graphs share.
         graphs: the files.
+        islands: PyTorch modules that stay in float32 beside what the rules keep.
     """
 
     precision: str
     dialect: str
     context: str = "joint"
     refresh: Refresh | None = None
+    stream: Stream | None = None
     weights: tuple[str, ...] = ()
     graphs: tuple[Graph, ...]
+    islands: tuple[str, ...] = ()
 
     def graph(
         self,
@@ -106,20 +153,34 @@ class Variant:
         height: int | None = None,
         width: int | None = None,
         pairs: int | None = None,
+        frames: int | None = None,
     ) -> Graph:
-        """Return the graph of that name for that size and number of pairs.
+        """Return the graph of that name for that size, number of pairs and number of frames.
+
+        Args:
+            name: one of ``GRAPHS``.
+            height: pixels; None for a graph that serves all sizes.
+            width: likewise.
+            pairs: example pairs; None for a graph whose context has none.
+            frames: frames of a video graph; None takes the one there is.
 
         Raises:
-            BundleError: there is none; the message lists what there is.
+            BundleError: there is none, or several; the message lists what there is.
         """
-        wanted = (name, height, width, pairs)
-        for graph in self.graphs:
-            if (graph.name, graph.height, graph.width, graph.pairs) == wanted:
-                return graph
-        there = ", ".join(_place(g) for g in self.graphs if g.name == name) or "none"
+        named = [graph for graph in self.graphs if graph.name == name]
+        found = [
+            graph
+            for graph in named
+            if (graph.height, graph.width, graph.pairs) == (height, width, pairs)
+            and frames in (None, graph.frames)
+        ]
+        if len(found) == 1:
+            return found[0]
+        there = ", ".join(map(_place, found or named)) or "none"
         raise BundleError(
-            f"the {self.precision} {self.dialect} variant has no graph {name!r} for "
-            f"{_place_of(height, width, pairs)}; it has: {there}."
+            f"the {self.precision} {self.dialect} variant has "
+            f"{f'{len(found)} graphs' if found else 'no graph'} {name!r} for "
+            f"{_place_of(height, width, pairs, frames)}; it has: {there}."
         )
 
 
@@ -318,6 +379,10 @@ class Manifest:
         _check_unique("bucket", [f"{_place(b)}" for b in self.buckets])
         for variant in self.variants:
             _check_unique("graph", [f"{graph.name} {_place(graph)}" for graph in variant.graphs])
+            if variant.stream is not None and variant.stream.chunk < 1:
+                raise BundleError(
+                    f"{MANIFEST} has a stream of {variant.stream.chunk} latents; at least 1."
+                )
 
     def _check_sizes(self) -> None:
         if not self.variants or not self.buckets:
@@ -340,12 +405,17 @@ class Manifest:
 
 
 def _place(part: Graph | Bucket) -> str:
-    return _place_of(part.height, part.width, part.pairs)
+    frames = part.frames if isinstance(part, Graph) else None
+    return _place_of(part.height, part.width, part.pairs, frames)
 
 
-def _place_of(height: int | None, width: int | None, pairs: int | None) -> str:
+def _place_of(
+    height: int | None, width: int | None, pairs: int | None, frames: int | None = None
+) -> str:
     size = "any size" if height is None else f"{height}x{width}"
-    return size if pairs is None else f"{size} with {pairs} pair{'s' * (pairs != 1)}"
+    counts = [(pairs, "pair"), (frames, "frame")]
+    some = [f"{count} {what}{'s' * (count != 1)}" for count, what in counts if count is not None]
+    return " with ".join([size, *([" and ".join(some)] if some else [])])
 
 
 def _check_unique(kind: str, names: list[str]) -> None:

@@ -81,7 +81,8 @@ def _export(
     pairs: tuple[int, ...],
     validation: Path | None = None,
 ) -> Path:
-    from lavin_deploy.export.exporter import ExportRequest, export_bundle
+    from lavin_deploy.export.exporter import export_bundle
+    from lavin_deploy.export.request import ExportRequest
     from lavin_deploy.export.stored_tasks import find_tasks
     from lavin_deploy.manifest import Source
     from lavin_deploy.models.checkpoint import find_files, load_released, read_config

@@ -116,6 +116,11 @@ class BundleWriter:
         self._files[path] = hash_file(file)
         return self._files[path]
 
+    def discard(self, path: str) -> None:
+        """Delete a recorded file again."""
+        del self._files[path]
+        (self.folder / path).unlink()
+
     def finish(self, manifest: Manifest) -> Manifest:
         """Write the manifest and give the bundle its name.
 

@@ -12,14 +12,23 @@ from lavin_deploy.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
     from lavin_deploy.config import ContextMode
+    from lavin_deploy.export.kernels import Dialect
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")
+DIALECTS = ("native", "portable")
 
 
 @command()
 @click.option("--ckpt", required=True, type=Path, help="Checkpoint folder or weight file.")
 @click.option("--vae", type=Path, help="ST-VAE weights, when they are not beside the checkpoint.")
-@click.option("--precision", default="fp32", show_default=True, help="This version: fp32.")
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    default=("fp32",),
+    show_default=True,
+    help="fp32, fp16, bf16, int8, fp8; repeatable, first = default.",
+)
 @click.option("--out", type=Path, help="Folder to write; default NAME.lavin in this folder.")
 @click.option("--size", "sizes", multiple=True, metavar="HxW", help="Repeatable; first = default.")
 @click.option("--pairs", multiple=True, type=int, help="Example pairs; repeatable.")
@@ -27,23 +36,34 @@ PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")
 @click.option("--guidance", type=float, help="Default guidance weight; 1 = none.")
 @click.option("--tasks", type=Path, help="Folder of folders, one per task, with example pairs.")
 @click.option("--validation", type=Path, help="Folder of held-out samples, one folder per task.")
-@click.option("--dialect", default="native", show_default=True, help="This version: native.")
+@click.option(
+    "--dialect",
+    "dialects",
+    multiple=True,
+    default=("native",),
+    show_default=True,
+    help="Repeatable.",
+)
 @click.option("--context", help="joint or frozen; default: what the model was trained with.")
 @click.option(
     "--refresh", default=4, show_default=True, metavar="R", help="Frozen: evaluations per refresh."
 )
 @click.option("--euler", is_flag=True, help="Also a step with the Euler update inside.")
 @click.option("--without", multiple=True, metavar="SAVING", help="Leave an exact saving out.")
-@click.option("--calibration", type=Path, help="Not built yet: samples for lower precisions.")
-@click.option("--gate", type=Path, help="Not built yet: limits that refuse a variant.")
-@click.option("--auto", is_flag=True, help="Not built yet: choose the precision by the gate.")
-@click.option("--force", is_flag=True, help="Not built yet: write what the gate refuses.")
+@click.option(
+    "--clip", "clips", multiple=True, type=int, metavar="FRAMES", help="Whole clips; repeatable."
+)
+@click.option("--stream", type=int, metavar="LATENTS", help="Video in pieces of 4 LATENTS frames.")
+@click.option("--calibration", type=Path, help="Folder of pairs per task, for int8 and fp8.")
+@click.option("--gate", type=Path, help="JSON with limits in place of the package's.")
+@click.option("--auto", is_flag=True, help="Search the smallest float32 island that passes.")
+@click.option("--force", is_flag=True, help="Ship what the gate refuses, unless it overflows.")
 @click.option("--licence", default="see the source of the weights", help="Licence of the weights.")
 @click.option("--model-card", type=Path, help="Text put into the bundle as README.md.")
 def export(
     ckpt: Path,
     vae: Path | None,
-    precision: str,
+    precisions: tuple[str, ...],
     out: Path | None,
     sizes: tuple[str, ...],
     pairs: tuple[int, ...],
@@ -51,11 +71,13 @@ def export(
     guidance: float | None,
     tasks: Path | None,
     validation: Path | None,
-    dialect: str,
+    dialects: tuple[str, ...],
     context: str | None,
     refresh: int,
     euler: bool,
     without: tuple[str, ...],
+    clips: tuple[int, ...],
+    stream: int | None,
     calibration: Path | None,
     gate: Path | None,
     auto: bool,
@@ -64,24 +86,22 @@ def export(
     model_card: Path | None,
 ) -> None:
     """Trace a checkpoint to ONNX, prove every graph equal to the model, and write a bundle."""
-    _only("--precision", precision, PRECISIONS, "fp32")
-    _only("--dialect", dialect, ("native", "portable"), "native")
+    for precision in precisions:
+        if precision not in PRECISIONS:
+            raise unknown_name("--precision", precision, PRECISIONS)
+    for dialect in dialects:
+        if dialect not in DIALECTS:
+            raise unknown_name("--dialect", dialect, DIALECTS)
     if context not in (None, "joint", "frozen"):
         raise unknown_name("--context", context, ("joint", "frozen"))
-    later = {"calibration": calibration, "gate": gate, "auto": auto, "force": force}
-    for option, given in later.items():
-        if given:
-            raise InputError(
-                f"--{option} is not built yet: it serves precisions below fp32, and this version "
-                "exports fp32; leave it out."
-            )
     parsed = [parse_size(size) for size in sizes]
     if model_card is not None and not model_card.is_file():
         raise InputError(f"--model-card {model_card} does not exist.")
     if validation is not None and not validation.is_dir():
         raise InputError(f"--validation {validation} is not a folder.")
 
-    from lavin_deploy.export.exporter import ExportRequest, export_bundle
+    from lavin_deploy.export.exporter import export_bundle
+    from lavin_deploy.export.request import ExportRequest
     from lavin_deploy.export.savings import Savings
     from lavin_deploy.export.stored_tasks import find_tasks
     from lavin_deploy.manifest import Source
@@ -105,6 +125,14 @@ def export(
         refresh=refresh,
         euler=euler,
         savings=Savings.without(without),
+        precisions=precisions,
+        dialects=cast("tuple[Dialect, ...]", dialects),
+        calibration=calibration,
+        gate=gate,
+        auto=auto,
+        force=force,
+        clips=clips,
+        stream=stream,
         model_card=None if model_card is None else model_card.read_text(),
         tasks=() if tasks is None else find_tasks(tasks),
         validation=validation,
@@ -113,15 +141,13 @@ def export(
     manifest = export_bundle(dit, stvae, request)
     worst = max(row["max"] for row in manifest.report["parity"])
     size = sum(entry.size for entry in manifest.files.values()) / 1e6
-    click.echo(
-        f"{target}: {len(manifest.variants[0].graphs)} graphs, {size:.1f} MB, "
-        f"largest deviation from torch {worst:.1e}"
+    variants = ", ".join(
+        f"{v.precision} {v.dialect} ({len(v.graphs)} graphs)" for v in manifest.variants
     )
-
-
-def _only(option: str, given: str, known: tuple[str, ...], built: str) -> None:
-    """Refuse what is unknown, and what is known but not built yet."""
-    if given not in known:
-        raise unknown_name(option, given, known)
-    if given != built:
-        raise InputError(f"{option} {given} is not built yet; this version exports {built}.")
+    click.echo(
+        f"{target}: {variants}, {size:.1f} MB, largest deviation of fp32 from torch {worst:.1e}"
+    )
+    for variant in manifest.variants:
+        if variant.stream is not None:
+            norms = "per frame" if config.vae.temporal_norm == "frame" else "over time"
+            click.echo(f"streams ({variant.precision}, norms {norms}): {variant.stream}")

@@ -46,6 +46,7 @@ def _lines(s: dict[str, Any]) -> list[str]:
             for v in s["variants"]
         ),
         *(_parity(s["report"].get("parity", []))),
+        *(_gate(row) for row in s["report"].get("variants", [])),
         *(_task(task) for task in s["tasks"]),
         *(["  tasks     none; make one with lavin-task create"] if not s["tasks"] else []),
     ]
@@ -74,6 +75,23 @@ def _parity(rows: list[dict[str, Any]]) -> list[str]:
         f"  parity    {_count(len(known), 'check')} against torch, largest relative deviation "
         f"{worst['max']:.1e} in {worst.get('graph', 'unnamed')}"
     ]
+
+
+def _gate(row: dict[str, Any]) -> str:
+    """Return what the export's gate found of one variant; older bundles have no such rows."""
+    passed = {True: "passed", False: "failed", None: "not judged"}[row.get("passed")]
+    parts = [passed + (", written by force" if row.get("forced") and not row["passed"] else "")]
+    if row.get("finite") is False:
+        parts.append("values that are not finite")
+    if row.get("rel_l2") is not None:
+        limit = "" if row.get("limit") is None else f" (limit {row['limit']:.1e})"
+        parts.append(f"largest rel. L2 {row['rel_l2']:.1e}{limit}")
+    parts.append(_count(row.get("islands", 0), "island"))
+    if row.get("ratio") is not None:
+        parts.append(f"{row['ratio']:.2f}x fp32")
+    if row.get("not_run"):
+        parts.append(row["not_run"])
+    return f"  gate      {row['precision']} {row['dialect']}: {', '.join(parts)}"
 
 
 def _count(number: int, what: str) -> str:

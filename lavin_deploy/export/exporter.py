@@ -1,253 +1,283 @@
-"""From a checkpoint to a bundle: trace, check every graph and whole answers, write atomically."""
+"""From a checkpoint to a bundle: trace, check, lower, judge, and write it whole or not at all."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime as ort
-import torch
 from tqdm import tqdm
 
-from lavin_deploy import __version__, manifest
+from lavin_deploy import manifest
 from lavin_deploy.bundle import Bundle, BundleWriter
 from lavin_deploy.bundle_io.store import FolderStore
-from lavin_deploy.config import ContextMode, ModelConfig
-from lavin_deploy.errors import InputError
-from lavin_deploy.export.end_to_end import answer_by_graphs, answer_by_models, check_answers
-from lavin_deploy.export.graphs import GraphChoice, plan_graphs
-from lavin_deploy.export.parity import Parity, check_graph
+from lavin_deploy.export.calibration import Episode, Feeds, leave_one_out, record_feeds
+from lavin_deploy.export.clip import measure_streams
+from lavin_deploy.export.end_to_end import Answer, answer_by_graphs, answer_by_models, check_answers
+from lavin_deploy.export.gate import read_limits
+from lavin_deploy.export.graphs import plan_graphs
+from lavin_deploy.export.judge import Judge, TaskAnswers, stem
+from lavin_deploy.export.large import in_onnxruntime
+from lavin_deploy.export.parity import Case, Parity, cases_of, check_graph
+from lavin_deploy.export.record import record, versions
 from lavin_deploy.export.refresh import measure_refresh
-from lavin_deploy.export.savings import ALL, Savings
+from lavin_deploy.export.report import Comparison, render, short
+from lavin_deploy.export.request import QUANTISED, ExportRequest, first_manifest
 from lavin_deploy.export.stored_tasks import add_tasks
-from lavin_deploy.export.trace import trace
-from lavin_deploy.export.validation import add_validation, read_validation
+from lavin_deploy.export.validation import HeldOutSamples, add_validation, read_validation
+from lavin_deploy.export.variants import Made, make
 from lavin_deploy.export.weights import WeightFile
-from lavin_deploy.flow.grids import Grid, grid_for
-from lavin_deploy.flow.guidance import check_weight
+from lavin_deploy.export.workshop import FP32, Workshop, files_of
+from lavin_deploy.flow.grids import Grid, check_grid, grid_for, uniform
+from lavin_deploy.manifest import Manifest, Variant
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.runtime.codec import Codec
-from lavin_deploy.runtime.create_task import npy
+from lavin_deploy.runtime.create_task import npy, read_pairs
 from lavin_deploy.runtime.modulation import Modulation
-from lavin_deploy.runtime.onnxruntime_backend import OnnxRuntimeBackend
 from lavin_deploy.runtime.sampler import Sampler
-from lavin_deploy.tasks.stored import StoredTask
+from lavin_deploy.tasks.pairs import find_pairs
 
-PRECISION, DIALECT = "fp32", "native"
 TABLE = "tables/modulation.npy"
+FITTED, FITTED_STEPS = 32, 8
+"""Inputs of a graph that quantisation is fitted to, and evaluations of each run they come from."""
+REAL = 8
+"""Inputs of a graph that are kept of real pictures, for the gate."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExportRequest:
-    """What to export.
-
-    Attributes:
-        name: name of the bundle.
-        out: folder to write, ``NAME.lavin``.
-        config: the model's config.
-        source: kind and sha256 of the weights.
-        licence: of the weights, as text.
-        sizes: (H, W) in pixels, multiples of 16; the first is the default.
-        pairs: numbers of example pairs; the first is the default.
-        steps: default model evaluations.
-        guidance: default weight.
-        context: ``joint`` or ``frozen``, see :class:`GraphChoice`.
-        refresh: for ``frozen`` exports of joint models: evaluations from one computation of the
-            context to the next.
-        euler: also export a step with the Euler update inside.
-        savings: what the graphs leave out.
-        model_card: README.md of the bundle, or None.
-        tasks: tasks to store, each with the folder of its pairs.
-        validation: folder of held-out samples to store, one folder per task, or None.
-    """
-
-    name: str
-    out: Path
-    config: ModelConfig
-    source: manifest.Source
-    licence: str
-    sizes: Sequence[tuple[int, int]]
-    pairs: Sequence[int]
-    steps: int
-    guidance: float
-    context: ContextMode = "joint"
-    refresh: int = 4
-    euler: bool = False
-    savings: Savings = ALL
-    model_card: str | None = None
-    tasks: Sequence[tuple[StoredTask, Path]] = ()
-    validation: Path | None = None
-
-    def __post_init__(self) -> None:
-        for height, width in self.sizes:
-            if height < 16 or width < 16 or height % 16 or width % 16:
-                raise InputError(
-                    f"size {height}x{width} cannot be exported; both sides must be multiples of 16."
-                )
-        if any(count < 1 for count in self.pairs):
-            raise InputError(f"pairs {list(self.pairs)} must all be at least 1.")
-        for name, given in (("size", self.sizes), ("pairs", self.pairs)):
-            if len(set(given)) != len(given):
-                raise InputError(f"a {name} is given twice: {list(given)}; give each once.")
-        if self.context == "joint" and self.config.dit.context == "frozen":
-            raise InputError(
-                "this model was trained with a frozen context and cannot be exported as a joint "
-                "one; use --context frozen."
-            )
-        if self.context == "frozen" and self.savings != ALL:
-            raise InputError("savings can be switched off in joint exports only; use one of both.")
-        if self.refresh < 1:
-            raise InputError(f"refresh is {self.refresh}; it counts evaluations and is at least 1.")
-        check_weight(self.guidance)
-        grid_for(self.steps, self.config.inference.grid)
-
-
-def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> manifest.Manifest:
-    """Trace all graphs, check them, and write the bundle.
+def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> Manifest:
+    """Trace all graphs, check them, lower what is asked for, judge it, and write the bundle.
 
     Raises:
         InputError: sizes, pairs or steps that cannot be had.
-        WorkError: a graph or a whole answer deviates from the model; nothing is left behind.
+        WorkError: a graph or a whole answer deviates from the model, or the gate refuses a
+            variant; nothing is left behind.
     """
     samples = read_validation(request.validation, [task.name for task, _ in request.tasks])
-    choice = GraphChoice(
-        sizes=request.sizes,
-        pairs=request.pairs,
-        context=request.context,
-        euler=request.euler,
-        savings=request.savings,
-    )
-    plans = list(plan_graphs(dit, vae, choice))
-    grid = grid_for(request.steps, request.config.inference.grid)
+    limits = {p: read_limits(p, request.gate) for p in request.precisions if p != FP32}
     with BundleWriter(request.out) as writer:
-        weights = WeightFile(writer.folder / "graphs" / f"{PRECISION}.weights")
-        graphs = []
-        for plan in tqdm(plans, desc="trace", unit="graph", disable=None):
-            model = weights.externalise(trace(plan))
-            file = f"graphs/{plan.stem}.onnx"
-            onnx.save(model, writer.folder / file)
-            writer.claim(file)
-            graphs.append(_describe(file, plan.name, plan.bucket, model))
-        writer.claim(f"graphs/{weights.path.name}")
-        draft = replace(_manifest(request, graphs, grid, weights), files=writer.files)
-        bundle = Bundle(FolderStore(writer.folder, unfinished=True), draft)
-        variant = draft.variants[0]
-        rows: list[Parity] = []
-        for plan, graph in zip(tqdm(plans, desc="check", disable=None), graphs, strict=True):
-            with OnnxRuntimeBackend(bundle, variant) as backend:  # one graph in memory at a time
-                rows += check_graph(plan, backend, graph)
-        with OnnxRuntimeBackend(bundle, variant) as backend:
-            defaults, modulation = draft.defaults, Modulation(backend, draft)
-            codecs = {size: Codec(backend, draft.latent, *size) for size in request.sizes}
-            height, width = defaults.size
-            sampler = Sampler(backend, modulation, height=height, width=width, pairs=defaults.pairs)
-            answer = answer_by_graphs(codecs[defaults.size], sampler, draft.latent, defaults, grid)
-            wanted = answer_by_models(dit, vae, defaults, answer.noise, grid)
-            rows += check_answers(answer, wanted)
-            times = grid[:-1] if request.context == "joint" else grid
-            table = np.concatenate([modulation.row(t) for t in times])
-            encoders = {size: codec.encode for size, codec in codecs.items()}
-            tasks = add_tasks(writer, request.tasks, encoders, min(request.pairs))
-        selftest = {}
-        for name in ("context", "noise", "latents", "pixels"):
-            selftest[name] = f"selftest/{name}.npy"
-            writer.add_file(selftest[name], npy(getattr(answer, name)))
-        writer.add_file(TABLE, npy(table))
+        export = _Export(dit=dit, vae=vae, request=request, writer=writer)
+        shops, bases = export.float32()
+        bundle = Bundle(
+            FolderStore(writer.folder, unfinished=True), export.draft(tuple(bases.values()))
+        )
+        cases, rows = export.check(bundle, shops, bases)
+        first = bases[request.dialects[0]]
+        filled, answers, wanted = export.fill(bundle, first)
+        rows += answers
+        validation = add_validation(writer, samples)
         if request.model_card is not None:
             writer.add_file("README.md", request.model_card.encode())
-        validation = add_validation(writer, samples)
-        if variant.refresh is not None:
-            tried = measure_refresh(bundle, variant, request.refresh, answer, wanted, grid)
-            draft = replace(draft, variants=(replace(variant, refresh=tried),))
-        return writer.finish(
-            replace(
-                draft,
-                tables={"modulation": manifest.Table(file=TABLE, grid=tuple(map(float, times)))},
-                tasks=tasks,
-                validation=validation,
-                selftest=selftest,
-                report={"parity": [row.to_dict() for row in rows], "versions": _versions()},
-            )
+        draft = replace(filled, validation=validation, files=dict(writer.files))
+        bases = {base.dialect: base for base in draft.variants}
+        bundle = bundle.with_manifest(draft)
+        if limits:
+            cases = _with_real(cases, bundle, bases.values(), export.episodes(samples))
+        judge = Judge(bundle=bundle, cases=cases, wanted=wanted)
+        exact = judge.tasks(first)
+        made: list[Made] = []
+        feeds = export.calibration(bundle, bases, limits)
+        for precision in limits:
+            for dialect, shop in shops.items():
+                found = make(
+                    shop,
+                    bases[dialect],
+                    judge,
+                    precision,
+                    limits[precision],
+                    exact,
+                    feeds[dialect] if precision in QUANTISED else None,
+                    auto=request.auto,
+                    force=request.force,
+                )
+                made.append(replace(found, variant=export.stream(judge, found.variant)))
+        variants = {
+            (v.precision, v.dialect): v for v in (*bases.values(), *(m.variant for m in made))
+        }
+        if FP32 not in request.precisions:
+            for path in {p for base in bases.values() for p in files_of(base)}:
+                writer.discard(path)
+        draft = replace(
+            draft,
+            variants=tuple(variants[p, d] for p in request.precisions for d in request.dialects),
+            files=dict(writer.files),
+        )
+        found_out = record(draft, writer.folder, rows, made)
+        writer.add_file("report.json", json.dumps(found_out, indent=1, allow_nan=False).encode())
+        pictures = _pictures(exact, made)
+        writer.add_file("report.html", render(found_out, pictures).encode())
+        report = {
+            "parity": found_out["parity"],
+            "versions": versions(),
+            "variants": short(found_out),
+        }
+        return writer.finish(replace(draft, report=report))
+
+
+def _with_real(
+    cases: Mapping[str, Sequence[Case]],
+    bundle: Bundle,
+    bases: Iterable[Variant],
+    episodes: Sequence[Episode],
+) -> dict[str, list[Case]]:
+    """Cases, and what real pictures feed the graphs of the default settings, by the first base."""
+    if not episodes:
+        return {name: list(given) for name, given in cases.items()}
+    variant, defaults = next(iter(bases)), bundle.manifest.defaults
+    grid = check_grid(bundle.manifest.time.default_grid)
+    feeds = record_feeds(
+        bundle, variant, episodes, grid=grid, guidance=defaults.guidance, seed=1, limit=REAL
+    )
+    found = {name: list(given) for name, given in cases.items()}
+    with in_onnxruntime(bundle, variant) as backend:
+        for graph in variant.graphs:
+            for feed in feeds.graphs.get(graph.file, ()):
+                given = dict(feed)
+                found[stem(graph)].append(Case(feed=given, wanted=backend.infer(graph, given)))
+    return found
+
+
+def _pictures(exact: TaskAnswers, made: Sequence[Made]) -> list[Comparison]:
+    """The first sample of every task, as float32 and every other variant answer it."""
+    shown = []
+    for task, (query, truth, answer) in exact.shown.items():
+        others = {
+            f"{one.variant.precision} {one.variant.dialect}": one.answers.shown[task][2]
+            for one in made
+        }
+        answers = {FP32: answer, **others}
+        shown.append(Comparison(task=task, query=query, truth=truth, answers=answers))
+    return shown
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Export:
+    """The steps of one export that need the models."""
+
+    dit: JDiT
+    vae: STVAE
+    request: ExportRequest
+    writer: BundleWriter
+
+    @property
+    def grid(self) -> Grid:
+        """Of the default number of steps."""
+        return grid_for(self.request.steps, self.request.config.inference.grid)
+
+    def draft(self, variants: tuple[Variant, ...]) -> Manifest:
+        """The manifest so far."""
+        return replace(
+            first_manifest(self.request, variants, self.grid), files=dict(self.writer.files)
         )
 
-
-def _versions() -> dict[str, str]:
-    return {m.__name__: str(m.__version__) for m in (torch, onnx, ort)}
-
-
-def _refreshes(request: ExportRequest) -> bool:
-    return request.context == "frozen" and request.config.dit.context == "joint"
-
-
-def _describe(
-    file: str, name: str, bucket: Mapping[str, int | None], model: onnx.ModelProto
-) -> manifest.Graph:
-    """The manifest's entry of a traced graph; inputs that a run need not give are left out."""
-    stored = {tensor.name for tensor in model.graph.initializer}
-
-    def tensors(infos: Any) -> tuple[manifest.Tensor, ...]:
-        return tuple(
-            manifest.Tensor(
-                name=info.name,
-                dtype="float32",
-                shape=tuple(d.dim_value for d in info.type.tensor_type.shape.dim),
+    def float32(self) -> tuple[dict[str, Workshop], dict[str, Variant]]:
+        """Trace every dialect and write its float32 graphs, all with one weight file."""
+        weights: dict[str, WeightFile] = {}
+        shops: dict[str, Workshop] = {}
+        bases: dict[str, Variant] = {}
+        for dialect in self.request.dialects:
+            choice = replace(self.request.choice, dialect=dialect)
+            shop = Workshop(
+                writer=self.writer,
+                dialect=dialect,
+                plans=list(plan_graphs(self.dit, self.vae, choice)),
+                context=self.request.context,
+                weights=weights,
             )
-            for info in infos
-            if info.name not in stored
+            shop.trace()
+            shops[dialect] = shop
+            bases[dialect] = replace(shop.write(FP32, shop.traced), refresh=self._refresh())
+        return shops, bases
+
+    def check(
+        self, bundle: Bundle, shops: Mapping[str, Workshop], bases: Mapping[str, Variant]
+    ) -> tuple[dict[str, list[Case]], list[Parity]]:
+        """Compare every float32 graph with the plain model."""
+        plans = shops[self.request.dialects[0]].plans
+        cases = {plan.stem: cases_of(plan) for plan in tqdm(plans, "model", disable=None)}
+        rows: list[Parity] = []
+        for dialect, base in bases.items():
+            checked = zip(shops[dialect].plans, base.graphs, strict=True)
+            for plan, graph in tqdm(checked, "check", total=len(plans), disable=None):
+                with in_onnxruntime(bundle, base) as backend:  # one graph in memory at a time
+                    rows += check_graph(backend, graph, cases[plan.stem])
+        return cases, rows
+
+    def fill(self, bundle: Bundle, first: Variant) -> tuple[Manifest, list[Parity], Answer]:
+        """Write tasks, table and self-test by the float32 graphs; check a whole answer."""
+        draft, writer, grid, sizes = bundle.manifest, self.writer, self.grid, self.request.sizes
+        defaults = draft.defaults
+        height, width = defaults.size
+        with in_onnxruntime(bundle, first) as backend:
+            modulation = Modulation(backend, draft)
+            codecs = {size: Codec(backend, draft.latent, *size) for size in sizes}
+            sampler = Sampler(backend, modulation, height=height, width=width, pairs=defaults.pairs)
+            answer = answer_by_graphs(codecs[defaults.size], sampler, draft.latent, defaults, grid)
+            wanted = answer_by_models(self.dit, self.vae, defaults, answer.noise, grid)
+            rows = list(check_answers(answer, wanted))
+            times = grid[:-1] if self.request.context == "joint" else grid
+            table = np.concatenate([modulation.row(t) for t in times])
+            encoders = {size: codec.encode for size, codec in codecs.items()}
+            tasks = add_tasks(writer, self.request.tasks, encoders, min(self.request.pairs))
+            stream = measure_streams(self.vae, backend, sizes, self.request.stream)
+        writer.add_file(TABLE, npy(table))
+        selftest = {
+            name: f"selftest/{name}.npy" for name in ("context", "noise", "latents", "pixels")
+        }
+        for name, path in selftest.items():
+            writer.add_file(path, npy(getattr(answer, name)))
+        refresh = first.refresh
+        if refresh is not None:
+            refresh = measure_refresh(bundle, first, self.request.refresh, answer, wanted, grid)
+        filled = replace(
+            draft,
+            variants=tuple(replace(v, stream=stream, refresh=refresh) for v in draft.variants),
+            tables={"modulation": manifest.Table(file=TABLE, grid=tuple(map(float, times)))},
+            tasks=tasks,
+            selftest=selftest,
         )
+        return filled, rows, wanted
 
-    return manifest.Graph(
-        name=name,
-        file=file,
-        inputs=tensors(model.graph.input),
-        outputs=tensors(model.graph.output),
-        **bucket,
-    )
+    def stream(self, judge: Judge, variant: Variant) -> Variant:
+        """The variant with what its own streams deviate by."""
+        with judge.over(self.writer.files).backend(variant) as backend:
+            stream = measure_streams(self.vae, backend, self.request.sizes, self.request.stream)
+        return replace(variant, stream=stream)
 
+    def episodes(self, samples: HeldOutSamples) -> list[Episode]:
+        """Held-out pictures under the tasks' pairs; without any, the pairs one by one."""
+        folders = {task.name: folder for task, folder in self.request.tasks}
+        found = []
+        for task, pictures in samples.pictures.items():
+            pairs = [(a, b) for _, a, b in read_pairs(find_pairs(folders[task]))]
+            found += [Episode(task=task, query=query, pairs=pairs) for _, query, _ in pictures]
+        return found or leave_one_out(folders)
 
-def _manifest(
-    request: ExportRequest, graphs: Sequence[manifest.Graph], grid: Grid, weights: WeightFile
-) -> manifest.Manifest:
-    """The manifest without what the checks and the tasks add."""
-    config = request.config
-    return manifest.Manifest(
-        name=request.name,
-        created_by=f"lavin-deploy {__version__}",
-        licence=request.licence,
-        source=request.source,
-        model=config.to_dict(),
-        latent=manifest.Latent(
-            shift=config.latent_shift,
-            scale=config.latent_scale,
-            channels=config.vae.latent_channels,
-        ),
-        time=manifest.Time(kind=config.inference.grid, default_grid=tuple(float(t) for t in grid)),
-        defaults=manifest.Defaults(
-            steps=request.steps,
-            guidance=request.guidance,
-            precision=PRECISION,
-            pairs=request.pairs[0],
-            size=request.sizes[0],
-        ),
-        buckets=tuple(
-            manifest.Bucket(height=h, width=w, pairs=p)
-            for h, w in request.sizes
-            for p in request.pairs
-        ),
-        variants=(
-            manifest.Variant(
-                precision=PRECISION,
-                dialect=DIALECT,
-                context=request.context,
-                refresh=manifest.Refresh(every=1) if _refreshes(request) else None,
-                weights=(f"graphs/{weights.path.name}",),
-                graphs=tuple(graphs),
-            ),
-        ),
-        tables={},
-    )
+    def calibration(
+        self, bundle: Bundle, bases: Mapping[str, Variant], precisions: Iterable[str]
+    ) -> dict[str, Feeds]:
+        """What real pictures feed every dialect's graphs, if a precision has to be fitted."""
+        if not set(precisions) & set(QUANTISED):
+            return {}
+        place = self.request.calibration
+        folders = {task.name: folder for task, folder in self.request.tasks}
+        if place is not None:
+            folders = {p.name: p for p in sorted(place.iterdir()) if p.is_dir()}
+        episodes = leave_one_out(folders)
+        return {
+            dialect: record_feeds(
+                bundle,
+                base,
+                episodes,
+                grid=uniform(FITTED_STEPS),
+                guidance=self.request.guidance,
+                seed=0,
+                limit=FITTED,
+            )
+            for dialect, base in bases.items()
+        }
+
+    def _refresh(self) -> manifest.Refresh | None:
+        refreshes = self.request.context == "frozen" and self.request.config.dit.context == "joint"
+        return manifest.Refresh(every=1) if refreshes else None

@@ -8,19 +8,21 @@ Exact rewrites of :class:`lavin_deploy.models.jdit.JDiT`, checked by tests and b
   rotate-half over the head: scores do not change when q and k are permuted alike;
 - the last block has no context output.
 
-Module names follow the model's (``blocks.3.x_mlp``), so that a node of a graph tells where it comes
-from. Shapes: B = 1, L tokens, D width, N query heads, K key/value heads, E head width.
+Matrices are laid out when they are read, never all at once: a checkpoint stays mapped from its
+file. Module names follow the model's (``blocks.3.x_mlp``), so that a node of a graph tells where it
+comes from. Shapes: B = 1, L tokens, D width, N query heads, K key/value heads, E head width.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lavin_deploy.export.kernels import Kernels, Streams, split_heads
+from lavin_deploy.export.kernels import Kernels, Past, Streams, split_heads
 from lavin_deploy.export.savings import Savings
 from lavin_deploy.models.attention import JointAttention
 from lavin_deploy.models.jdit import JDiT, JointBlock
@@ -39,25 +41,60 @@ def _permuted(weight: Tensor, head_dim: int) -> Tensor:
     return heads[:, head_order(head_dim)].flatten(0, 1)
 
 
+class LaidOut(nn.Module):
+    """A matrix made from others whenever it is read, so that no copy of it stays in memory.
+
+    A trace to ONNX sees a parameter of its shape that is one NaN in memory; ``export/trace.py``
+    puts what ``make`` gives in its place.
+
+    Args:
+        make: gives the matrix.
+        shape: its shape.
+    """
+
+    def __init__(self, make: Callable[[], Tensor], shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.make = make
+        self.weight = nn.Parameter(torch.full((1,), torch.nan).expand(shape), requires_grad=False)
+
+    def forward(self) -> Tensor:
+        """The matrix."""
+        return self.weight if torch.onnx.is_in_onnx_export() else self.make()
+
+
 class FusedLinear(nn.Module):
     """One or several linear maps of one input, without bias: (1, L, in) -> (1, L, out) each.
 
     Args:
         weights: (out, in) each.
         fused: one matrix product for all of them.
+        head_dims: for each weight the width of the heads to reorder, or 0.
     """
 
-    def __init__(self, *weights: Tensor, fused: bool) -> None:
+    def __init__(
+        self, *weights: Tensor, fused: bool, head_dims: Sequence[int] | None = None
+    ) -> None:
         super().__init__()
         self.widths = [weight.shape[0] for weight in weights]
-        parts = [torch.cat(weights)] if fused else list(weights)
-        self.weights = nn.ParameterList(part.detach().T.contiguous() for part in parts)
+        pairs = list(zip(weights, head_dims or [0] * len(weights), strict=True))
+        groups = [pairs] if fused else [[pair] for pair in pairs]
+        self.weights = nn.ModuleList(self._laid_out(group) for group in groups)
+
+    @staticmethod
+    def _laid_out(group: list[tuple[Tensor, int]]) -> LaidOut:
+        def make() -> Tensor:
+            parts = [_permuted(w.detach(), dim) if dim else w.detach() for w, dim in group]
+            return torch.cat(parts).T.contiguous()
+
+        shape = (group[0][0].shape[1], sum(weight.shape[0] for weight, _ in group))
+        return LaidOut(make, shape)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Project."""
-        if len(self.weights) == len(self.widths):
-            return tuple(torch.matmul(x, weight) for weight in self.weights)
-        parts: tuple[Tensor, ...] = torch.matmul(x, self.weights[0]).split(self.widths, dim=-1)
+        products = [torch.matmul(x, weight()) for weight in self.weights]
+        if len(products) == len(self.widths):
+            return tuple(products)
+        parts: tuple[Tensor, ...] = products[0].split(self.widths, dim=-1)
         return parts
 
 
@@ -70,11 +107,12 @@ class QKV(nn.Module):
         super().__init__()
         self.kernels = kernels
         attention: JointAttention = block.joint_attn
-        weight = {p: attention.get_parameter(f"{stream}_{p}.weight") for p in ("q", "k", "v")}
-        for part in ("q", "k"):
-            weight[part] = cast(nn.Parameter, _permuted(weight[part], attention.head_dim))
         names = ("q", "k", "v") if queries else ("k", "v")
-        self.projection = FusedLinear(*(weight[name] for name in names), fused=fused)
+        self.projection = FusedLinear(
+            *(attention.get_parameter(f"{stream}_{name}.weight") for name in names),
+            fused=fused,
+            head_dims=[0 if name == "v" else attention.head_dim for name in names],
+        )
 
     def forward(self, h: Tensor, factor: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
         """Project (1, L, D) under a factor (D,)."""
@@ -104,8 +142,7 @@ class Attend(nn.Module):
 
     def keys(self, k: Streams, cos: Tensor, sin: Tensor) -> Tensor:
         """Normed and turned keys alone, (1, K, L, E)."""
-        weights = self._weights("knorm")
-        return self.kernels.rope3d(k, k, weights, weights, cos, sin)[1]
+        return self.kernels.keys(k, self._weights("knorm"), cos, sin)
 
     def _weights(self, part: str) -> Streams:
         return cast(Streams, tuple(getattr(self, f"{stream}_{part}") for stream in STREAMS))
@@ -122,7 +159,7 @@ class Attend(nn.Module):
         v: Streams,
         cos: Tensor,
         sin: Tensor,
-        past: tuple[Tensor, Tensor] | None = None,
+        past: Past = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Attend.
 
@@ -138,11 +175,7 @@ class Attend(nn.Module):
             (1, Lq, D), and keys and values (1, K, L, E), those of ``past`` included.
         """
         queries, keys = self.rope(q, k, cos, sin)
-        values = self.values(v)
-        if past is not None:
-            keys = torch.cat((past[0], keys), dim=2)
-            values = torch.cat((past[1], values), dim=2)
-        return self.kernels.attention(queries, keys, values), keys, values
+        return self.kernels.attention(queries, keys, self.values(v), past)
 
 
 class Output(nn.Module):
@@ -208,7 +241,7 @@ class FusedDiT(nn.Module):
     """All weights that the step, context and query graphs share; it has no ``forward`` of its own.
 
     Args:
-        dit: the model; embedders and output layer are used as they are, the rest is copied.
+        dit: the model; embedders and output layer are used as they are.
         kernels: operators of the dialect.
         savings: what to leave out.
     """

@@ -1,23 +1,19 @@
-"""Which graphs a bundle has, their inputs and outputs, and what they must compute.
-
-One specification of inputs feeds dummies, ONNX names, parity checks and the manifest.
-"""
+"""Which graphs a bundle has: those of single frames here, those of video in :mod:`clip`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lavin_deploy.config import ContextMode
+from lavin_deploy.export.clip import plan_clips
 from lavin_deploy.export.frozen import ContextGraph, NullQueryGraph, TargetGraph
 from lavin_deploy.export.fused import FusedDiT
-from lavin_deploy.export.kernels import NativeKernels
+from lavin_deploy.export.kernels import KERNELS, Dialect
+from lavin_deploy.export.plan import Arrays, Example, GraphPlan
 from lavin_deploy.export.savings import ALL, Savings
 from lavin_deploy.export.step import EulerGraph, ModulationGraph, StepGraph
 from lavin_deploy.models.clip3d import ClipDecoder, ClipEncoder
@@ -26,78 +22,7 @@ from lavin_deploy.models.rope3d import positions
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.models.vae2d import Decoder2d, Encoder2d
 
-Arrays = dict[str, NDArray[np.float32]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Example:
-    """Inputs of a graph (``feed``) and the same for the plain model (``given``)."""
-
-    feed: Arrays
-    given: dict[str, Tensor]
-
-
-@dataclass(frozen=True, kw_only=True)
-class GraphPlan:
-    """One graph to export.
-
-    Attributes:
-        name: as in ``manifest.GRAPHS``.
-        height: pixel rows, None where the graph does not depend on the size.
-        width: pixel columns, the same.
-        pairs: example pairs, None where the graph does not depend on them.
-        inputs: input name -> shape, all float32.
-        outputs: names of the outputs.
-        build: makes the module to trace.
-        reference: what must come out, from the inputs as tensors with the time ``t`` (1,) in place
-            of a modulation row: by the plain model, where it has such an output.
-        modulation: t -> row, for the graphs that take one.
-        overridable: further inputs that a run need not give.
-    """
-
-    name: str
-    height: int | None = None
-    width: int | None = None
-    pairs: int | None = None
-    inputs: Mapping[str, tuple[int, ...]]
-    outputs: tuple[str, ...]
-    build: Callable[[], nn.Module]
-    reference: Callable[..., Sequence[Tensor]]
-    modulation: nn.Module | None = None
-    overridable: Mapping[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def stem(self) -> str:
-        """Name of the ONNX file without its folder and ending, e.g. ``step-128x128-p1``."""
-        size = f"-{self.height}x{self.width}" if self.height else ""
-        pairs = f"-p{self.pairs}" if self.pairs else ""
-        return f"{self.name}{size}{pairs}"
-
-    @property
-    def bucket(self) -> dict[str, int | None]:
-        """Height, width and pairs, as the manifest has them."""
-        return {"height": self.height, "width": self.width, "pairs": self.pairs}
-
-    def example(self, seed: int) -> Example:
-        """Draw seeded inputs: pixels in [-1, 1], t and dt in [0, 1], all others N(0, 1)."""
-        rng = np.random.default_rng(seed)
-        feed: Arrays = {}
-        given: dict[str, Tensor] = {}
-        for name, shape in self.inputs.items():
-            if name in ("t", "modulation"):
-                given["t"] = torch.from_numpy(rng.random((1,), dtype=np.float32))
-                feed[name] = given["t"].numpy()
-                continue
-            if name == "pixels":
-                array = rng.uniform(-1, 1, shape)
-            else:
-                array = rng.random(shape) if name == "dt" else rng.standard_normal(shape)
-            feed[name] = array.astype(np.float32)
-            given[name] = torch.from_numpy(feed[name])
-        if self.modulation is not None:
-            with torch.no_grad():
-                feed["modulation"] = self.modulation(given["t"]).numpy()
-        return Example(feed=feed, given=given)
+__all__ = ["Arrays", "Example", "GraphChoice", "GraphPlan", "plan_graphs"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +36,9 @@ class GraphChoice:
             models trained so computed once, for others by a ``refresh`` step now and then.
         euler: also a step with the Euler update inside.
         savings: what to leave out.
+        clips: frames of whole clips to encode and decode at once, each 4k + 1.
+        chunk: latents of a stream's piece, which has ``4 * chunk`` frames; None: no streams.
+        dialect: of the ONNX files.
     """
 
     sizes: Sequence[tuple[int, int]]
@@ -118,11 +46,19 @@ class GraphChoice:
     context: ContextMode = "joint"
     euler: bool = False
     savings: Savings = ALL
+    clips: Sequence[int] = ()
+    chunk: int | None = None
+    dialect: Dialect = "native"
 
 
 def plan_graphs(dit: JDiT, vae: STVAE, choice: GraphChoice) -> Iterator[GraphPlan]:
     """All graphs of a bundle; weights are laid out once for all of them."""
-    fused = FusedDiT(dit, NativeKernels(), choice.savings)
+    for plan in _plans(dit, vae, choice):
+        yield replace(plan, dialect=choice.dialect)
+
+
+def _plans(dit: JDiT, vae: STVAE, choice: GraphChoice) -> Iterator[GraphPlan]:
+    fused = FusedDiT(dit, KERNELS[choice.dialect], choice.savings)
     modulation = ModulationGraph(dit)
     yield GraphPlan(
         name="modulation",
@@ -136,6 +72,7 @@ def plan_graphs(dit: JDiT, vae: STVAE, choice: GraphChoice) -> Iterator[GraphPla
         for pairs in (None, *choice.pairs):
             steps = _StepPlans(dit, fused, modulation, choice, height, width, pairs)
             yield from steps.joint() if choice.context == "joint" else steps.frozen()
+    yield from plan_clips(vae, choice.sizes, choice.chunk, choice.clips)
 
 
 def _vae_plans(vae: STVAE, height: int, width: int, *, flat: bool) -> Iterator[GraphPlan]:

@@ -2,80 +2,132 @@
 
 ONNX Runtime's CPU provider computes fp16 in float32 and cannot show an overflow, and has hardly any
 bf16. Here every tensor is rounded to its type after every node, as on a device, and can be watched.
-Matrix products and convolutions accumulate in float32, as tensor cores do.
+Matrix products and convolutions accumulate in float32, as tensor cores do. A float32 graph can also
+be run with some or all nodes in a lower type (``Rounded``): what that type costs, and where.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 from torch import Tensor
 
 from lavin_deploy.errors import WorkError
+from lavin_deploy.export.operators import OPERATORS, Attributes, Operator
+from lavin_deploy.export.trace import PENDING, Traced
 
-Attributes = dict[str, Any]
-Operator = Callable[[Sequence[Tensor], Attributes], Tensor | Sequence[Tensor]]
 Watch = Callable[[str, Tensor], None]
 
-DTYPES = {
-    TensorProto.FLOAT: torch.float32,
-    TensorProto.FLOAT16: torch.float16,
-    TensorProto.BFLOAT16: torch.bfloat16,
-}
+RAW = (
+    ("bfloat16", np.int16, torch.bfloat16),
+    ("float8_e4m3fn", np.int8, torch.float8_e4m3fn),
+)
+"""Types that numpy has from ml_dtypes only: name, numpy's type of equal size, torch's type."""
 
 
 def to_tensor(array: NDArray[Any]) -> Tensor:
-    """A numpy array, bfloat16 of ml_dtypes included, as a tensor."""
-    if array.dtype.name == "bfloat16":
-        return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
+    """A numpy array, those of ml_dtypes included, as a tensor."""
+    for name, raw, dtype in RAW:
+        if array.dtype.name == name:
+            return torch.from_numpy(array.view(raw).copy()).view(dtype)
     return torch.from_numpy(np.array(array))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rounded:
+    """Nodes of a float32 graph that compute in a lower type: operands and results are rounded.
+
+    Attributes:
+        dtype: float16 or bfloat16.
+        nodes: their names; None for all.
+    """
+
+    dtype: torch.dtype
+    nodes: frozenset[str] | None = None
+
+    def apply(self, operator: Operator, name: str, given: Sequence[Tensor], a: Attributes) -> Any:
+        """Run one node, in the lower type if it is one of these."""
+        if self.nodes is not None and name not in self.nodes:
+            return operator(given, a)
+        low = [x.to(self.dtype) if x.dtype == torch.float32 else x for x in given]
+        found = operator(low, a)
+        if isinstance(found, Tensor):
+            return found.float() if found.dtype == self.dtype else found
+        return [x.float() if x.dtype == self.dtype else x for x in found]
+
+
 class Interpreter:
-    """One graph with its weights in memory.
+    """One graph; external weights stay in their file and are mapped, not read.
 
     Args:
         model: with external weights in ``folder``, or none.
         folder: where the external weights lie.
     """
 
-    def __init__(self, model: onnx.ModelProto, folder: Path) -> None:
+    def __init__(self, model: onnx.ModelProto, folder: Path | None = None) -> None:
         self.graph = model.graph
         self._constants = {
-            tensor.name: to_tensor(numpy_helper.to_array(tensor, base_dir=str(folder)))
+            tensor.name: _constant(tensor, folder)
             for tensor in self.graph.initializer
+            if not _is_pending(tensor)
         }
         self._last = {n: index for index, node in enumerate(self.graph.node) for n in node.input}
 
+    @classmethod
+    def of(cls, traced: Traced) -> Interpreter:
+        """A graph that was not written yet, with its weights in memory."""
+        made = cls(traced.model)
+        for name, load in traced.weights.items():
+            made._constants[name] = to_tensor(load())
+        return made
+
     @torch.no_grad()
-    def run(self, feed: Mapping[str, Tensor], watch: Watch | None = None) -> dict[str, Tensor]:
+    def run(
+        self,
+        feed: Mapping[str, Tensor],
+        watch: Watch | None = None,
+        rounded: Rounded | None = None,
+        exact: Mapping[str, Tensor] | None = None,
+    ) -> dict[str, Tensor]:
         """Compute all outputs.
 
         Args:
             feed: every input.
             watch: is shown each tensor that a node makes.
+            rounded: nodes that compute in a lower type than the graph says.
+            exact: every tensor of a run with the same feed; what does not depend on a rounded
+                node is taken from it.
 
         Raises:
             WorkError: an operator is not known here.
         """
         known = {**self._constants, **feed}
         results = {info.name for info in self.graph.output}
+        changed: set[str] = set()
         for index, node in enumerate(self.graph.node):
+            if exact is not None and rounded is not None:
+                if node.name not in (rounded.nodes or ()) and not changed & set(node.input):
+                    known |= {name: exact[name] for name in node.output if name}
+                    continue
+                changed |= set(node.output)
             operator = OPERATORS.get(node.op_type)
             if operator is None:
                 raise WorkError(f"the torch interpreter has no operator {node.op_type!r}.")
             attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
             attributes["outputs"] = len(node.output)
             given = [known[name] for name in node.input if name]
-            found = operator(given, attributes)
+            if rounded is None or node.op_type == "Cast":
+                found = operator(given, attributes)
+            else:
+                found = rounded.apply(operator, node.name, given, attributes)
             found = [found] if isinstance(found, Tensor) else found
             for name, tensor in zip(node.output, found, strict=False):
                 known[name] = tensor
@@ -87,152 +139,24 @@ class Interpreter:
         return {name: known[name] for name in results}
 
 
-def _accumulated(operator: Operator) -> Operator:
-    """The operator with its sums in float32 and its result rounded to the type of its input."""
-
-    def run(x: Sequence[Tensor], a: Attributes) -> Tensor:
-        found = operator([part.float() for part in x], a)
-        assert isinstance(found, Tensor)
-        return found.to(x[0].dtype)
-
-    return run
+def _is_pending(tensor: onnx.TensorProto) -> bool:
+    return any(e.key == "location" and e.value == PENDING for e in tensor.external_data)
 
 
-def _axes(given: Sequence[Tensor]) -> list[int]:
-    return [int(axis) for axis in given[1].reshape(-1)]
-
-
-def _slice(x: Sequence[Tensor], a: Attributes) -> Tensor:
-    data, starts, ends = x[0], x[1].tolist(), x[2].tolist()
-    axes = x[3].tolist() if len(x) > 3 else list(range(len(starts)))
-    steps = x[4].tolist() if len(x) > 4 else [1] * len(starts)
-    index = [slice(None)] * data.ndim
-    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        index[axis] = slice(start, end, step)
-    return data[tuple(index)]
-
-
-def _split(x: Sequence[Tensor], a: Attributes) -> Sequence[Tensor]:
-    sizes = x[1].tolist() if len(x) > 1 else x[0].shape[a.get("axis", 0)] // a["outputs"]
-    parts: Sequence[Tensor] = x[0].split(sizes, dim=a.get("axis", 0))
-    return parts
-
-
-def _reshape(x: Sequence[Tensor], a: Attributes) -> Tensor:
-    keep = not a.get("allowzero", 0)
-    shape = [x[0].shape[i] if keep and n == 0 else n for i, n in enumerate(x[1].tolist())]
-    return x[0].reshape(shape)
-
-
-def _conv(x: Sequence[Tensor], a: Attributes) -> Tensor:
-    space = x[0].ndim - 2
-    pads = a.get("pads", [0] * 2 * space)
-    before, after = pads[:space], pads[space:]
-    padded = F.pad(x[0], [p for pair in zip(before[::-1], after[::-1], strict=True) for p in pair])
-    convolve = (F.conv1d, F.conv2d, F.conv3d)[space - 1]
-    stride = tuple(a.get("strides", [1] * space))
-    bias = x[2] if len(x) > 2 else None
-    result: Tensor = convolve(padded, x[1], bias, stride=stride)
-    return result
-
-
-def _conv_transpose(x: Sequence[Tensor], a: Attributes) -> Tensor:
-    space = x[0].ndim - 2
-    pads = a.get("pads", [0] * 2 * space)
-    convolve = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[space - 1]
-    stride, padding = tuple(a.get("strides", [1] * space)), tuple(pads[:space])
-    bias = x[2] if len(x) > 2 else None
-    result: Tensor = convolve(x[0], x[1], bias, stride=stride, padding=padding)
-    return result
-
-
-def _gemm(x: Sequence[Tensor], a: Attributes) -> Tensor:
-    left, right = (m.T if a.get(f"trans{s}") else m for m, s in zip(x[:2], "AB", strict=True))
-    product = left @ right * a.get("alpha", 1.0)
-    result: Tensor = product + x[2] * a.get("beta", 1.0) if len(x) > 2 else product
-    return result
-
-
-def _resize(x: Sequence[Tensor], a: Attributes) -> Tensor:
-    factors = x[-1].tolist()
-    sizes = factors if x[-1].dtype == torch.int64 else None
-    shape = sizes or [round(n * f) for n, f in zip(x[0].shape, factors, strict=True)]
-    return F.interpolate(x[0], size=shape[2:])
-
-
-def _attention(x: Sequence[Tensor], a: Attributes) -> Tensor:
-    q, k, v = x[:3]
-    group = q.shape[1] // k.shape[1]
-    k, v = (part.repeat_interleave(group, dim=1) for part in (k, v))
-    scores = (q * a.get("scale", q.shape[-1] ** -0.5)) @ k.mT
-    mixed: Tensor = scores.softmax(dim=-1) @ v
-    return mixed
-
-
-def _rotary(x: Sequence[Tensor], a: Attributes) -> Tensor:
-    data, cos, sin = x[0], x[1][:, None], x[2][:, None]
-    first, second = data.chunk(2, dim=-1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
-
-
-def _group_norm(x: Sequence[Tensor], a: Attributes) -> Tensor:
-    return F.group_norm(x[0], a["num_groups"], x[1], x[2], a.get("epsilon", 1e-5))
-
-
-def _pad(x: Sequence[Tensor], a: Attributes) -> Tensor:
-    before, after = x[1].reshape(2, -1).tolist()
-    pairs = zip(before[::-1], after[::-1], strict=True)
-    return F.pad(x[0], [p for pair in pairs for p in pair])
-
-
-def _reduce_mean(x: Sequence[Tensor], a: Attributes) -> Tensor:
-    return x[0].mean(dim=_axes(x), keepdim=bool(a.get("keepdims", 1)))
-
-
-def _pool(x: Sequence[Tensor], a: Attributes) -> Tensor:
-    pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[x[0].ndim - 3]
-    result: Tensor = pool(x[0], tuple(a["kernel_shape"]), tuple(a["strides"]))
-    return result
-
-
-def _unsqueeze(x: Sequence[Tensor], a: Attributes) -> Tensor:
-    for axis in sorted(_axes(x)):
-        x = (x[0].unsqueeze(axis),)
-    return x[0]
-
-
-OPERATORS: dict[str, Operator] = {
-    "Add": lambda x, a: x[0] + x[1],
-    "Attention": _accumulated(_attention),
-    "AveragePool": _pool,
-    "Cast": lambda x, a: x[0].to(DTYPES[a["to"]]),
-    "Concat": lambda x, a: torch.cat(list(x), dim=a["axis"]),
-    "Conv": _accumulated(_conv),
-    "ConvTranspose": _accumulated(_conv_transpose),
-    "Cos": lambda x, a: x[0].cos(),
-    "Gather": lambda x, a: torch.index_select(x[0], a.get("axis", 0), x[1].reshape(-1)).reshape(
-        (*x[0].shape[: a.get("axis", 0)], *x[1].shape, *x[0].shape[a.get("axis", 0) + 1 :])
-    ),
-    "Gemm": _accumulated(_gemm),
-    "GroupNormalization": _group_norm,
-    "LayerNormalization": lambda x, a: F.layer_norm(
-        x[0], x[1].shape, x[1], x[2], a.get("epsilon", 1e-5)
-    ),
-    "MatMul": _accumulated(lambda x, a: x[0] @ x[1]),
-    "Mul": lambda x, a: x[0] * x[1],
-    "Pad": _pad,
-    "RMSNormalization": lambda x, a: F.rms_norm(x[0], x[1].shape, x[1], a.get("epsilon", 1e-5)),
-    "ReduceMean": _reduce_mean,
-    "Reshape": _reshape,
-    "Resize": _resize,
-    "RotaryEmbedding": _rotary,
-    "Sigmoid": lambda x, a: x[0].sigmoid(),
-    "Sin": lambda x, a: x[0].sin(),
-    "Slice": _slice,
-    "Split": _split,
-    "Squeeze": lambda x, a: x[0].squeeze(_axes(x)),
-    "Tanh": lambda x, a: x[0].tanh(),
-    "Transpose": lambda x, a: x[0].permute(a["perm"]),
-    "Unsqueeze": _unsqueeze,
-}
-"""By ONNX's names; what the graphs of this package use, and no more."""
+def _constant(tensor: onnx.TensorProto, folder: Path | None) -> Tensor:
+    """An initialiser; an external one as a private mapping of its file."""
+    place = {entry.key: entry.value for entry in tensor.external_data}
+    if not place:
+        return to_tensor(numpy_helper.to_array(tensor))
+    assert folder is not None, "external weights need their folder"
+    mapped = np.memmap(
+        folder / place["location"],
+        dtype=helper.tensor_dtype_to_np_dtype(tensor.data_type),
+        mode="c",
+        offset=int(place["offset"]),
+        shape=tuple(tensor.dims),
+    )
+    for name, raw, dtype in RAW:
+        if mapped.dtype.name == name:
+            return torch.from_numpy(mapped.view(raw)).view(dtype)
+    return torch.from_numpy(mapped)

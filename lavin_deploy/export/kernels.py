@@ -1,12 +1,16 @@
 """The operators of a block that the two ONNX dialects write differently.
 
+``native`` is ONNX as of opset 23; ``portable`` is opset 18 for everything older, see
+:mod:`lavin_deploy.export.portable`.
+
 Shapes: B = 1, L tokens, N query heads, K key/value heads, E head width. Both dialects keep the
 statistics of norms, the rotation and the softmax in float32 whatever the precision.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +18,12 @@ from torch import Tensor
 
 from lavin_deploy.models.attention import EPS, grouped_query_attention
 
+Dialect = Literal["native", "portable"]
+DOMAIN = "lavin"
+"""Of the portable dialect's operators, which :mod:`lavin_deploy.export.portable` defines."""
+
+Past = tuple[Tensor, Tensor] | None
+"""Keys and values (1, K, P, E) of tokens before the others, if there are any."""
 Streams = tuple[Tensor | None, Tensor | None]
 """One tensor of the context stream and one of the target stream; a stream may be absent."""
 
@@ -47,8 +57,17 @@ class Kernels(Protocol):
             (1, N, Lq, E) and (1, K, Lk, E), whole heads rotate-half; see ``fused.head_order``.
         """
 
-    def attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Full attention of (1, N, Lq, E) over (1, K, Lk, E), twice -> (1, Lq, N E)."""
+    def keys(self, k: Streams, weights: Streams, cos: Tensor, sin: Tensor) -> Tensor:
+        """What ``rope3d`` makes of the keys, for want of queries: (1, K, Lk, E)."""
+
+    def attention(
+        self, q: Tensor, k: Tensor, v: Tensor, past: Past
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Full attention of (1, N, Lq, E) over ``past`` and (1, K, L, E), twice.
+
+        Returns:
+            (1, Lq, N E), and all keys and values (1, K, P + L, E).
+        """
 
 
 class NativeKernels:
@@ -68,27 +87,158 @@ class NativeKernels:
         sin: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """See :class:`Kernels`."""
-        width = 2 * cos.shape[-1]
-        heads = []
-        for parts, weights in ((q, q_weights), (k, k_weights)):
-            normed = [
-                self.rms_norm(part, weight)
-                for part, weight in zip(parts, weights, strict=True)
-                if part is not None and weight is not None
-            ]
-            whole = torch.cat(normed, dim=1) if len(normed) > 1 else normed[0]
-            start = cos.shape[1] - whole.shape[1]
-            tables = (cos[:, start:], sin[:, start:]) if start else (cos, sin)
-            turned = split_heads(whole, width)
-            heads.append(torch.onnx.ops.rotary_embedding(turned, *tables))
-        return heads[0], heads[1]
+        return self._turned(q, q_weights, cos, sin), self.keys(k, k_weights, cos, sin)
 
-    def attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def keys(self, k: Streams, weights: Streams, cos: Tensor, sin: Tensor) -> Tensor:
         """See :class:`Kernels`."""
-        return grouped_query_attention(q, k, v).transpose(1, 2).flatten(2)
+        return self._turned(k, weights, cos, sin)
+
+    def _turned(self, x: Streams, weights: Streams, cos: Tensor, sin: Tensor) -> Tensor:
+        """Norm each stream, put them together and turn them by the last tokens' angles."""
+        normed = [
+            self.rms_norm(part, weight)
+            for part, weight in zip(x, weights, strict=True)
+            if part is not None and weight is not None
+        ]
+        whole = torch.cat(normed, dim=1) if len(normed) > 1 else normed[0]
+        start = cos.shape[1] - whole.shape[1]
+        tables = (cos[:, start:], sin[:, start:]) if start else (cos, sin)
+        turned: Tensor = torch.onnx.ops.rotary_embedding(
+            split_heads(whole, 2 * cos.shape[-1]), *tables
+        )
+        return turned
+
+    def attention(
+        self, q: Tensor, k: Tensor, v: Tensor, past: Past
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """See :class:`Kernels`."""
+        k, v = with_past(past, k, v)
+        return grouped_query_attention(q, k, v).transpose(1, 2).flatten(2), k, v
+
+
+class PortableKernels:
+    """Opset 18: RMSNorm in plain operators, and nodes ``lavin::RoPE3D``, one a stream, and
+    ``lavin::GroupedQueryAttention``. Outside the exporter the same in eager torch.
+    """
+
+    def rms_norm(self, x: Tensor, weight: Tensor) -> Tensor:
+        """See :class:`Kernels`; the form that runtimes recognise and fuse."""
+        return x / (x.pow(2).mean(dim=-1, keepdim=True) + EPS).sqrt() * weight
+
+    def rope3d(
+        self,
+        q: Streams,
+        k: Streams,
+        q_weights: Streams,
+        k_weights: Streams,
+        cos: Tensor,
+        sin: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """See :class:`Kernels`."""
+        queries, keys = self._turned(q, k, q_weights, k_weights, cos, sin)
+        return _joined(queries), _joined(keys)
+
+    def keys(self, k: Streams, weights: Streams, cos: Tensor, sin: Tensor) -> Tensor:
+        """See :class:`Kernels`."""
+        absent: Streams = (None, None)
+        return _joined(self._turned(absent, k, absent, weights, cos, sin)[1])
+
+    def _turned(
+        self,
+        q: Streams,
+        k: Streams,
+        q_weights: Streams,
+        k_weights: Streams,
+        cos: Tensor,
+        sin: Tensor,
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """One node a stream: its queries, where it has some, and its keys."""
+        queries: list[Tensor] = []
+        keys: list[Tensor] = []
+        end = 0
+        for query, key, q_weight, k_weight in zip(q, k, q_weights, k_weights, strict=True):
+            if key is None or k_weight is None:
+                continue
+            start, end = end, end + key.shape[1]
+            tables = (cos[:, start:end], sin[:, start:end])
+            if query is None or q_weight is None:
+                keys += rope_node([key], [k_weight], *tables)
+            else:
+                turned = rope_node([query, key], [q_weight, k_weight], *tables)
+                queries.append(turned[0])
+                keys.append(turned[1])
+        return queries, keys
+
+    def attention(
+        self, q: Tensor, k: Tensor, v: Tensor, past: Past
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """See :class:`Kernels`."""
+        return attention_node(q, k, v, past), *with_past(past, k, v)
+
+
+def rope_node(
+    x: Sequence[Tensor], weights: Sequence[Tensor], cos: Tensor, sin: Tensor
+) -> Sequence[Tensor]:
+    """``lavin::RoPE3D`` on queries and keys (1, L, heads E) of one stream, or on keys alone."""
+    width = 2 * cos.shape[-1]
+    if not torch.compiler.is_exporting():
+        normed = [F.rms_norm(part, w.shape, w, EPS) for part, w in zip(x, weights, strict=True)]
+        return [
+            torch.onnx.ops.rotary_embedding(split_heads(part, width), cos, sin) for part in normed
+        ]
+    shapes = [(1, part.shape[-1] // width, part.shape[1], width) for part in x]
+    attributes: dict[str, Any] = {
+        "epsilon": EPS,
+        "head_dim": width,
+        "kv_num_heads": shapes[-1][1],
+        "num_heads": shapes[0][1],
+    }
+    found: Sequence[Tensor] = torch.onnx.ops.symbolic_multi_out(
+        f"{DOMAIN}::RoPE3D",
+        [*x, *weights, cos, sin],
+        attributes,
+        dtypes=[part.dtype for part in x],
+        shapes=shapes,
+        version=1,
+    )
+    return found
+
+
+def attention_node(q: Tensor, k: Tensor, v: Tensor, past: Past) -> Tensor:
+    """``lavin::GroupedQueryAttention``; see :meth:`Kernels.attention`."""
+    _, heads, length, width = q.shape
+    if not torch.compiler.is_exporting():
+        return grouped_query_attention(q, *with_past(past, k, v)).transpose(1, 2).flatten(2)
+    attributes: dict[str, Any] = {
+        "head_dim": width,
+        "kv_num_heads": k.shape[1],
+        "num_heads": heads,
+        "scale": width**-0.5,
+    }
+    found: Tensor = torch.onnx.ops.symbolic(
+        f"{DOMAIN}::GroupedQueryAttention",
+        [q, k, v, *(past or ())],
+        attributes,
+        dtype=q.dtype,
+        shape=(1, length, heads * width),
+        version=1,
+    )
+    return found
+
+
+def with_past(past: Past, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys and values behind those of ``past``."""
+    return (k, v) if past is None else (torch.cat((past[0], k), 2), torch.cat((past[1], v), 2))
+
+
+def _joined(heads: list[Tensor]) -> Tensor:
+    return torch.cat(heads, dim=2) if len(heads) > 1 else heads[0]
 
 
 def split_heads(x: Tensor, width: int) -> Tensor:
     """(1, L, heads * width) -> (1, heads, L, width)."""
     heads: Tensor = x.unflatten(-1, (-1, width))
     return heads.transpose(1, 2)
+
+
+KERNELS: dict[Dialect, Kernels] = {"native": NativeKernels(), "portable": PortableKernels()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from lavin_deploy.errors import WorkError
-from lavin_deploy.export.graphs import GraphPlan
+from lavin_deploy.export.graphs import Arrays, GraphPlan
 from lavin_deploy.manifest import Graph
 from lavin_deploy.runtime.backend import Backend
 
@@ -19,6 +19,14 @@ SEEDS = (1, 2)
 """Seeds of the checked inputs; tracing used 0."""
 TOLERANCE = 1e-4
 """Largest deviation at fp32, relative to the largest value of the reference."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """Inputs of a graph in float32, and its outputs in float32 by name."""
+
+    feed: Arrays
+    wanted: Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +39,7 @@ class Parity:
         max: largest deviation.
         mean: mean deviation.
         p99: 99th percentile.
+        rel_l2: norm of the deviation over the norm of the reference.
         worst: index of the largest deviation.
         reference_max: largest absolute value of the reference.
     """
@@ -40,6 +49,7 @@ class Parity:
     max: float
     mean: float
     p99: float
+    rel_l2: float
     worst: tuple[int, ...]
     reference_max: float
 
@@ -68,6 +78,7 @@ def compare(graph: str, seed: int, given: NDArray[Any], reference: NDArray[Any])
         max=float(error.max()),
         mean=float(error.mean()),
         p99=float(np.percentile(error, 99)),
+        rel_l2=float(np.linalg.norm(error)) * scale / max(float(np.linalg.norm(reference)), 1e-12),
         worst=tuple(int(i) for i in worst),
         reference_max=scale,
     )
@@ -79,16 +90,25 @@ def compare(graph: str, seed: int, given: NDArray[Any], reference: NDArray[Any])
     return row
 
 
-def check_graph(plan: GraphPlan, backend: Backend, graph: Graph) -> Iterator[Parity]:
-    """Compare a graph with its plain model on inputs other than the traced ones.
+def check_graph(backend: Backend, graph: Graph, cases: Sequence[Case]) -> Iterator[Parity]:
+    """Compare a float32 graph with what the plain model gave.
 
     Raises:
         WorkError: it deviates by more than allowed.
     """
+    for seed, case in zip(SEEDS, cases, strict=True):
+        given = backend.infer(graph, case.feed)
+        for name, wanted in case.wanted.items():
+            yield compare(f"{graph.file}:{name}", seed, given[name], wanted)
+
+
+def cases_of(plan: GraphPlan) -> list[Case]:
+    """Seeded inputs other than those of the tracing, and what the plain model makes of them."""
+    cases = []
     for seed in SEEDS:
         example = plan.example(seed)
         with torch.no_grad():
-            reference = plan.reference(**example.given)
-        given = backend.infer(graph, example.feed)
-        for name, wanted in zip(plan.outputs, reference, strict=True):
-            yield compare(f"{graph.file}:{name}", seed, given[name], wanted.numpy())
+            outputs = plan.reference(**example.given)
+        wanted = {n: o.numpy() for n, o in zip(plan.outputs, outputs, strict=True)}
+        cases.append(Case(feed=example.feed, wanted=wanted))
+    return cases

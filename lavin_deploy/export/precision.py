@@ -15,17 +15,18 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from lavin_deploy.export.rules import MOVEMENT, RULES, module_of, within
+from lavin_deploy.export.rules import MOVEMENT, NORMS, RULES, module_of, within
 from lavin_deploy.export.trace import Load, Traced
 
 Low = Literal["fp16", "bf16"]
 TYPES = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 DTYPES = {"fp16": np.dtype(np.float16), "bf16": np.dtype(ml_dtypes.bfloat16)}
+TYPE_NAMES = {"fp16": "tensor(float16)", "bf16": "tensor(bfloat16)"}
 FP32 = TensorProto.FLOAT
 
-TIME_INPUTS = ("modulation", "t", "dt")
-DATA_INPUTS = {"Resize": (0,), "RoPE3D": (0, 1)}
-"""Operators of which only some inputs have the precision of the data."""
+TIME_INPUTS = ("modulation", "t", "dt", "positions")
+DATA_INPUTS = {("Resize", ""): (0,), ("RoPE3D", ""): (0, 1), ("RoPE3D", "keys"): (0,)}
+"""Operators and overloads of which only some inputs have the precision of the data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ class _Graph:
 
 def data_inputs(node: onnx.NodeProto) -> list[str]:
     """Names of the inputs that have the precision of the data (their type may still be int)."""
-    chosen = DATA_INPUTS.get(node.op_type, range(len(node.input)))
+    chosen = DATA_INPUTS.get((node.op_type, node.overload), range(len(node.input)))
     return [node.input[index] for index in chosen if node.input[index]]
 
 
@@ -80,8 +81,10 @@ def choose_wide(model: onnx.ModelProto, lowering: Lowering) -> dict[str, str]:
     """
     graph = _Graph(model=model)
     nodes = list(model.graph.node)
-    stored = {tensor.name for tensor in model.graph.initializer}
+    stored = set(_constants(model))
+    opset = next(entry.version for entry in model.opset_import if not entry.domain)
     timely = set(TIME_INPUTS)
+    normed: set[str] = set()
     reasons: dict[int, str] = {}
     for index, node in enumerate(nodes):
         live = [name for name in node.input if name and name not in stored]
@@ -89,10 +92,18 @@ def choose_wide(model: onnx.ModelProto, lowering: Lowering) -> dict[str, str]:
             timely |= set(node.output)
             reasons[index] = "modulation"
             continue
+        follows = [name for name in live if name not in timely]
+        from_norm = len(follows) == 1 and follows[0] in normed
+        if node.op_type in NORMS or (from_norm and node.op_type in ("Add", "Mul", "Reshape")):
+            normed |= set(node.output)
         reason = next((name for name, rule in RULES.items() if rule(node)), None)
         island = next((m for m in lowering.islands if within(module_of(node), m)), None)
-        if node.op_type not in MOVEMENT and (found := reason or island):
+        if not _accepts(node, lowering.low, opset):
+            reasons[index] = "type"
+        elif node.op_type not in MOVEMENT and (found := reason or island):
             reasons[index] = found
+        elif node.op_type not in MOVEMENT and node.output[0] in normed:
+            reasons[index] = "norm_affine"
         elif node.name in lowering.wide:
             reasons[index] = "range"
     moved = True
@@ -119,7 +130,7 @@ def lower(traced: Traced, lowering: Lowering) -> Traced:
     model = onnx.ModelProto()
     model.CopyFrom(source)
     low, dtype = TYPES[lowering.low], DTYPES[lowering.low]
-    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    stored = _constants(model)
     weights: dict[str, Load] = dict(traced.weights)
     is_low = {
         name
@@ -181,20 +192,36 @@ def lower(traced: Traced, lowering: Lowering) -> Traced:
                 made.input[position] = cast(name, FP32 if keep else low)
         nodes.append(made)
     for info in model.graph.output:
-        if info.name not in is_low or (lowering.keys_values and _is_key_value(info.name)):
+        wanted = low if lowering.keys_values and _is_key_value(info.name) else FP32
+        if (info.name in is_low) == (wanted == low):
             continue
-        inner = f"{info.name}.{lowering.low}"
+        inner = f"{info.name}.{lowering.low if wanted == FP32 else 'wide'}"
         for made in nodes:
             _rename(made, info.name, inner)
-        nodes.append(helper.make_node("Cast", [inner], [info.name], to=FP32))
+        nodes.append(helper.make_node("Cast", [inner], [info.name], to=wanted))
         nodes[-1].name = f"{info.name}.cast"
-        is_low.remove(info.name)
+        is_low ^= {info.name}
     for info in (*model.graph.value_info, *model.graph.input, *model.graph.output):
         if info.name in is_low:
             info.type.tensor_type.elem_type = low
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     return Traced(model=model, weights=weights)
+
+
+def _accepts(node: onnx.NodeProto, low: Low, opset: int) -> bool:
+    """Whether the operator may have data of this type: Conv in bf16 only since opset 22."""
+    if node.domain:
+        return True
+    schema = onnx.defs.get_schema(node.op_type, opset)
+    allowed = {entry.type_param_str: entry.allowed_type_strs for entry in schema.type_constraints}
+    return TYPE_NAMES[low] in allowed.get(schema.inputs[0].type_str, [TYPE_NAMES[low]])
+
+
+def _constants(model: onnx.ModelProto) -> dict[str, TensorProto]:
+    """Initialisers that no run can replace: those that are no inputs as well."""
+    given = {info.name for info in model.graph.input}
+    return {t.name: t for t in model.graph.initializer if t.name not in given}
 
 
 def low_outputs(model: onnx.ModelProto) -> Iterator[str]:

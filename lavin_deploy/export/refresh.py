@@ -8,10 +8,10 @@ import numpy as np
 
 from lavin_deploy.bundle import Bundle
 from lavin_deploy.export.end_to_end import Answer
+from lavin_deploy.export.large import in_onnxruntime
 from lavin_deploy.flow.grids import Grid
 from lavin_deploy.manifest import Refresh, Variant
 from lavin_deploy.runtime.modulation import Modulation
-from lavin_deploy.runtime.onnxruntime_backend import OnnxRuntimeBackend
 from lavin_deploy.runtime.sampler import Sampler
 
 TRIED = (2, 4, 8)
@@ -37,7 +37,7 @@ def measure_refresh(
     manifest, steps = bundle.manifest, len(grid) - 1
     height, width = manifest.defaults.size
     error = {}
-    with OnnxRuntimeBackend(bundle, variant) as backend:  # its sessions serve every interval
+    with in_onnxruntime(bundle, variant) as backend:  # its sessions serve every interval
         modulation = Modulation(backend, manifest)
         for interval in sorted({every, *(n for n in TRIED if n < steps), steps}):
             backend.variant = replace(variant, refresh=Refresh(every=interval))

@@ -10,8 +10,9 @@ Rule = Callable[[onnx.NodeProto], bool]
 
 NORMS = (
     *("RMSNormalization", "LayerNormalization", "GroupNormalization", "InstanceNormalization"),
-    *("ReduceMean", "Pow", "Sqrt", "Reciprocal"),
+    *("ReduceMean", "Pow", "Sqrt", "Reciprocal", "Div"),
 )
+"""Whole norms, and what they are made of where a dialect has no operator for them."""
 MOVEMENT = (
     *("Reshape", "Transpose", "Concat", "Split", "Slice", "Squeeze", "Unsqueeze", "Gather"),
     *("Expand", "Identity", "Resize", "Pad"),
@@ -58,4 +59,8 @@ def update(node: onnx.NodeProto) -> bool:
 RULES: dict[str, Rule] = {
     rule.__name__: rule for rule in (norm_statistics, rotation, softmax, embedders, update)
 }
-"""By name; beside them ``modulation`` (whatever follows from the time alone) and ``range``."""
+"""By name; beside them ``modulation`` (whatever follows from the time alone), ``norm_affine`` (the
+weights of a norm in plain operators: rounded once, behind them), ``type`` (the opset allows the
+operator no such type) and ``range``. RoPE3D and GroupedQueryAttention keep float32 inside, see
+:mod:`lavin_deploy.export.portable`.
+"""

@@ -9,22 +9,29 @@ import onnx
 import torch
 
 from lavin_deploy.bundle import Bundle
-from lavin_deploy.export.interpreter import Interpreter, to_tensor
+from lavin_deploy.export.interpreter import Interpreter, Rounded, to_tensor
+from lavin_deploy.export.precision import low_outputs
 from lavin_deploy.manifest import Graph, Variant
 from lavin_deploy.runtime.backend import Array, Backend
 
 
 class TorchBackend(Backend):
-    """One interpreter for each graph; notes the largest value of every half-precision tensor.
+    """One interpreter for each graph; notes the largest value of every floating-point tensor.
+
+    Args:
+        bundle: open bundle.
+        variant: the variant to run.
+        rounded: nodes to compute in a lower type than the graph says.
 
     Attributes:
-        largest: file of the graph -> tensor -> largest absolute value so far (inf and NaN: inf).
+        largest: file of the graph -> tensor -> largest absolute value so far (NaN counts as inf).
     """
 
     name = "torch"
 
-    def __init__(self, bundle: Bundle, variant: Variant) -> None:
+    def __init__(self, bundle: Bundle, variant: Variant, rounded: Rounded | None = None) -> None:
         super().__init__(bundle, variant)
+        self.rounded = rounded
         self.largest: dict[str, dict[str, float]] = {}
         self._interpreters: dict[str, Interpreter] = {}
 
@@ -41,32 +48,29 @@ class TorchBackend(Backend):
 
     def prepare(self, graph: Graph) -> None:
         """See :class:`Backend`."""
+        self.interpreter(graph)
+
+    def interpreter(self, graph: Graph) -> Interpreter:
+        """The graph, ready to run."""
         if graph.file not in self._interpreters:
             file = self.bundle.graph_file(self.variant, graph)
             model = onnx.load(file, load_external_data=False)
             self._interpreters[graph.file] = Interpreter(model, file.parent)
+        return self._interpreters[graph.file]
+
+    def low_tensors(self, graph: Graph) -> set[str]:
+        """Tensors that the graph computes in fp16 or bf16."""
+        return set(low_outputs(onnx.ModelProto(graph=self.interpreter(graph).graph)))
 
     def infer_impl(self, graph: Graph, feed: Mapping[str, Array]) -> dict[str, Array]:
         """See :class:`Backend`."""
-        self.prepare(graph)
         largest = self.largest.setdefault(graph.file, {})
 
         def watch(name: str, tensor: torch.Tensor) -> None:
-            if tensor.dtype in (torch.float16, torch.bfloat16):
-                top = float(tensor.abs().max().nan_to_num(np.inf, np.inf))
+            if tensor.is_floating_point():
+                top = float(tensor.float().abs().max().nan_to_num(np.inf, np.inf))
                 largest[name] = max(top, largest.get(name, 0.0))
 
         given = {name: to_tensor(array) for name, array in feed.items()}
-        found = self._interpreters[graph.file].run(given, watch)
-        return {spec.name: _to_array(found[spec.name]) for spec in graph.outputs}
-
-
-def _to_array(tensor: torch.Tensor) -> Array:
-    """The tensor in numpy; bfloat16 as that of ml_dtypes."""
-    if tensor.dtype == torch.bfloat16:
-        import ml_dtypes
-
-        raw: Array = tensor.view(torch.int16).numpy()
-        return raw.view(ml_dtypes.bfloat16)
-    array: Array = tensor.numpy()
-    return array
+        found = self.interpreter(graph).run(given, watch, self.rounded)
+        return {spec.name: found[spec.name].numpy() for spec in graph.outputs}

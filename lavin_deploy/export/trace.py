@@ -14,11 +14,15 @@ import onnx
 import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from lavin_deploy.export import portable
+from lavin_deploy.export.fused import LaidOut
 from lavin_deploy.export.graphs import GraphPlan
+from lavin_deploy.export.kernels import Dialect
 
 OPSET = 23
+OPSETS: dict[Dialect, int] = {"native": OPSET, "portable": portable.OPSET}
 LARGE = 1024
 """Initialisers from this many bytes on are kept apart from the structure."""
 PENDING = "pending"
@@ -55,28 +59,47 @@ def _quiet() -> Iterator[None]:
 
 
 def trace(plan: GraphPlan) -> Traced:
-    """Trace a graph through torch's dynamo exporter; static shapes, float32."""
+    """Trace a graph through torch's dynamo exporter; static shapes, float32, the plan's dialect."""
     given = [torch.from_numpy(array) for array in plan.example(0).feed.values()]
     given += list(plan.overridable.values())
+    module = plan.build().eval()
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
-            plan.build().eval(),
+            module,
             tuple(given),
             dynamo=True,
-            opset_version=OPSET,
+            opset_version=OPSETS[plan.dialect],
             input_names=[*plan.inputs, *plan.overridable],
             output_names=list(plan.outputs),
             verbose=False,
+            optimize=False,  # not before the initialisers are what they stand for
         )
         assert program is not None
+        _lay_out(program.model, module)
         program.optimize()
     weights = _take_weights(program.model)
     model: onnx.ModelProto = ir.to_proto(program.model)
     model.graph.name = f"lavin_{plan.name}"
     _strip(model)
+    if plan.dialect == "portable":
+        portable.attach(model)
     for name, value in plan.overridable.items():
         model.graph.initializer.append(onnx.numpy_helper.from_array(value.numpy(), name))
     return Traced(model=model, weights=weights)
+
+
+def _lay_out(model: ir.Model, module: nn.Module) -> None:
+    """Let the initialisers of matrices that are laid out on demand hold those matrices."""
+    for path, part in module.named_modules(remove_duplicate=False):
+        value = model.graph.initializers.get(f"{path}.weight")
+        if isinstance(part, LaidOut) and value is not None:
+            value.const_value = ir.LazyTensor(
+                _tensor_of(part), ir.DataType.FLOAT, ir.Shape(part.weight.shape), name=value.name
+            )
+
+
+def _tensor_of(part: LaidOut) -> Callable[[], ir.TensorProtocol]:
+    return lambda: ir.tensor(part.make().numpy())
 
 
 def _take_weights(model: ir.Model) -> dict[str, Load]:
@@ -120,4 +143,4 @@ def _module(scopes: str) -> str:
     """``"['', 'fused.blocks.3', 'fused.blocks.3.x_mlp', 'matmul']"`` -> ``blocks.3.x_mlp``."""
     names = [part.strip().strip("'\"") for part in scopes.strip("[]").split(",")]
     innermost = names[-2] if len(names) > 1 else ""
-    return innermost.removeprefix("step.").removeprefix("fused.")
+    return innermost.removeprefix("step.").rpartition("fused.")[2]

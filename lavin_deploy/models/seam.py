@@ -54,14 +54,6 @@ class SeamError:
     encoder: Deviation
     decoder: Deviation
 
-    def __str__(self) -> str:
-        return (
-            f"pieces of {4 * self.chunk} frames differ from whole clips of "
-            f"{', '.join(map(str, self.frames))} by {self.encoder.l2:.2e} of the latents "
-            f"(largest {self.encoder.max:.2e}) and {self.decoder.l2:.2e} of the pixels "
-            f"(largest {self.decoder.max:.2e})"
-        )
-
 
 def in_pieces(
     start: StreamEncoder | StreamDecoder,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,7 @@ class Backend(ABC):
         self.bundle = bundle
         self.variant = variant
 
-    def __enter__(self) -> Backend:
+    def __enter__(self) -> Self:
         self.activate()
         return self
 

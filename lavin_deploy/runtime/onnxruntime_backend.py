@@ -26,13 +26,22 @@ class OnnxRuntimeBackend(Backend):
 
     name = "onnxruntime"
 
-    def __init__(self, bundle: Bundle, variant: Variant, *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        variant: Variant,
+        *,
+        threads: int | None = None,
+        mapped: bool = False,
+    ) -> None:
         """Prepare; nothing is loaded before ``activate``.
 
         Args:
             bundle: open bundle.
             variant: the variant to run.
             threads: worker threads; None takes the physical cores that this process may use.
+            mapped: leave weights in their file, for models that memory cannot hold: nothing is
+                rewritten or packed for speed, because that copies them.
 
         Raises:
             InputError: ``threads`` is below 1.
@@ -41,6 +50,7 @@ class OnnxRuntimeBackend(Backend):
         if threads is not None and threads < 1:
             raise InputError(f"threads is {threads}; give at least 1, or nothing for all cores.")
         self.threads = physical_cores() if threads is None else threads
+        self.mapped = mapped
         self._ort: Any = None
         self._sessions: dict[str, Any] = {}
 
@@ -95,6 +105,11 @@ class OnnxRuntimeBackend(Backend):
         # Workers spin within a run, not after it: those of the other three sessions must not burn
         # the cores that this graph, Pillow and the video encoder need; measured in docs/LOG.md.
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        if self.mapped:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+            options.add_session_config_entry("session.disable_prepacking", "1")
+        if self.variant.precision == "fp8":  # it would fuse them into kernels that are int8 only
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
         file = self.bundle.graph_file(self.variant, graph)
         try:
             session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

@@ -44,8 +44,13 @@ def test_the_manifest_fits_its_schema(original: Path) -> None:
     assert names == set(schema["properties"]) == set(data)
     samples = {"folder": "validation/edges", "samples": 3}
     validator.validate({**data, "validation": {"edges": samples}})
+    seam = {"l2": 0.1, "max": 0.2}
+    stream = {"chunk": 2, "frames": [17], "encoder": seam, "decoder": seam}
+    variant = {**data["variants"][0], "stream": stream}
+    validator.validate({**data, "variants": [variant]})
+    bare = {"variants": [{**variant, "stream": {**stream, "chunk": 0}}]}
     many = {"validation": {"edges": {**samples, "samples": 17}}}
-    for broken in ({"format_version": 2}, {"files": {"../x": {}}}, {"buckets": []}, many):
+    for broken in ({"format_version": 2}, {"files": {"../x": {}}}, {"buckets": []}, many, bare):
         assert list(validator.iter_errors({**data, **broken}))
 
 

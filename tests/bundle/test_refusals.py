@@ -18,6 +18,8 @@ from tests.helpers.toy_bundle import WEIGHTS
 pytestmark = pytest.mark.unit
 
 TABLE = "tables/modulation.npy"
+SEAM = {"l2": 0.1, "max": 0.2}
+STREAM = {"chunk": 0, "frames": [17], "encoder": SEAM, "decoder": SEAM}
 
 
 def test_missing_bundle(tmp_path: Path, original: Path) -> None:
@@ -125,6 +127,7 @@ def test_manifests_that_are_no_manifest(toy: Path, text: str, message: str) -> N
         (lambda d: d["buckets"][0].update(height=31), "not a positive multiple of 8"),
         (lambda d: d.update(buckets=[]), "names no variant or no bucket"),
         (lambda d: d["variants"].append(d["variants"][0]), "variant 'fp32 portable' twice"),
+        (lambda d: d["variants"][0].update(stream=STREAM), "has a stream of 0 latents; at least 1"),
         (lambda d: d["variants"][0].pop("graphs"), r"variants\[0\] lacks 'graphs'"),
         (lambda d: d["files"].pop(WEIGHTS), "which its 'files' does not list"),
         (lambda d: d["tables"]["modulation"].update(grid=[]), "empty grid"),

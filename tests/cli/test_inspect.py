@@ -8,6 +8,8 @@ from click.testing import CliRunner
 
 from lavin_deploy.bundle import open_bundle, pack
 from lavin_deploy.cli.inspect import inspect
+from lavin_deploy.export.report import short
+from tests.helpers import reports
 from tests.helpers.bundles import edit
 from tests.helpers.toy_bundle import write_toy
 
@@ -37,6 +39,30 @@ def test_inspect_says_what_is_in_a_bundle(toy: Path) -> None:
     ):
         assert part in result.stdout, part
     assert not result.stderr
+
+
+def test_inspect_says_what_the_gate_found(toy: Path) -> None:
+    variants = short(reports.report())
+    edit(toy, lambda data: data["report"].update(variants=variants))
+    result = CliRunner().invoke(inspect, [str(toy)])
+    assert result.exit_code == 0, result.stderr
+    assert [line for line in result.stdout.splitlines() if line.startswith("  gate")] == [
+        "  gate      fp32 native: passed, largest rel. L2 3.2e-06 (limit 3.0e-03), 0 islands",
+        "  gate      fp16 native: passed, largest rel. L2 7.9e-04 (limit 3.0e-03), 2 islands, "
+        "1.31x fp32",
+        "  gate      int8 portable: failed, written by force, largest rel. L2 4.1e-02 "
+        "(limit 3.0e-03), 0 islands, 0.87x fp32",
+        "  gate      bf16 native: failed, written by force, values that are not finite, "
+        "largest rel. L2 1.0e-06 (limit 3.0e-03), 0 islands, not run in a runtime: bf16",
+    ]
+    as_json = CliRunner().invoke(inspect, [str(toy), "--json"])
+    assert json.loads(as_json.stdout)["report"]["variants"] == variants
+
+
+def test_inspect_of_a_bundle_without_a_gate(toy: Path) -> None:
+    result = CliRunner().invoke(inspect, [str(toy)])
+    assert result.exit_code == 0, result.stderr
+    assert "  gate" not in result.stdout
 
 
 def test_inspect_json(toy: Path, tmp_path: Path) -> None:

@@ -80,6 +80,14 @@ def test_step_has_no_modulation_weights_and_no_dead_ones() -> None:
     assert left == whole - modulation - time - unused
 
 
+def test_fused_matrices_hold_no_copies() -> None:
+    dit, _ = random_models(TINY)
+    given = {parameter.data_ptr() for parameter in dit.parameters()}
+    own = [p for p in fused(dit).parameters() if p.data_ptr() not in given]
+    held = sum(parameter.untyped_storage().nbytes() for parameter in own)
+    assert held < 0.01 * sum(4 * parameter.numel() for parameter in own)
+
+
 @pytest.mark.parametrize("upsampler", ["resize_conv", "deconv"])
 @pytest.mark.parametrize("norm", ["clip", "frame"])
 @torch.no_grad()

@@ -102,6 +102,19 @@ def test_the_3d_form_runs_in_the_interpreter_too(tmp_path: Path) -> None:
     assert distance(found["mean"], wanted) < BOUNDS["fp16"]
 
 
+def test_positions_that_a_run_may_give_stay_wide(tmp_path: Path) -> None:
+    savings = Savings.without(["rope_constants"])
+    choice = GraphChoice(sizes=[(32, 48)], pairs=[1], savings=savings)
+    plan = next(p for p in plan_graphs(*random_models(TINY), choice) if p.name == "step")
+    saved(lower(trace(plan), Lowering(low="fp16")), tmp_path)
+    session = ort.InferenceSession(tmp_path / "graph.onnx")
+    example = plan.example(3)
+    with torch.no_grad():
+        (wanted,) = plan.reference(**example.given)
+    (found,) = session.run(["velocity"], example.feed)
+    assert distance(torch.from_numpy(found), wanted) < BOUNDS["fp16"]
+
+
 def test_weights_take_half_the_bytes(tmp_path: Path) -> None:
     traced = trace(plans()["step"])
     sizes = []

@@ -1,179 +1,125 @@
-"""Every graph in two independent runtimes, through the checkers, and as an engine of TensorRT-RTX.
-
-The second runtime is OpenVINO; TensorRT-RTX parses and builds without a GPU.
-"""
+"""The graphs of whole exports in runtimes that had no part in making them."""
 
 from __future__ import annotations
 
-import functools
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
-import openvino
 import pytest
-from numpy.typing import NDArray
-from onnx import TensorProto, helper
 
-from lavin_deploy.config import ContextMode, preset
-from lavin_deploy.export.graphs import GraphChoice, GraphPlan, plan_graphs
-from lavin_deploy.export.precision import Lowering, lower
-from lavin_deploy.export.trace import Traced, trace
-from lavin_deploy.export.weights import WeightFile
+from lavin_deploy.bundle import Bundle, open_bundle
+from lavin_deploy.cli.export import export
+from lavin_deploy.config import preset
+from lavin_deploy.manifest import Graph, Variant
+from lavin_deploy.runtime.onnxruntime_backend import OnnxRuntimeBackend
 from lavin_deploy.runtime.pipeline import DEFAULT_BUNDLE
-from tests.helpers.checkpoints import random_models
-from tests.helpers.rtx import build
+from tests.helpers import rtx
+from tests.helpers.checkpoints import write_released
 
 pytestmark = pytest.mark.parity
-
 TOLERANCE = 1e-4
-"""Of the largest value of an output; the runtimes sum in other orders."""
-
-COMMON = ("modulation", "encoder", "decoder", "step", "step_null")
-NAMES = {
-    "joint": (*COMMON, "step_euler", "step_euler_null"),
-    "frozen": (*COMMON, "context", "query", "query_null"),
-    "refresh": (*COMMON, "refresh", "refresh_null"),
-}
-CASES = [
-    (kind, name)
-    for kind, names in NAMES.items()
-    for name in names
-    # The ST-VAE and the table of times are the same in all three.
-    if kind == "joint" or name not in ("modulation", "encoder", "decoder")
-]
-SHIPPED = sorted(path.name for path in (DEFAULT_BUNDLE / "graphs").glob("*.onnx"))
-
-Feed = Mapping[str, NDArray[np.float32]]
+"""Largest deviation between two runtimes at fp32, relative to the largest value."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Made:
-    """A graph in two files, and inputs for the first."""
-
-    fp32: Path
-    fp16: Path
-    feed: Feed
-
-
-@functools.cache
-def plans(kind: str) -> dict[str, GraphPlan]:
-    """All graphs of the tiny preset: a joint model, a frozen one, or a joint one with refreshes."""
-    trained: ContextMode = "frozen" if kind == "frozen" else "joint"
-    config = preset("tiny")
-    config = replace(config, dit=replace(config.dit, context=trained))
-    choice = GraphChoice(
-        sizes=[(32, 48)],
-        pairs=[1],
-        context="joint" if kind == "joint" else "frozen",
-        euler=kind == "joint",
-    )
-    return {plan.name: plan for plan in plan_graphs(*random_models(config), choice)}
+@pytest.fixture(scope="module", params=["joint", "frozen"])
+def bundle(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, golden_tasks: Path
+) -> Iterator[Bundle]:
+    """``tiny`` with every variant that a runtime here takes; int8 is forced, being slow."""
+    folder = tmp_path_factory.mktemp(request.param)
+    tiny = preset("tiny")
+    write_released(folder / "ckpt", replace(tiny, dit=replace(tiny.dit, context=request.param)))
+    words = ["--ckpt", str(folder / "ckpt"), "--out", str(folder / "m.lavin"), "--size=32x32"]
+    words += ["--pairs=1", "--steps=3", "--tasks", str(golden_tasks), "--force"]
+    words += [f"--precision={precision}" for precision in ("fp32", "fp16", "int8")]
+    words += ["--dialect=native", "--dialect=portable"]
+    words += ["--euler"] if request.param == "joint" else []
+    export(words, standalone_mode=False)
+    with open_bundle(folder / "m.lavin") as opened:
+        yield opened
 
 
-def write(traced: Traced, folder: Path) -> Path:
-    model = WeightFile(folder / "all.weights").externalise(traced)
-    onnx.save(model, folder / "graph.onnx")
-    return folder / "graph.onnx"
+def files(bundle: Bundle, precision: str, dialect: str = "native") -> list[tuple[Graph, Path]]:
+    variant = bundle.variant(precision, dialect)
+    return [(graph, bundle.graph_file(variant, graph)) for graph in variant.graphs]
 
 
-@pytest.fixture(scope="module", params=CASES, ids="-".join)
-def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    kind, name = request.param
-    plan = plans(kind)[name]
-    folder = tmp_path_factory.mktemp(f"{kind}-{name}")
-    traced = trace(plan)
-    return Made(
-        fp32=write(traced, folder / "fp32"),
-        fp16=write(lower(traced, Lowering(low="fp16")), folder / "fp16"),
-        feed=plan.example(3).feed,
-    )
-
-
-def check_agreement(path: Path, feed: Feed) -> None:
-    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    exact = {"INFERENCE_PRECISION_HINT": "f32"}  # some CPUs would have it compute in bfloat16
-    compiled = openvino.Core().compile_model(str(path), "CPU", exact)
-    found = compiled(dict(feed))
-    for name, wanted in zip(names, session.run(names, dict(feed)), strict=True):
-        assert np.isfinite(wanted).all()
-        off = np.abs(found[name] - wanted).max() / np.abs(wanted).max()
-        assert off <= TOLERANCE, f"{path.name}, {name}: {off}"
-
-
-def check_structure(path: Path) -> None:
-    onnx.checker.check_model(path, full_check=True)
-    tool = "import sys; from polygraphy.tools import main; sys.exit(main())"
-    command = [sys.executable, "-c", tool, "inspect", "model", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Graph Output(s)" in done.stdout
-
-
-@pytest.mark.parametrize("kind", NAMES)
-def test_no_graph_is_left_out(kind: str) -> None:
-    assert set(plans(kind)) == set(NAMES[kind])
-
-
-def test_two_runtimes_agree(made: Made) -> None:
-    check_agreement(made.fp32, made.feed)
-
-
-def test_checkers_accept_it(made: Made) -> None:
-    check_structure(made.fp32)
-    check_structure(made.fp16)
-
-
-def test_tensorrt_rtx_builds_it(made: Made) -> None:
-    build(made.fp16)
-
-
-@pytest.mark.bundle
-@pytest.mark.parametrize("name", SHIPPED)
-def test_shipped_graphs(name: str) -> None:
-    path = DEFAULT_BUNDLE / "graphs" / name
-    check_structure(path)
+def feed(graph: Graph) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(3)
-    feed = {}
-    for given in onnx.load(path, load_external_data=False).graph.input:
-        shape = [side.dim_value for side in given.type.tensor_type.shape.dim]
-        feed[given.name] = rng.uniform(size=shape).astype(np.float32)
-    check_agreement(path, feed)
+    return {
+        spec.name: rng.standard_normal(spec.shape).clip(-1, 1).astype(spec.dtype)
+        for spec in graph.inputs
+    }
 
 
-def unpacked(path: Path) -> Traced:
-    """Read a graph with its weights; float32 ones that were stored as float16 are so again."""
-    model = onnx.load(path)
-    stored = {tensor.name: tensor for tensor in model.graph.initializer}
-    nodes = list(model.graph.node)
-    for node in nodes:
-        if node.op_type == "Cast" and node.input[0] in stored:
-            tensor = stored[node.input[0]]
-            array = onnx.numpy_helper.to_array(tensor).astype(np.float32)
-            tensor.CopyFrom(onnx.numpy_helper.from_array(array, node.output[0]))
-            model.graph.node.remove(node)
-    return Traced(model=model)
+def agree(bundle: Bundle, variant: Variant) -> None:
+    """ONNX Runtime and OpenVINO give the same numbers for every graph."""
+    openvino = pytest.importorskip("openvino")
+    core = openvino.Core()
+    with OnnxRuntimeBackend(bundle, variant) as backend:
+        for graph in variant.graphs:
+            file = bundle.graph_file(variant, graph)
+            exact = {"INFERENCE_PRECISION_HINT": "f32"}
+            compiled = core.compile_model(file, "CPU", exact)
+            given = feed(graph)
+            found = compiled(given)
+            for name, wanted in backend.infer(graph, given).items():
+                off = np.abs(found[name] - wanted).max() / np.abs(wanted).max()
+                assert off < TOLERANCE, f"{graph.file} {name}: {off}"
 
 
-@pytest.mark.bundle
-@pytest.mark.parametrize("name", ["encoder", "decoder", "step"])
-def test_tensorrt_rtx_builds_the_shipped_graphs_in_fp16(name: str, tmp_path: Path) -> None:
-    (path,) = (DEFAULT_BUNDLE / "graphs").glob(f"{name}-*.onnx")
-    build(write(lower(unpacked(path), Lowering(low="fp16")), tmp_path))
+def test_openvino_agrees(bundle: Bundle) -> None:
+    agree(bundle, bundle.variant("fp32", "native"))
 
 
-def test_a_graph_that_tensorrt_rtx_refuses_is_reported(tmp_path: Path) -> None:
-    image = helper.make_tensor_value_info("a", TensorProto.FLOAT, [1])
-    answer = helper.make_tensor_value_info("b", TensorProto.FLOAT, [1])
-    node = helper.make_node("NoSuchOperator", ["a"], ["b"], name="odd", domain="example")
-    graph = helper.make_graph([node], "g", [image], [answer])
-    opsets = [helper.make_opsetid("", 23), helper.make_opsetid("example", 1)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets), tmp_path / "g.onnx")
-    with pytest.raises(AssertionError, match=r"does not parse .*odd \(NoSuchOperator\)"):
-        build(tmp_path / "g.onnx")
+def test_openvino_agrees_on_the_bundle_that_ships() -> None:
+    with open_bundle(DEFAULT_BUNDLE) as opened:
+        agree(opened, opened.variant("fp32"))
+
+
+def test_dialects_agree(bundle: Bundle) -> None:
+    native, portable = (bundle.variant("fp32", name) for name in ("native", "portable"))
+    with (
+        OnnxRuntimeBackend(bundle, native) as one,
+        OnnxRuntimeBackend(bundle, portable) as other,
+    ):
+        for left, right in zip(native.graphs, portable.graphs, strict=True):
+            assert left.inputs == right.inputs
+            given, found = feed(left), other.infer(right, feed(right))
+            for name, wanted in one.infer(left, given).items():
+                assert np.abs(found[name] - wanted).max() < 1e-5 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("dialect", ["native", "portable"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_the_checker_knows_every_shape(bundle: Bundle, precision: str, dialect: str) -> None:
+    for _, file in files(bundle, precision, dialect):
+        onnx.checker.check_model(file, full_check=True)
+        model = onnx.shape_inference.infer_shapes(
+            onnx.load(file, load_external_data=False), strict_mode=True, data_prop=True
+        )
+        known = {i.name for i in (*model.graph.value_info, *model.graph.output)}
+        made = {name for node in model.graph.node for name in node.output if name}
+        assert made <= known
+
+
+def test_polygraphy_reads_every_graph(bundle: Bundle) -> None:
+    pytest.importorskip("polygraphy")
+    tool = Path(sys.executable).with_name("polygraphy")
+    for graph, file in files(bundle, "fp32") + files(bundle, "fp16")[-1:]:
+        told = subprocess.run(
+            [tool, "inspect", "model", file], capture_output=True, text=True, check=True
+        )
+        for spec in (*graph.inputs, *graph.outputs):
+            assert f"{spec.name} [dtype={spec.dtype}" in told.stdout
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_tensorrt_builds_every_graph(bundle: Bundle, precision: str) -> None:
+    for graph, file in files(bundle, precision):
+        assert rtx.build(file) > 10_000, graph.file

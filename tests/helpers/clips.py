@@ -10,9 +10,10 @@ import onnx
 import torch
 
 from lavin_deploy.bundle import BundleWriter
-from lavin_deploy.config import ModelConfig, TemporalNorm, Upsampler, preset
-from lavin_deploy.export.clip import ClipPlan, plan_clips
-from lavin_deploy.export.trace import OPSET, _quiet
+from lavin_deploy.config import DiTConfig, ModelConfig, TemporalNorm, Upsampler, preset
+from lavin_deploy.export.clip import plan_clips
+from lavin_deploy.export.trace import Traced, trace
+from lavin_deploy.export.weights import WeightFile
 from lavin_deploy.manifest import (
     Bucket,
     Defaults,
@@ -27,14 +28,18 @@ from lavin_deploy.manifest import (
 from lavin_deploy.models.stvae import STVAE
 from tests.helpers.checkpoints import random_models
 
-SIZE = (16, 24)
+SIZE = (16, 32)
+
+
+def clip_config(norm: TemporalNorm = "frame", upsampler: Upsampler = "resize_conv") -> ModelConfig:
+    """A tiny ST-VAE beside a J-DiT that is as small as one can be."""
+    vae = replace(preset("tiny").vae, temporal_norm=norm, upsampler=upsampler)
+    return ModelConfig(dit=DiTConfig(hidden_size=48, depth=1, num_heads=2, kv_group=2), vae=vae)
 
 
 def clip_model(norm: TemporalNorm = "frame", upsampler: Upsampler = "resize_conv") -> STVAE:
     """A tiny ST-VAE whose every weight is random."""
-    tiny = preset("tiny")
-    vae = replace(tiny.vae, temporal_norm=norm, upsampler=upsampler)
-    return random_models(ModelConfig(dit=tiny.dit, vae=vae))[1]
+    return random_models(clip_config(norm, upsampler))[1]
 
 
 def video(frames: int, seed: int = 5) -> torch.Tensor:
@@ -43,47 +48,39 @@ def video(frames: int, seed: int = 5) -> torch.Tensor:
     return torch.rand(1, 3, frames, *SIZE, generator=generator) * 2 - 1
 
 
-def draw(plan: ClipPlan, seed: int) -> dict[str, torch.Tensor]:
-    """Seeded inputs, all N(0, 1)."""
-    generator = torch.Generator().manual_seed(seed)
-    return {name: torch.randn(shape, generator=generator) for name, shape in plan.inputs.items()}
-
-
-def trace_clip(plan: ClipPlan) -> onnx.ModelProto:
-    """Trace to ONNX."""
-    with _quiet(), torch.no_grad():
-        program = torch.onnx.export(
-            plan.build().eval(),
-            tuple(draw(plan, 0).values()),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=list(plan.inputs),
-            output_names=list(plan.outputs),
-            verbose=False,
-        )
-        assert program is not None
-        program.optimize()
-    return program.model_proto
+def save(traced: Traced, folder: Path) -> onnx.ModelProto:
+    """Write ``graph.onnx`` and its weights into a new folder, and check the file."""
+    model = WeightFile(folder / "all.weights").externalise(traced)
+    onnx.save(model, folder / "graph.onnx")
+    onnx.checker.check_model(folder / "graph.onnx", full_check=True)
+    return model
 
 
 def write_clips(path: Path, vae: STVAE, chunk: int, lengths: Sequence[int] = ()) -> Manifest:
     """Write the bundle of all graphs for video at ``SIZE``."""
     with BundleWriter(path) as writer:
         graphs = []
+        weights = WeightFile(writer.folder / "graphs" / "all.weights")
         for plan in plan_clips(vae, [SIZE], chunk, lengths):
-            model = trace_clip(plan)
-            file = f"graphs/{plan.name}-{plan.frames}.onnx"
+            model = weights.externalise(trace(plan))
+            file = f"graphs/{plan.stem}.onnx"
             writer.add_file(file, model.SerializeToString())
             graphs.append(
                 Graph(
                     name=plan.name,
-                    height=plan.height,
-                    width=plan.width,
                     file=file,
                     inputs=_specs(model.graph.input),
                     outputs=_specs(model.graph.output),
+                    **plan.bucket,
                 )
             )
+        writer.claim("graphs/all.weights")
+        variant = Variant(
+            precision="fp32",
+            dialect="native",
+            weights=("graphs/all.weights",),
+            graphs=tuple(graphs),
+        )
         return writer.finish(
             Manifest(
                 name="clips",
@@ -95,7 +92,7 @@ def write_clips(path: Path, vae: STVAE, chunk: int, lengths: Sequence[int] = ())
                 time=Time(kind="uniform", default_grid=(0.0, 1.0)),
                 defaults=Defaults(steps=1, precision="fp32", pairs=1, size=SIZE),
                 buckets=(Bucket(height=SIZE[0], width=SIZE[1], pairs=1),),
-                variants=(Variant(precision="fp32", dialect="native", graphs=tuple(graphs)),),
+                variants=(variant,),
                 tables={},
             )
         )

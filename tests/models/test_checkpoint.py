@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,6 +64,16 @@ def test_half_precision_weights_become_float32(folder: Path) -> None:
     edit(folder, lambda s: s.update({k: v.half() for k, v in s.items()}))
     dit, _ = load_checkpoint(folder)
     assert all(p.dtype == torch.float32 for p in dit.parameters())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells what is mapped")
+def test_float32_weights_stay_in_their_file(folder: Path) -> None:
+    dit, vae = load_checkpoint(folder)
+    for module, name in ((dit, "lavin_dit.safetensors"), (vae, "stvae.pt")):
+        maps = [line for line in Path("/proc/self/maps").read_text().splitlines() if name in line]
+        ranges = [[int(end, 16) for end in line.split()[0].split("-")] for line in maps]
+        for parameter in module.parameters():
+            assert any(low <= parameter.data_ptr() < high for low, high in ranges)
 
 
 def test_wrong_width_in_config(folder: Path) -> None:

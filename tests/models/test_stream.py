@@ -155,7 +155,6 @@ def test_seams_of_clip_norms_are_what_they_measure() -> None:
     assert measured.decoder.max == pytest.approx(deviation(shown, wanted), 1e-4)
     for part in (measured.encoder, measured.decoder):
         assert 1e-3 < part.l2 < 10
-    assert f"{measured.encoder.l2:.2e}" in str(measured)
 
 
 def test_no_seams_with_frame_norms() -> None:

@@ -54,6 +54,17 @@ def test_inputs_need_not_be_contiguous(bundle: Bundle) -> None:
     np.testing.assert_array_equal(given, copied)
 
 
+def test_mapped_weights_give_the_same(bundle: Bundle) -> None:
+    variant = bundle.variant()
+    decoder = variant.graph("decoder", height=32, width=32)
+    latents = np.random.default_rng(0).standard_normal((1, 16, 1, 4, 4), np.float32)
+    found = []
+    for mapped in (False, True):
+        with OnnxRuntimeBackend(bundle, variant, mapped=mapped) as backend:
+            found.append(backend.infer_one(decoder, latents=latents))
+    np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("feed", "message"),
     [

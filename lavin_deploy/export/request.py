@@ -1,0 +1,163 @@
+"""What an export is asked for, checked, and the manifest that follows from it alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lavin_deploy import __version__, manifest
+from lavin_deploy.config import ContextMode, ModelConfig
+from lavin_deploy.errors import InputError
+from lavin_deploy.export.clip import check_video
+from lavin_deploy.export.graphs import GraphChoice
+from lavin_deploy.export.kernels import Dialect
+from lavin_deploy.export.savings import ALL, Savings
+from lavin_deploy.export.workshop import FP32
+from lavin_deploy.flow.grids import Grid, grid_for
+from lavin_deploy.flow.guidance import check_weight
+from lavin_deploy.tasks.stored import StoredTask
+
+QUANTISED = ("int8", "fp8")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportRequest:
+    """What to export.
+
+    Attributes:
+        name: name of the bundle.
+        out: folder to write, ``NAME.lavin``.
+        config: the model's config.
+        source: kind and sha256 of the weights.
+        licence: of the weights, as text.
+        sizes: (H, W) in pixels, multiples of 16; the first is the default.
+        pairs: numbers of example pairs; the first is the default.
+        steps: default model evaluations.
+        guidance: default weight.
+        context: ``joint`` or ``frozen``, see :class:`GraphChoice`.
+        refresh: for ``frozen`` exports of joint models: evaluations from one computation of the
+            context to the next.
+        euler: also export a step with the Euler update inside.
+        savings: what the graphs leave out.
+        precisions: of the variants, the default first.
+        dialects: ``native`` or ``portable`` or both.
+        calibration: folder of samples that int8 and fp8 are fitted to, one folder per task; None
+            takes the tasks' own pairs.
+        gate: JSON file with limits in place of the package's, or None.
+        auto: search float32 islands where a lowering does not pass.
+        force: ship what the gate refuses, unless it overflows.
+        clips: frames of whole clips to encode and decode at once, each 4k + 1.
+        stream: latents of a stream's piece (4 frames each); None: no stream graphs.
+        model_card: README.md of the bundle, or None.
+        tasks: tasks to store, each with the folder of its pairs.
+        validation: folder of held-out samples to store, one folder per task, or None.
+    """
+
+    name: str
+    out: Path
+    config: ModelConfig
+    source: manifest.Source
+    licence: str
+    sizes: Sequence[tuple[int, int]]
+    pairs: Sequence[int]
+    steps: int
+    guidance: float
+    context: ContextMode = "joint"
+    refresh: int = 4
+    euler: bool = False
+    savings: Savings = ALL
+    precisions: Sequence[str] = (FP32,)
+    dialects: Sequence[Dialect] = ("native",)
+    calibration: Path | None = None
+    gate: Path | None = None
+    auto: bool = False
+    force: bool = False
+    clips: Sequence[int] = ()
+    stream: int | None = None
+    model_card: str | None = None
+    tasks: Sequence[tuple[StoredTask, Path]] = ()
+    validation: Path | None = None
+
+    def __post_init__(self) -> None:
+        for height, width in self.sizes:
+            if height < 16 or width < 16 or height % 16 or width % 16:
+                raise InputError(
+                    f"size {height}x{width} cannot be exported; both sides must be multiples of 16."
+                )
+        if any(count < 1 for count in self.pairs):
+            raise InputError(f"pairs {list(self.pairs)} must all be at least 1.")
+        for name, given in (
+            ("size", self.sizes),
+            ("pairs", self.pairs),
+            ("precision", self.precisions),
+            ("dialect", self.dialects),
+        ):
+            if len(set(given)) != len(given):
+                raise InputError(f"a {name} is given twice: {list(given)}; give each once.")
+        if self.context == "joint" and self.config.dit.context == "frozen":
+            raise InputError(
+                "this model was trained with a frozen context and cannot be exported as a joint "
+                "one; use --context frozen."
+            )
+        if self.context == "frozen" and self.savings != ALL:
+            raise InputError("savings can be switched off in joint exports only; use one of both.")
+        if set(self.precisions) & set(QUANTISED) and not self.tasks and self.calibration is None:
+            raise InputError(
+                f"{' and '.join(p for p in self.precisions if p in QUANTISED)} is fitted to real "
+                "pictures and there are none; give --tasks or --calibration."
+            )
+        if self.calibration is not None and not self.calibration.is_dir():
+            raise InputError(f"--calibration {self.calibration} is not a folder.")
+        if self.refresh < 1:
+            raise InputError(f"refresh is {self.refresh}; it counts evaluations and is at least 1.")
+        check_video(self.clips, self.stream)
+        check_weight(self.guidance)
+        grid_for(self.steps, self.config.inference.grid)
+
+    @property
+    def choice(self) -> GraphChoice:
+        """Which graphs to make."""
+        return GraphChoice(
+            sizes=self.sizes,
+            pairs=self.pairs,
+            context=self.context,
+            euler=self.euler,
+            savings=self.savings,
+            clips=self.clips,
+            chunk=self.stream,
+        )
+
+
+def first_manifest(
+    request: ExportRequest, variants: tuple[manifest.Variant, ...], grid: Grid
+) -> manifest.Manifest:
+    """The manifest without what the checks and the tasks add."""
+    config = request.config
+    return manifest.Manifest(
+        name=request.name,
+        created_by=f"lavin-deploy {__version__}",
+        licence=request.licence,
+        source=request.source,
+        model=config.to_dict(),
+        latent=manifest.Latent(
+            shift=config.latent_shift,
+            scale=config.latent_scale,
+            channels=config.vae.latent_channels,
+        ),
+        time=manifest.Time(kind=config.inference.grid, default_grid=tuple(float(t) for t in grid)),
+        defaults=manifest.Defaults(
+            steps=request.steps,
+            guidance=request.guidance,
+            precision=request.precisions[0],
+            pairs=request.pairs[0],
+            size=request.sizes[0],
+        ),
+        buckets=tuple(
+            manifest.Bucket(height=h, width=w, pairs=p)
+            for h, w in request.sizes
+            for p in request.pairs
+        ),
+        variants=variants,
+        tables={},
+    )

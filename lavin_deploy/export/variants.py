@@ -1,0 +1,151 @@
+"""One variant of a bundle: convert, write, judge, and mend or refuse it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from lavin_deploy import manifest
+from lavin_deploy.errors import WorkError
+from lavin_deploy.export.calibration import Feeds
+from lavin_deploy.export.gate import Check, Limits, Verdict
+from lavin_deploy.export.interpreter import Interpreter
+from lavin_deploy.export.islands import Contribution, smallest_island
+from lavin_deploy.export.judge import Judge, TaskAnswers, distances, runs
+from lavin_deploy.export.large import is_large
+from lavin_deploy.export.precision import Low
+from lavin_deploy.export.quantise import Quantised
+from lavin_deploy.export.ways import Fitted, Lowered, Way, in_torch
+from lavin_deploy.export.workshop import Workshop
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A variant that was judged.
+
+    Attributes:
+        variant: as the manifest has it.
+        verdict: of the gate.
+        wide: rule or island -> number of nodes that it keeps in float32.
+        ranking: modules by what they add, worst first.
+        answers: of the bundle's tasks.
+        calibration: hash and size of what a quantised variant was fitted to; else None.
+    """
+
+    variant: manifest.Variant
+    verdict: Verdict
+    wide: Mapping[str, int]
+    ranking: Sequence[Contribution]
+    answers: TaskAnswers
+    calibration: Mapping[str, Any] | None = None
+
+
+def make(
+    shop: Workshop,
+    base: manifest.Variant,
+    judge: Judge,
+    precision: str,
+    limits: Limits,
+    exact: TaskAnswers,
+    feeds: Feeds | None,
+    *,
+    auto: bool,
+    force: bool,
+) -> Made:
+    """Lower, judge, and with ``auto`` mend a variant.
+
+    Args:
+        shop: of the variant's dialect, traced.
+        base: its float32 variant, written.
+        judge: with the bundle so far.
+        precision: ``fp16``, ``bf16``, ``int8`` or ``fp8``.
+        limits: of the gate.
+        exact: what float32 answers to the bundle's tasks.
+        feeds: calibration data of the base, for int8 and fp8.
+        auto: search the smallest island that passes where the plain lowering does not.
+        force: ship what does not pass, unless it overflows.
+
+    Raises:
+        WorkError: the gate refuses the variant; the message names check and modules.
+    """
+    way: Way
+    if precision in ("fp16", "bf16"):
+        way = Lowered.measured(shop, cast(Low, precision), base, judge, limits.range)
+    else:
+        assert feeds is not None, "quantising needs calibration data"
+        way = Fitted(shop=shop, precision=cast(Quantised, precision), feeds=feeds, base=base)
+    islands: frozenset[str] = frozenset()
+    ranking: list[Contribution] = []
+    small = not is_large(judge.bundle, base)
+    if small or auto:
+        ranking = way.ranking(base, judge)
+    if auto:
+        names = list(dict.fromkeys(one.module for one in ranking))
+        island = smallest_island(names, _Trial(way=way, judge=judge, limits=limits))
+        islands = frozenset() if island is None else island
+    variant = replace(
+        shop.write(precision, way.graphs(islands), sorted(islands)), refresh=base.refresh
+    )
+    judge = judge.over(shop.writer.files)
+    checks = list(judge.graphs(variant, base, limits))
+    checks += judge.answer(variant, limits)
+    answers = judge.tasks(variant)
+    timed = runs(variant) and (small or limits.speedup > 0)
+    verdict = Verdict(
+        limits=limits,
+        checks=tuple(checks),
+        tasks=answers.against(exact, limits),
+        speed=judge.speed(variant, base, limits.speedup) if timed else None,
+        not_run="" if runs(variant) else f"{precision} was not run in a runtime, only in torch",
+    )
+    if not verdict.passed:
+        if not force or not verdict.sound:
+            ranking = ranking or way.ranking(base, judge)
+            raise WorkError(_refusal(precision, shop.dialect, verdict, ranking, auto=auto))
+        verdict = replace(verdict, forced=True)
+    return Made(
+        variant=variant,
+        verdict=verdict,
+        wide=way.kept(islands),
+        ranking=ranking,
+        answers=answers,
+        calibration=None if feeds is None else feeds.summary(),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Trial:
+    """Whether the graphs of the default size pass with an island, judged in torch."""
+
+    way: Way
+    judge: Judge
+    limits: Limits
+
+    def __call__(self, islands: frozenset[str]) -> bool:
+        shop = self.way.shop
+        for plan, made in zip(shop.plans, self.way.graphs(islands), strict=True):
+            found = distances(in_torch(Interpreter.of(made)), self.judge.cases[plan.stem])
+            for output, distance in found.items():
+                check = Check(graph=plan.stem, output=output, runtime="torch", distance=distance)
+                if check.judged(self.limits).why:
+                    return False
+        return True
+
+
+def _refusal(
+    precision: str, dialect: str, verdict: Verdict, ranking: Sequence[Contribution], *, auto: bool
+) -> str:
+    failures = verdict.failures
+    worst = ", ".join(
+        f"{one.module} ({'overflows' if math.isinf(one.rel_l2) else f'{one.rel_l2:.1e}'})"
+        for one in ranking[:3]
+    )
+    more = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
+    advice = "" if auto else "let --auto search an island in float32, "
+    return (
+        f"the {precision} {dialect} variant is refused: {failures[0]}{more}; modules that add "
+        f"most: {worst or 'not ranked'}; {advice}choose another precision or, if nothing "
+        "overflows, --force it; nothing was exported."
+    )
