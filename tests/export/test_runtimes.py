@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,16 +11,22 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
+from onnx import TensorProto, helper
 
 from lavin_deploy.bundle import Bundle, open_bundle
 from lavin_deploy.cli.export import export
 from lavin_deploy.config import preset
+from lavin_deploy.export.graphs import GraphChoice, GraphPlan, plan_graphs
+from lavin_deploy.export.precision import Lowering, lower
+from lavin_deploy.export.trace import Traced, trace
+from lavin_deploy.export.weights import WeightFile
 from lavin_deploy.manifest import Graph, Variant
 from lavin_deploy.runtime.onnxruntime_backend import OnnxRuntimeBackend
 from lavin_deploy.runtime.pipeline import DEFAULT_BUNDLE
 from tests.helpers import rtx
-from tests.helpers.checkpoints import write_released
+from tests.helpers.checkpoints import random_models, write_released
 
 pytestmark = pytest.mark.parity
 TOLERANCE = 1e-4
@@ -108,18 +115,102 @@ def test_the_checker_knows_every_shape(bundle: Bundle, precision: str, dialect: 
         assert made <= known
 
 
-def test_polygraphy_reads_every_graph(bundle: Bundle) -> None:
+def read_by_polygraphy(graph: Graph, file: Path) -> None:
     pytest.importorskip("polygraphy")
     tool = Path(sys.executable).with_name("polygraphy")
+    told = subprocess.run([tool, "inspect", "model", file], capture_output=True, text=True)
+    assert told.returncode == 0, told.stdout + told.stderr
+    for spec in (*graph.inputs, *graph.outputs):
+        assert f"{spec.name} [dtype={spec.dtype}" in told.stdout
+
+
+def test_polygraphy_reads_every_graph(bundle: Bundle) -> None:
     for graph, file in files(bundle, "fp32") + files(bundle, "fp16")[-1:]:
-        told = subprocess.run(
-            [tool, "inspect", "model", file], capture_output=True, text=True, check=True
-        )
-        for spec in (*graph.inputs, *graph.outputs):
-            assert f"{spec.name} [dtype={spec.dtype}" in told.stdout
+        read_by_polygraphy(graph, file)
+
+
+def test_the_checkers_accept_the_bundle_that_ships() -> None:
+    with open_bundle(DEFAULT_BUNDLE) as opened:
+        for graph, file in files(opened, "fp32"):
+            onnx.checker.check_model(file, full_check=True)
+            read_by_polygraphy(graph, file)
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_tensorrt_builds_every_graph(bundle: Bundle, precision: str) -> None:
     for graph, file in files(bundle, precision):
         assert rtx.build(file) > 10_000, graph.file
+
+
+def saved(traced: Traced, folder: Path) -> Path:
+    onnx.save(WeightFile(folder / "all.weights").externalise(traced), folder / "graph.onnx")
+    return folder / "graph.onnx"
+
+
+def unpacked(file: Path) -> Traced:
+    """Read a graph with its weights; float32 ones that were stored as float16 are so again."""
+    model = onnx.load(file)
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in list(model.graph.node):
+        if node.op_type == "Cast" and node.input[0] in stored:
+            tensor = stored[node.input[0]]
+            array = onnx.numpy_helper.to_array(tensor).astype(np.float32)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array, node.output[0]))
+            model.graph.node.remove(node)
+    return Traced(model=model)
+
+
+@pytest.mark.parametrize("name", ["encoder", "decoder", "step"])
+def test_tensorrt_builds_what_ships_in_fp16(name: str, tmp_path: Path) -> None:
+    with open_bundle(DEFAULT_BUNDLE) as opened:
+        (file,) = (file for graph, file in files(opened, "fp32") if graph.name == name)
+        lowered = lower(unpacked(file), Lowering(low="fp16"))
+    assert rtx.build(saved(lowered, tmp_path)) > 10_000
+
+
+@functools.cache
+def further_plans() -> dict[str, GraphPlan]:
+    """Graphs that the exports above have not: refreshing ones, and those for video."""
+    models = random_models(preset("tiny"))
+    choice = GraphChoice(sizes=[(32, 48)], pairs=[1], context="frozen", clips=[5], chunk=1)
+    plans = {plan.name: plan for plan in plan_graphs(*models, choice)}
+    known = ("modulation", "encoder", "decoder", "step", "step_null")
+    return {name: plan for name, plan in plans.items() if name not in known}
+
+
+FURTHER = (
+    *("refresh", "refresh_null", "clip_encoder", "clip_decoder"),
+    *("encoder_start", "encoder_next", "decoder_start", "decoder_next"),
+)
+
+
+def test_no_graph_is_left_out() -> None:
+    assert set(further_plans()) == set(FURTHER)
+
+
+@pytest.mark.parametrize("name", FURTHER)
+def test_further_graphs(name: str, tmp_path: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    plan = further_plans()[name]
+    traced = trace(plan)
+    (tmp_path / "fp32").mkdir()
+    file = saved(traced, tmp_path / "fp32")
+    onnx.checker.check_model(file, full_check=True)
+    given = plan.example(3).feed
+    compiled = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    found = compiled(given)
+    session = ort.InferenceSession(file, providers=["CPUExecutionProvider"])
+    for output, wanted in zip(plan.outputs, session.run(plan.outputs, given), strict=True):
+        off = np.abs(found[output] - wanted).max() / np.abs(wanted).max()
+        assert off < TOLERANCE, f"{output}: {off}"
+    assert rtx.build(saved(lower(traced, Lowering(low="fp16")), tmp_path)) > 10_000
+
+
+def test_a_graph_that_tensorrt_refuses_is_named(tmp_path: Path) -> None:
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "ab"]
+    node = helper.make_node("NoSuchOperator", ["a"], ["b"], name="odd", domain="example")
+    graph = helper.make_graph([node], "g", ends[:1], ends[1:])
+    opsets = [helper.make_opsetid("", 23), helper.make_opsetid("example", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets), tmp_path / "g.onnx")
+    with pytest.raises(AssertionError, match=r"g\.onnx is not parsed: odd \(NoSuchOperator\)"):
+        rtx.build(tmp_path / "g.onnx")
