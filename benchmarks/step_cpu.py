@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,9 +22,9 @@ from unittest import mock
 
 import click
 import numpy as np
-import onnxruntime as ort
 import torch
 import torch.nn.functional as F
+from timing import interleaved, processor, versions
 
 import lavin_deploy
 from lavin_deploy.bundle import open_bundle
@@ -59,23 +57,6 @@ def repeated_heads(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.T
     return F.scaled_dot_product_attention(
         q, k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
     )
-
-
-def interleaved(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every call in every round, after three rounds of warm-up.
-
-    An untimed call goes before each timed one: threads of the contender before (torch's spin on for
-    milliseconds) and its leftovers in the caches would weigh on whoever comes next.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for number in range(rounds + 3):
-        for name, call in calls.items():
-            call()
-            start = time.perf_counter()
-            call()
-            if number >= 3:
-                seconds[name].append(time.perf_counter() - start)
-    return seconds
 
 
 @click.command()
@@ -137,8 +118,8 @@ def main(bundle_path: Path, rounds: int, out: Path | None) -> None:
         "compile_over_onnxruntime": round(medians["torch.compile"] / medians["onnxruntime"], 3),
         "rounds": rounds,
         "threads": threads,
-        "machine": platform.processor() or platform.machine(),
-        "versions": {"torch": torch.__version__, "onnxruntime": ort.__version__},
+        "machine": processor(),
+        "versions": versions(),
     }
     text = json.dumps(report, indent=1)
     click.echo(text)

@@ -1,0 +1,68 @@
+"""What the benchmarks share: interleaved rounds, and the machine they ran on."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+import torch
+
+Calls = Mapping[str, Callable[[], object]]
+
+
+def interleaved(calls: Calls, rounds: int, *, warmup: int = 3) -> dict[str, list[float]]:
+    """Seconds of every call in every round, after ``warmup`` rounds that are not counted.
+
+    An untimed call goes before each timed one: threads of the contender before (torch's spin on for
+    milliseconds) and its leftovers in the caches would weigh on whoever comes next.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(rounds + warmup):
+        for name, call in calls.items():
+            call()
+            start = time.perf_counter()
+            call()
+            if number >= warmup:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Milliseconds of one contender over all rounds."""
+
+    median: float
+    least: float
+
+
+def timings(calls: Calls, rounds: int, *, warmup: int = 3) -> dict[str, Timing]:
+    """Median and minimum of :func:`interleaved`, in milliseconds."""
+    return {
+        name: Timing(median=1e3 * statistics.median(times), least=1e3 * min(times))
+        for name, times in interleaved(calls, rounds, warmup=warmup).items()
+    }
+
+
+def processor() -> str:
+    """Name of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, Any]:
+    """Versions of what was timed."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "onnxruntime": ort.__version__,
+    }
