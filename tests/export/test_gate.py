@@ -241,3 +241,26 @@ def test_an_overflow_is_mended_by_its_range(words: list[str], tmp_path: Path) ->
     latents = run(out)
     assert np.isfinite(latents).all()
     assert torch.isfinite(torch.from_numpy(latents)).all()
+
+
+def test_int8_is_taken_or_refused_by_its_speed(
+    words: list[str], golden_tasks: Path, tmp_path: Path
+) -> None:
+    """No third way; how fast it is depends on the machine, so the limit is set to either side."""
+    out = tmp_path / "m.lavin"
+    given = [*words[:-1], "--precision=int8", "--tasks", str(golden_tasks), "--out", str(out)]
+    limits = tmp_path / "gate.json"
+    limits.write_text('{"int8": {"speedup": 1000}}')
+    with pytest.raises(WorkError, match=r"int8 native variant is refused: speed .* 1000 is asked"):
+        export([*given, "--gate", str(limits)], standalone_mode=False)
+    assert not out.exists()
+    limits.write_text('{"int8": {"speedup": 0.001}}')
+    export([*given, "--gate", str(limits)], standalone_mode=False)
+    _, report = variant(out)
+    assert report["passed"]
+    assert 0 < report["ratio"] < 1000
+    assert 1e-4 < report["rel_l2"] < 5e-2  # it was quantised
+    calibration = report["calibration"]
+    assert isinstance(calibration, dict)
+    assert len(calibration["sha256"]) == 64
+    assert np.isfinite(run(out)).all()
