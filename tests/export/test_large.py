@@ -1,4 +1,4 @@
-"""The full size on a small machine: ``pytest -m large`` (some 36 GB of disk, most of an hour)."""
+"""The full size on a small machine: ``pytest -m large``; it needs 37 GB of free disk."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.large
 
 GIB = 1 << 30
 MEMORY = 20 * GIB
-DISK = 36e9
-"""The checkpoint in float32 (14.5 GB), the float32 graphs it is checked by, and the bundle."""
+DISK = 25e9
+"""What was asked for. Checkpoint, float32 graphs and bundle lie there at once."""
 
 STEP = """
 import json, sys
@@ -88,7 +88,6 @@ def export_and_run(folder: Path) -> None:
     print(f"export: {memory / GIB:.2f} GiB anonymous, {disk / 1e9:.1f} GB of disk", end=", ")
     print(f"{time.monotonic() - start:.0f} s")
     assert memory <= MEMORY
-    assert disk <= DISK
     manifest = Manifest.from_text((folder / "large.lavin" / "manifest.json").read_text())
     (variant,) = manifest.variants
     assert variant.precision == "fp16"
@@ -99,6 +98,7 @@ def export_and_run(folder: Path) -> None:
     print(f"check and step: {memory / GIB:.2f} GiB anonymous, {time.monotonic() - start:.0f} s")
     assert json.loads(printed) == [[1, 16, 1, 8, 8], True]
     assert memory <= MEMORY
+    assert disk <= DISK, f"{disk / 1e9:.1f} GB of disk"
 
 
 @pytest.mark.timeout(3 * 3600)
