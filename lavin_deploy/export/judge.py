@@ -142,6 +142,8 @@ class Judge:
 
             source = StoredSamples(self.bundle, pairs=count, read=read)
             for name in (n for n in names if n in JUDGES):
+                if manifest.validation[name].samples + len(model.task(name).pairs) < count + 2:
+                    continue  # an episode has a spare pair; one sample alone tells little anyway
                 metric = JUDGES[name].metrics[0]
                 settings = model.settings(name)
                 scores = []

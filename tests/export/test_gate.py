@@ -250,16 +250,17 @@ def test_int8_is_taken_or_refused_by_its_speed(
     out = tmp_path / "m.lavin"
     given = [*words[:-1], "--precision=int8", "--tasks", str(golden_tasks), "--out", str(out)]
     limits = tmp_path / "gate.json"
-    limits.write_text('{"int8": {"speedup": 1000}}')
+    wide = {"rel_l2": 0.2, "cosine": 0.9, "p99": 0.3, "answer": 0.5}  # the weights are random
+    limits.write_text(json.dumps({"int8": {**wide, "speedup": 1000}}))
     with pytest.raises(WorkError, match=r"int8 native variant is refused: speed .* 1000 is asked"):
         export([*given, "--gate", str(limits)], standalone_mode=False)
     assert not out.exists()
-    limits.write_text('{"int8": {"speedup": 0.001}}')
+    limits.write_text(json.dumps({"int8": {**wide, "speedup": 0.001}}))
     export([*given, "--gate", str(limits)], standalone_mode=False)
     _, report = variant(out)
     assert report["passed"]
     assert 0 < report["ratio"] < 1000
-    assert 1e-4 < report["rel_l2"] < 5e-2  # it was quantised
+    assert 1e-4 < report["rel_l2"] < 0.2  # it was quantised
     calibration = report["calibration"]
     assert isinstance(calibration, dict)
     assert len(calibration["sha256"]) == 64
