@@ -20,8 +20,9 @@ from lavin_deploy.export.ranges import Channels, Numbers
 from lavin_deploy.export.rules import module_of
 from lavin_deploy.export.trace import Load, Traced
 
-SHARES = (None, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-"""Tried values of a (None: no levelling); each product takes the one that should err least."""
+SHARES = (None, 0.3, 0.4, 0.5, 0.6, 0.7)
+"""Tried values of a (None: no levelling); each product takes the one that should err least. Above
+0.7 what few samples show of a channel counts too much (``docs/LOG.md``)."""
 SPREAD = 1e-3
 """A channel counts as having at least this part of the largest, so that no factor explodes."""
 
