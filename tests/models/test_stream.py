@@ -12,8 +12,8 @@ from lavin_deploy.models.clip3d import ClipDecoder, ClipEncoder
 from lavin_deploy.models.seam import Deviation, in_pieces, seam_error
 from lavin_deploy.models.stream import Part, StreamDecoder, StreamEncoder, cache_shapes
 from lavin_deploy.models.stvae import STVAE
+from tests.helpers.clips import SIZE, video
 from tests.helpers.clips import clip_model as model
-from tests.helpers.clips import video
 
 pytestmark = pytest.mark.unit
 
@@ -116,11 +116,12 @@ def test_later_frames_change_nothing_before_them() -> None:
 @torch.no_grad()
 def test_caches_keep_their_shapes(part: Part, upsampler: Upsampler) -> None:
     vae = model("frame", upsampler)
-    shapes = cache_shapes(vae, part, 16, 24)
+    shapes = cache_shapes(vae, part, *SIZE)
     assert all(shape[2] == 2 for shape in shapes.values())
     kind = StreamEncoder if part == "encoder" else StreamDecoder
     start, later = kind(vae, "start"), kind(vae, "next")
-    clip = video(41) if part == "encoder" else torch.randn(1, 16, 11, 2, 3)
+    cells = SIZE[0] // 8, SIZE[1] // 8
+    clip = video(41) if part == "encoder" else torch.randn(1, 16, 11, *cells)
     pieces = clip.split([1] + [4 if part == "encoder" else 1] * 10, dim=2)
     _, *caches = start(pieces[0])
     for piece in pieces[1:]:
