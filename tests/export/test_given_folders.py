@@ -80,7 +80,7 @@ def test_samples_that_cannot_be_used(tmp_path: Path) -> None:
 def test_samples_are_checked_before_anything_is_traced(
     golden: Path, golden_tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lavin_deploy.export.exporter.trace", lambda plan: pytest.fail("traced"))
+    monkeypatch.setattr("lavin_deploy.export.workshop.trace", lambda plan: pytest.fail("traced"))
     pairs(tmp_path / "samples" / "depth", "a")
     words = ["--ckpt", golden, "--tasks", golden_tasks, "--validation", tmp_path / "samples"]
     with pytest.raises(InputError, match="samples of depth"):
