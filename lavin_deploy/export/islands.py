@@ -32,10 +32,10 @@ class Contribution:
     rel_l2: float
 
 
-def units(model: onnx.ModelProto) -> list[str]:
+def units(graph: onnx.GraphProto) -> list[str]:
     """Modules that are ranked: the parts of a block, the res-blocks of the ST-VAE."""
     found = dict.fromkeys(
-        _unit(module_of(node)) for node in model.graph.node if node.op_type not in MOVEMENT
+        _unit(module_of(node)) for node in graph.node if node.op_type not in MOVEMENT
     )
     names = [name for name in found if name]
     return [n for n in names if not any(m != n and within(m, n) for m in names)]
@@ -58,7 +58,7 @@ def rank(
     every: dict[str, torch.Tensor] = {}
     exact = [tensor.numpy() for tensor in interpreter.run(given, every.__setitem__).values()]
     ranking = []
-    for unit in units_of(interpreter):
+    for unit in units(interpreter.graph):
         nodes = frozenset(
             node.name for node in interpreter.graph.node if within(module_of(node), unit)
         )
@@ -66,11 +66,6 @@ def rank(
         distance = Distance.between([tensor.numpy() for tensor in found.values()], exact)
         ranking.append(Contribution(graph=graph, module=unit, rel_l2=distance.rel_l2))
     return sorted(ranking, key=lambda one: -one.rel_l2)
-
-
-def units_of(interpreter: Interpreter) -> list[str]:
-    """See :func:`units`."""
-    return units(onnx.ModelProto(graph=interpreter.graph))
 
 
 def out_of_range(

@@ -76,11 +76,8 @@ class Judge:
                     own = _distances(backend, exact, cases)
             with TorchBackend(self.bundle, variant) as backend:
                 found = _distances(backend, graph, cases)
-                tops = {
-                    name: top
-                    for name, top in backend.largest[graph.file].items()
-                    if name in backend.low_tensors(graph)
-                }
+                watched = backend.largest[graph.file]
+                tops = {n: watched[n] for n in backend.low_tensors(graph) if n in watched}
             widest = max(tops, key=lambda name: tops[name], default="")
             results = [("torch", found)]
             if runs(variant):

@@ -226,10 +226,10 @@ def _constants(model: onnx.ModelProto) -> dict[str, TensorProto]:
     return {t.name: t for t in model.graph.initializer if t.name not in given}
 
 
-def low_outputs(model: onnx.ModelProto) -> Iterator[str]:
+def low_outputs(graph: onnx.GraphProto) -> Iterator[str]:
     """Names of the tensors that a graph computes in fp16 or bf16."""
     low = set(TYPES.values())
-    for info in (*model.graph.value_info, *model.graph.output):
+    for info in (*graph.value_info, *graph.output):
         if info.type.tensor_type.elem_type in low:
             yield info.name
 

@@ -60,7 +60,7 @@ class TorchBackend(Backend):
 
     def low_tensors(self, graph: Graph) -> set[str]:
         """Tensors that the graph computes in fp16 or bf16."""
-        return set(low_outputs(onnx.ModelProto(graph=self.interpreter(graph).graph)))
+        return set(low_outputs(self.interpreter(graph).graph))
 
     def infer_impl(self, graph: Graph, feed: Mapping[str, Array]) -> dict[str, Array]:
         """See :class:`Backend`."""

@@ -142,7 +142,7 @@ class Fitted:
         """See :class:`Way`: one graph at a time, with one module quantised."""
         found = []
         for plan, graph, traced in zip(self.shop.plans, base.graphs, self.shop.traced, strict=True):
-            names = units(traced.model)
+            names = units(traced.model.graph)
             feeds = {graph.file: self.feeds.graphs.get(graph.file, ())[:1]}
             if not judge.answers_by(graph) or not feeds[graph.file]:
                 continue

@@ -80,7 +80,7 @@ def test_a_lowered_graph_computes_the_same(name: str, precision: str, tmp_path: 
 def test_norms_stay_wide_and_products_do_not(name: str) -> None:
     traced = trace(plans()[name])
     reasons = choose_wide(traced.model, Lowering(low="fp16"))
-    low = set(low_outputs(lower(traced, Lowering(low="fp16")).model))
+    low = set(low_outputs(lower(traced, Lowering(low="fp16")).model.graph))
     for node in traced.model.graph.node:
         if node.op_type in NORMS:
             assert reasons[node.output[0]] == "norm_statistics" or "embedder" in module_of(node)
@@ -134,7 +134,7 @@ def test_islands_and_single_nodes_stay_wide(tmp_path: Path) -> None:
     reasons = choose_wide(traced.model, lowering)
     assert reasons[node.output[0]] == "range"
     model = lower(traced, lowering).model
-    low = set(low_outputs(model))
+    low = set(low_outputs(model.graph))
     for n in traced.model.graph.node:
         if module_of(n).startswith("blocks.0.x_mlp") and n.op_type not in MOVEMENT:
             assert not low & set(n.output)
