@@ -33,7 +33,7 @@ from lavin_deploy.bundle import Bundle, open_bundle
 from lavin_deploy.config import Inference
 from lavin_deploy.export.exporter import export_bundle
 from lavin_deploy.export.request import ExportRequest
-from lavin_deploy.export.savings import Savings
+from lavin_deploy.export.savings import DEFAULT, Savings
 from lavin_deploy.flow.grids import Grid, grid_for
 from lavin_deploy.flow.noise import normal
 from lavin_deploy.flow.solvers import Latents, euler
@@ -49,12 +49,15 @@ from lavin_deploy.runtime.onnxruntime_backend import OnnxRuntimeBackend
 from lavin_deploy.runtime.sampler import Sampler
 
 SIZE, PAIRS, STEPS = (128, 128), 4, 19
-SWITCHES = tuple(field.name.replace("_", "-") for field in fields(Savings))
+SWITCHES = {
+    f"{'without' if field.default else 'with'} {field.name.replace('_', '-')}": field.name
+    for field in fields(Savings)
+}
 ANSWERS = 1
 """Rounds of warm-up of whole answers and loops, which run each graph many times themselves."""
 
 
-def export(ckpt: Path, out: Path, *, context: str = "joint", without: str | None = None) -> Path:
+def export(ckpt: Path, out: Path, *, context: str = "joint", savings: Savings = DEFAULT) -> Path:
     """Export the checkpoint as the bundle ``out``, unless that is there; return ``out``."""
     if out.exists():
         return out
@@ -75,7 +78,7 @@ def export(ckpt: Path, out: Path, *, context: str = "joint", without: str | None
         steps=STEPS,
         guidance=1.0,
         context=context,
-        savings=Savings.without([] if without is None else [without]),
+        savings=savings,
     )
     export_bundle(*load_released(files.dit, files.vae, config), request)
     return out
@@ -226,10 +229,10 @@ def measure(torch_side: TorchSide, sides: dict[str, OrtSide], rounds: int) -> di
         warmup=ANSWERS,
     )
     table("loop of 19 evaluations", loops, "joint")
-    without = {name: side for name, side in sides.items() if name.startswith("without")}
+    others = {name: side for name, side in sides.items() if name in SWITCHES}
     graphs: dict[str, dict[str, Timing]] = {}
     for graph in ("step", "encoder", "decoder"):
-        contenders = {"joint": joint, **without}
+        contenders = {"joint": joint, **others}
         runs = {name: side.run_of(graph) for name, side in contenders.items()}
         graphs[graph] = timings(runs, 4 * rounds)
         table(graph, graphs[graph], "joint")
@@ -237,7 +240,7 @@ def measure(torch_side: TorchSide, sides: dict[str, OrtSide], rounds: int) -> di
     table("graphs of the frozen context", parts, "step")
     stored = {
         name: {graph: side.weight_bytes(graph) for graph in graphs}
-        for name, side in {"joint": joint, **without}.items()
+        for name, side in {"joint": joint, **others}.items()
     }
     click.echo(f"\n{'weight bytes':34}" + "".join(f"{graph:>12}" for graph in graphs))
     for name, sizes in stored.items():
@@ -267,7 +270,7 @@ def measure(torch_side: TorchSide, sides: dict[str, OrtSide], rounds: int) -> di
                 "whole answer": over(whole[name], whole["joint"]),
                 **{graph: over(rows[name], rows["joint"]) for graph, rows in graphs.items()},
             }
-            for name in without
+            for name in others
         },
         "weight_bytes": stored,
         "largest_difference_of_a_byte_from_torch": apart,
@@ -289,9 +292,10 @@ def main(ckpt: Path, bundles: Path | None, rounds: int, out: Path | None) -> Non
             "joint": export(ckpt, folder / "joint.lavin"),
             "frozen": export(ckpt, folder / "frozen.lavin", context="frozen"),
         }
-        for name in SWITCHES:
-            place = folder / f"without-{name}.lavin"
-            places[f"without {name}"] = export(ckpt, place, without=name)
+        for title, name in SWITCHES.items():
+            other = replace(DEFAULT, **{name: not getattr(DEFAULT, name)})
+            place = folder / f"{title.replace(' ', '-')}.lavin"
+            places[title] = export(ckpt, place, savings=other)
         files = find_files(ckpt)
         dit, vae = load_released(files.dit, files.vae)
         episode = first_episode(vae)

@@ -50,6 +50,7 @@ DIALECTS = ("native", "portable")
 )
 @click.option("--euler", is_flag=True, help="Also a step with the Euler update inside.")
 @click.option("--without", multiple=True, metavar="SAVING", help="Leave an exact saving out.")
+@click.option("--with", "added", multiple=True, metavar="SAVING", help="fused-gate-up, for one.")
 @click.option(
     "--clip", "clips", multiple=True, type=int, metavar="FRAMES", help="Whole clips; repeatable."
 )
@@ -76,6 +77,7 @@ def export(
     refresh: int,
     euler: bool,
     without: tuple[str, ...],
+    added: tuple[str, ...],
     clips: tuple[int, ...],
     stream: int | None,
     calibration: Path | None,
@@ -124,7 +126,7 @@ def export(
         context=cast("ContextMode", context or config.dit.context),
         refresh=refresh,
         euler=euler,
-        savings=Savings.without(without),
+        savings=Savings.chosen(off=without, on=added),
         precisions=precisions,
         dialects=cast("tuple[Dialect, ...]", dialects),
         calibration=calibration,

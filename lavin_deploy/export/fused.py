@@ -3,7 +3,7 @@
 Exact rewrites of :class:`lavin_deploy.models.jdit.JDiT`, checked by tests and by every export:
 
 - ``(1 + s) RMS(h)`` and ``tanh(g) RMS(h)`` are one RMSNorm whose weight is the factor;
-- q, k, v and gate, up are one matrix product each, with weights stored (in, out);
+- q, k and v are one matrix product, and gate and up can be; weights are stored (in, out);
 - the channels of q and k are reordered so that the three axes' pairs of RoPE become one
   rotate-half over the head: scores do not change when q and k are permuted alike;
 - the last block has no context output.
@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lavin_deploy.export.kernels import Kernels, Past, Streams, split_heads
+from lavin_deploy.export.kernels import Kernels, Past, Streams, joined, split_heads
 from lavin_deploy.export.savings import Savings
 from lavin_deploy.models.attention import JointAttention
 from lavin_deploy.models.jdit import JDiT, JointBlock
@@ -136,7 +136,7 @@ class Attend(nn.Module):
                 self.register_parameter(f"{stream}_{part}", permuted)
 
     def rope(self, q: Streams, k: Streams, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-        """Normed and turned heads; see :meth:`Kernels.rope3d`."""
+        """Normed and turned, as the dialect has them; see :meth:`Kernels.rope3d`."""
         weights = (self._weights("qnorm"), self._weights("knorm"))
         return self.kernels.rope3d(q, k, *weights, cos, sin)
 
@@ -149,8 +149,7 @@ class Attend(nn.Module):
 
     def values(self, v: Streams) -> Tensor:
         """(1, K, L, E) of the given streams."""
-        parts = [part for part in v if part is not None]
-        return split_heads(torch.cat(parts, dim=1) if len(parts) > 1 else parts[0], self.head_dim)
+        return split_heads(joined(v), self.head_dim)
 
     def forward(
         self,
@@ -175,7 +174,7 @@ class Attend(nn.Module):
             (1, Lq, D), and keys and values (1, K, L, E), those of ``past`` included.
         """
         queries, keys = self.rope(q, k, cos, sin)
-        return self.kernels.attention(queries, keys, self.values(v), past)
+        return self.kernels.attention(queries, keys, joined(v), past, self.head_dim)
 
 
 class Output(nn.Module):
@@ -223,18 +222,19 @@ class FusedBlock(nn.Module):
         *,
         queries: bool,
         context_output: bool,
-        fused: bool,
+        savings: Savings,
     ) -> None:
         super().__init__()
         self.context_output = context_output
+        fused, gate_up = savings.fused_projections, savings.fused_gate_up
         self.cond_qkv = QKV(block, "cond", kernels, queries=queries, fused=fused)
         self.x_qkv = QKV(block, "x", kernels, queries=True, fused=fused)
         self.attention = Attend(block, kernels, queries=queries)
         self.x_out = Output(block, "x", kernels)
-        self.x_mlp = FusedMLP(block, "x", kernels, fused=fused)
+        self.x_mlp = FusedMLP(block, "x", kernels, fused=gate_up)
         if context_output:
             self.cond_out = Output(block, "cond", kernels)
-            self.cond_mlp = FusedMLP(block, "cond", kernels, fused=fused)
+            self.cond_mlp = FusedMLP(block, "cond", kernels, fused=gate_up)
 
 
 class FusedDiT(nn.Module):
@@ -258,7 +258,7 @@ class FusedDiT(nn.Module):
                 kernels,
                 queries=index < last or not savings.no_dead_context,
                 context_output=index < last,
-                fused=savings.fused_projections,
+                savings=savings,
             )
             for index, block in enumerate(dit.joint_blocks())
         )

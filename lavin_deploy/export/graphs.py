@@ -14,7 +14,7 @@ from lavin_deploy.export.frozen import ContextGraph, NullQueryGraph, TargetGraph
 from lavin_deploy.export.fused import FusedDiT
 from lavin_deploy.export.kernels import KERNELS, Dialect
 from lavin_deploy.export.plan import Arrays, Example, GraphPlan
-from lavin_deploy.export.savings import ALL, Savings
+from lavin_deploy.export.savings import DEFAULT, Savings
 from lavin_deploy.export.step import EulerGraph, ModulationGraph, StepGraph
 from lavin_deploy.models.clip3d import ClipDecoder, ClipEncoder
 from lavin_deploy.models.jdit import JDiT
@@ -45,7 +45,7 @@ class GraphChoice:
     pairs: Sequence[int]
     context: ContextMode = "joint"
     euler: bool = False
-    savings: Savings = ALL
+    savings: Savings = DEFAULT
     clips: Sequence[int] = ()
     chunk: int | None = None
     dialect: Dialect = "native"

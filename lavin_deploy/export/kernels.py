@@ -4,7 +4,10 @@
 :mod:`lavin_deploy.export.portable`.
 
 Shapes: B = 1, L tokens, N query heads, K key/value heads, E head width. Both dialects keep the
-statistics of norms, the rotation and the softmax in float32 whatever the precision.
+statistics of norms, the rotation and the softmax in float32 whatever the precision. What lies
+between the rotation and the attention is the dialect's own layout: rows of tokens (1, L, heads E)
+in the native one, whose Attention reads heads from them without a Transpose; heads (1, heads, L, E)
+in the portable one.
 """
 
 from __future__ import annotations
@@ -54,16 +57,24 @@ class Kernels(Protocol):
             sin: the same.
 
         Returns:
-            (1, N, Lq, E) and (1, K, Lk, E), whole heads rotate-half; see ``fused.head_order``.
+            Queries and keys in the dialect's layout, whole heads rotate-half; see
+            ``fused.head_order``.
         """
 
     def keys(self, k: Streams, weights: Streams, cos: Tensor, sin: Tensor) -> Tensor:
-        """What ``rope3d`` makes of the keys, for want of queries: (1, K, Lk, E)."""
+        """What ``rope3d`` makes of the keys, for want of queries, as heads (1, K, Lk, E)."""
 
     def attention(
-        self, q: Tensor, k: Tensor, v: Tensor, past: Past
+        self, q: Tensor, k: Tensor, v: Tensor, past: Past, head_dim: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Full attention of (1, N, Lq, E) over ``past`` and (1, K, L, E), twice.
+        """Full attention over ``past`` and the keys and values given.
+
+        Args:
+            q: Lq queries from ``rope3d``.
+            k: L keys from ``rope3d``.
+            v: raw values (1, L, K E).
+            past: keys and values of tokens before.
+            head_dim: E.
 
         Returns:
             (1, Lq, N E), and all keys and values (1, K, P + L, E).
@@ -87,33 +98,41 @@ class NativeKernels:
         sin: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """See :class:`Kernels`."""
-        return self._turned(q, q_weights, cos, sin), self.keys(k, k_weights, cos, sin)
+        return self._turned(q, q_weights, cos, sin), self._turned(k, k_weights, cos, sin)
 
     def keys(self, k: Streams, weights: Streams, cos: Tensor, sin: Tensor) -> Tensor:
         """See :class:`Kernels`."""
-        return self._turned(k, weights, cos, sin)
+        return split_heads(self._turned(k, weights, cos, sin), 2 * cos.shape[-1])
 
     def _turned(self, x: Streams, weights: Streams, cos: Tensor, sin: Tensor) -> Tensor:
         """Norm each stream, put them together and turn them by the last tokens' angles."""
-        normed = [
-            self.rms_norm(part, weight)
-            for part, weight in zip(x, weights, strict=True)
-            if part is not None and weight is not None
-        ]
-        whole = torch.cat(normed, dim=1) if len(normed) > 1 else normed[0]
+        pairs = zip(x, weights, strict=True)
+        whole = joined([None if p is None or w is None else self.rms_norm(p, w) for p, w in pairs])
         start = cos.shape[1] - whole.shape[1]
         tables = (cos[:, start:], sin[:, start:]) if start else (cos, sin)
-        turned: Tensor = torch.onnx.ops.rotary_embedding(
-            split_heads(whole, 2 * cos.shape[-1]), *tables
-        )
+        heads = whole.shape[-1] // (2 * cos.shape[-1])
+        turned: Tensor = torch.onnx.ops.rotary_embedding(whole, *tables, num_heads=heads)
         return turned
 
     def attention(
-        self, q: Tensor, k: Tensor, v: Tensor, past: Past
+        self, q: Tensor, k: Tensor, v: Tensor, past: Past, head_dim: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See :class:`Kernels`."""
-        k, v = with_past(past, k, v)
-        return grouped_query_attention(q, k, v).transpose(1, 2).flatten(2), k, v
+        keys, values = with_past(past, split_heads(k, head_dim), split_heads(v, head_dim))
+        # OpenVINO 2026.4 takes rows for heads where there are as many (docs/LOG.md).
+        ambiguous = q.shape[1] == q.shape[2] // head_dim
+        if past is not None or ambiguous or not torch.compiler.is_exporting():
+            out = grouped_query_attention(split_heads(q, head_dim), keys, values)
+            return out.transpose(1, 2).flatten(2), keys, values
+        mixed: Tensor = torch.onnx.ops.attention(
+            q,
+            k,
+            v,
+            q_num_heads=q.shape[-1] // head_dim,
+            kv_num_heads=k.shape[-1] // head_dim,
+            scale=head_dim**-0.5,
+        )[0]
+        return mixed, keys, values
 
 
 class PortableKernels:
@@ -136,12 +155,12 @@ class PortableKernels:
     ) -> tuple[Tensor, Tensor]:
         """See :class:`Kernels`."""
         queries, keys = self._turned(q, k, q_weights, k_weights, cos, sin)
-        return _joined(queries), _joined(keys)
+        return joined(queries, dim=2), joined(keys, dim=2)
 
     def keys(self, k: Streams, weights: Streams, cos: Tensor, sin: Tensor) -> Tensor:
         """See :class:`Kernels`."""
         absent: Streams = (None, None)
-        return _joined(self._turned(absent, k, absent, weights, cos, sin)[1])
+        return joined(self._turned(absent, k, absent, weights, cos, sin)[1], dim=2)
 
     def _turned(
         self,
@@ -170,9 +189,10 @@ class PortableKernels:
         return queries, keys
 
     def attention(
-        self, q: Tensor, k: Tensor, v: Tensor, past: Past
+        self, q: Tensor, k: Tensor, v: Tensor, past: Past, head_dim: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See :class:`Kernels`."""
+        v = split_heads(v, head_dim)
         return attention_node(q, k, v, past), *with_past(past, k, v)
 
 
@@ -231,8 +251,10 @@ def with_past(past: Past, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     return (k, v) if past is None else (torch.cat((past[0], k), 2), torch.cat((past[1], v), 2))
 
 
-def _joined(heads: list[Tensor]) -> Tensor:
-    return torch.cat(heads, dim=2) if len(heads) > 1 else heads[0]
+def joined(parts: Sequence[Tensor | None], dim: int = 1) -> Tensor:
+    """The parts that are there, one behind the other."""
+    given = [part for part in parts if part is not None]
+    return torch.cat(given, dim=dim) if len(given) > 1 else given[0]
 
 
 def split_heads(x: Tensor, width: int) -> Tensor:

@@ -93,8 +93,23 @@ def _resize(x: Sequence[Tensor], a: Attributes) -> Tensor:
     return F.interpolate(x[0], size=shape[2:])
 
 
+def _heads(x: Tensor, count: int) -> Tensor:
+    """(1, L, count E) -> (1, count, L, E)."""
+    heads: Tensor = x.unflatten(-1, (count, -1))
+    return heads.transpose(1, 2)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """The way back."""
+    return x.transpose(1, 2).flatten(2)
+
+
 def _attention(x: Sequence[Tensor], a: Attributes) -> Tensor:
     q, k, v = x[:3]
+    if q.ndim == 3:  # rows of tokens (1, L, heads E)
+        count = a["kv_num_heads"]
+        heads = (_heads(q, a["q_num_heads"]), _heads(k, count), _heads(v, count))
+        return _rows(_attention(heads, a))
     group = q.shape[1] // k.shape[1]
     k, v = (part.repeat_interleave(group, dim=1) for part in (k, v))
     scores = (q * a.get("scale", q.shape[-1] ** -0.5)) @ k.mT
@@ -103,6 +118,8 @@ def _attention(x: Sequence[Tensor], a: Attributes) -> Tensor:
 
 
 def _rotary(x: Sequence[Tensor], a: Attributes) -> Tensor:
+    if x[0].ndim == 3:
+        return _rows(_rotary((_heads(x[0], a["num_heads"]), *x[1:]), a))
     data, cos, sin = x[0], x[1][:, None], x[2][:, None]
     first, second = data.chunk(2, dim=-1)
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
@@ -113,7 +130,7 @@ def _rope3d(x: Sequence[Tensor], a: Attributes) -> Sequence[Tensor]:
     turned = []
     for data, weight in zip(x[:count], x[count:-2], strict=True):
         normed = F.rms_norm(data.float(), weight.shape, weight.float(), a["epsilon"])
-        heads = normed.unflatten(-1, (-1, a["head_dim"])).transpose(1, 2)
+        heads = _heads(normed, normed.shape[-1] // a["head_dim"])
         turned.append(_rotary((heads, x[-2].float(), x[-1].float()), a).to(data.dtype))
     return turned
 
@@ -122,7 +139,7 @@ def _grouped_query_attention(x: Sequence[Tensor], a: Attributes) -> Tensor:
     q, k, v, *past = x
     if past:
         k, v = torch.cat((past[0], k), dim=2), torch.cat((past[1], v), dim=2)
-    return _attention((q, k, v), a).transpose(1, 2).flatten(2)
+    return _rows(_attention((q, k, v), a))
 
 
 def _group_norm(x: Sequence[Tensor], a: Attributes) -> Tensor:

@@ -12,7 +12,7 @@ from lavin_deploy.errors import InputError
 from lavin_deploy.export.clip import check_video
 from lavin_deploy.export.graphs import GraphChoice
 from lavin_deploy.export.kernels import Dialect
-from lavin_deploy.export.savings import ALL, Savings
+from lavin_deploy.export.savings import DEFAULT, Savings
 from lavin_deploy.export.workshop import FP32
 from lavin_deploy.flow.grids import Grid, grid_for
 from lavin_deploy.flow.guidance import check_weight
@@ -66,7 +66,7 @@ class ExportRequest:
     context: ContextMode = "joint"
     refresh: int = 4
     euler: bool = False
-    savings: Savings = ALL
+    savings: Savings = DEFAULT
     precisions: Sequence[str] = (FP32,)
     dialects: Sequence[Dialect] = ("native",)
     calibration: Path | None = None
@@ -100,8 +100,8 @@ class ExportRequest:
                 "this model was trained with a frozen context and cannot be exported as a joint "
                 "one; use --context frozen."
             )
-        if self.context == "frozen" and self.savings != ALL:
-            raise InputError("savings can be switched off in joint exports only; use one of both.")
+        if self.context == "frozen" and self.savings != DEFAULT:
+            raise InputError("savings can be switched in joint exports only; use one of both.")
         if set(self.precisions) & set(QUANTISED) and not self.tasks and self.calibration is None:
             raise InputError(
                 f"{' and '.join(p for p in self.precisions if p in QUANTISED)} is fitted to real "

@@ -1,4 +1,4 @@
-"""The exact savings of an export: on by default, each can be switched off to see what it gives."""
+"""The exact savings of an export: each can be switched, to see what it gives."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ class Savings:
 
     Attributes:
         folded_time: the time enters as a row of factors instead of through modulation weights.
-        fused_projections: q, k, v are one matrix product, and so are gate and up.
+        fused_projections: q, k and v are one matrix product.
+        fused_gate_up: gate and up of an MLP are one matrix product. Off by default: on a CPU one
+            product is no faster than two, and taking its result apart is a copy (docs/LOG.md).
         no_dead_context: the last block computes no queries of the context.
         rope_constants: sines and cosines are stored instead of computed in every run.
         single_frame_vae: the ST-VAE of single frames has 2D convolutions.
@@ -22,23 +24,29 @@ class Savings:
 
     folded_time: bool = True
     fused_projections: bool = True
+    fused_gate_up: bool = False
     no_dead_context: bool = True
     rope_constants: bool = True
     single_frame_vae: bool = True
 
     @classmethod
-    def without(cls, names: Iterable[str]) -> Savings:
-        """Return all savings but the named ones; dashes and underscores are the same.
+    def chosen(cls, *, off: Iterable[str] = (), on: Iterable[str] = ()) -> Savings:
+        """Return the default ones without those in ``off`` and with those in ``on``.
+
+        Dashes and underscores are the same.
 
         Raises:
             InputError: an unknown name.
         """
         known = [field.name for field in fields(cls)]
-        given = [name.replace("-", "_") for name in names]
-        for name in given:
-            if name not in known:
-                raise unknown_name("saving", name, known)
-        return cls(**dict.fromkeys(given, False))
+        switched = {}
+        for names, value in ((off, False), (on, True)):
+            for given in names:
+                name = given.replace("-", "_")
+                if name not in known:
+                    raise unknown_name("saving", name, known)
+                switched[name] = value
+        return cls(**switched)
 
 
-ALL = Savings()
+DEFAULT = Savings()

@@ -26,22 +26,48 @@ def _conv2d(conv: nn.Conv3d, padding: int) -> nn.Conv2d:
     return flat
 
 
-class Norm2d(nn.GroupNorm):
+def _standardised(x: Tensor, groups: int, eps: float) -> Tensor:
+    """GroupNorm without weight and bias, (B, C, H, W) -> the same.
+
+    Written as the InstanceNorm of the groups, an operator that ONNX Runtime has a kernel for; it
+    takes GroupNormalization to pieces (docs/LOG.md).
+    """
+    return F.instance_norm(x.reshape(x.shape[0], groups, -1), eps=eps).reshape(x.shape)
+
+
+class Norm2d(nn.Module):
     """GroupNorm that takes and ignores the latent: (B, C, H, W)."""
 
-    def forward(self, input: Tensor, z: Tensor | None = None) -> Tensor:
+    def __init__(self, norm: nn.GroupNorm) -> None:
+        super().__init__()
+        self.num_groups, self.eps = norm.num_groups, norm.eps
+        self.weight = nn.Parameter(norm.weight.detach()[:, None, None])
+        self.bias = nn.Parameter(norm.bias.detach()[:, None, None])
+
+    def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
         """Normalise."""
-        return super().forward(input)
+        return _standardised(x, self.num_groups, self.eps) * self.weight + self.bias
 
 
 class SpatialNorm2d(nn.Module):
-    """``GN(f) * up(conv_y(z)) + up(conv_b(z))`` with nearest resizing by a whole factor."""
+    """``GN(f) * up(conv_y(z)) + up(conv_b(z))`` with nearest resizing by a whole factor.
+
+    The norm's own weight and bias are folded into the convolutions: (n w + b) y + c is
+    n (w y) + (c + b y).
+    """
 
     def __init__(self, norm: SpatialNorm) -> None:
         super().__init__()
-        self.norm_layer = _norm2d(norm.norm_layer)
+        own = norm.norm_layer
+        self.num_groups, self.eps = own.num_groups, own.eps
         self.conv_y = _conv2d(norm.conv_y.conv, 0)
         self.conv_b = _conv2d(norm.conv_b.conv, 0)
+        weight, bias = own.weight.detach(), own.bias.detach()
+        for name in ("weight", "bias"):
+            y, b = self.conv_y.get_parameter(name), self.conv_b.get_parameter(name)
+            rest = (-1,) + (1,) * (y.ndim - 1)
+            b.data = b.data + bias.reshape(rest) * y.data
+            y.data = y.data * weight.reshape(rest)
 
     def forward(self, f: Tensor, z: Tensor) -> Tensor:
         """Normalise f (B, C, H, W) under z (B, 16, h, w)."""
@@ -50,13 +76,7 @@ class SpatialNorm2d(nn.Module):
         if factor > 1:
             scale = F.interpolate(scale, scale_factor=float(factor))
             shift = F.interpolate(shift, scale_factor=float(factor))
-        return cast(Tensor, self.norm_layer(f) * scale + shift)
-
-
-def _norm2d(norm: Norm) -> Norm2d:
-    flat = Norm2d(norm.num_groups, norm.num_channels, norm.eps)
-    flat.load_state_dict(norm.state_dict())
-    return flat
+        return cast(Tensor, _standardised(f, self.num_groups, self.eps) * scale + shift)
 
 
 def _downsample2d(layer: Downsample) -> nn.Module:
@@ -81,7 +101,7 @@ def _replace(module: nn.Module) -> nn.Module:
     if isinstance(module, SpatialNorm):
         return SpatialNorm2d(module)
     if isinstance(module, Norm):
-        return _norm2d(module)
+        return Norm2d(module)
     if isinstance(module, Downsample):
         return _downsample2d(module)
     if isinstance(module, ResizeConv):

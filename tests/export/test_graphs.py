@@ -16,7 +16,7 @@ from lavin_deploy.errors import InputError
 from lavin_deploy.export.fused import FusedDiT, head_order
 from lavin_deploy.export.graphs import GraphChoice, GraphPlan, plan_graphs
 from lavin_deploy.export.kernels import NativeKernels
-from lavin_deploy.export.savings import Savings
+from lavin_deploy.export.savings import DEFAULT, Savings
 from lavin_deploy.export.step import ModulationGraph, StepGraph
 from lavin_deploy.export.trace import trace
 from lavin_deploy.export.weights import WeightFile
@@ -30,8 +30,8 @@ pytestmark = pytest.mark.parity
 TINY = preset("tiny")
 
 
-def fused(dit: JDiT, savings: Savings | None = None) -> FusedDiT:
-    return FusedDiT(dit, NativeKernels(), savings or Savings())
+def fused(dit: JDiT) -> FusedDiT:
+    return FusedDiT(dit, NativeKernels(), DEFAULT)
 
 
 def test_reordered_heads_give_the_same_scores() -> None:
@@ -125,15 +125,17 @@ def by_name(choice: GraphChoice, dit: JDiT, vae: STVAE) -> dict[str, GraphPlan]:
     return {plan.name: plan for plan in plan_graphs(dit, vae, choice)}
 
 
-@pytest.mark.parametrize("off", [field.name for field in fields(Savings)])
+@pytest.mark.parametrize("switched", [field.name for field in fields(Savings)])
 @torch.no_grad()
-def test_each_saving_changes_the_graph_and_no_number(off: str, tmp_path: Path) -> None:
+def test_each_saving_changes_the_graph_and_no_number(switched: str, tmp_path: Path) -> None:
     dit, vae = random_models(TINY)
     choice = GraphChoice(sizes=[(32, 32)], pairs=[2])
-    without = replace(choice, savings=Savings.without([off.replace("_", "-")]))
-    name = "decoder" if off == "single_frame_vae" else "step"
+    word = [switched.replace("_", "-")]
+    savings = Savings.chosen(off=word) if getattr(DEFAULT, switched) else Savings.chosen(on=word)
+    other = replace(choice, savings=savings)
+    name = "decoder" if switched == "single_frame_vae" else "step"
     outputs, operators = [], []
-    for index, given in enumerate((choice, without)):
+    for index, given in enumerate((choice, other)):
         plan = by_name(given, dit, vae)[name]
         weights = WeightFile(tmp_path / f"{index}.weights")
         model = weights.externalise(trace(plan))
@@ -153,7 +155,7 @@ def test_each_saving_changes_the_graph_and_no_number(off: str, tmp_path: Path) -
 
 def test_an_unknown_saving_is_refused() -> None:
     with pytest.raises(InputError, match="fused_projections"):
-        Savings.without(["fused-projection"])
+        Savings.chosen(off=["fused-projection"])
 
 
 @torch.no_grad()

@@ -91,7 +91,7 @@ def test_norms_stay_wide_and_products_do_not(name: str) -> None:
 
 
 def test_the_3d_form_runs_in_the_interpreter_too(tmp_path: Path) -> None:
-    savings = Savings.without(["single_frame_vae"])
+    savings = Savings.chosen(off=["single_frame_vae"])
     choice = GraphChoice(sizes=[(32, 48)], pairs=[1], savings=savings)
     plan = next(p for p in plan_graphs(*random_models(TINY), choice) if p.name == "encoder")
     model = saved(lower(trace(plan), Lowering(low="fp16")), tmp_path)
@@ -103,7 +103,7 @@ def test_the_3d_form_runs_in_the_interpreter_too(tmp_path: Path) -> None:
 
 
 def test_positions_that_a_run_may_give_stay_wide(tmp_path: Path) -> None:
-    savings = Savings.without(["rope_constants"])
+    savings = Savings.chosen(off=["rope_constants"])
     choice = GraphChoice(sizes=[(32, 48)], pairs=[1], savings=savings)
     plan = next(p for p in plan_graphs(*random_models(TINY), choice) if p.name == "step")
     saved(lower(trace(plan), Lowering(low="fp16")), tmp_path)

@@ -19,7 +19,7 @@ from lavin_deploy.export.precision import Lowering, lower
 from lavin_deploy.export.quantise import Quantisation, Quantised, products, quantise
 from lavin_deploy.export.ranges import BINS, Probe, best_clip
 from lavin_deploy.export.rules import module_of
-from lavin_deploy.export.savings import ALL, Savings
+from lavin_deploy.export.savings import DEFAULT, Savings
 from lavin_deploy.export.smoothing import level, levels_of
 from lavin_deploy.export.trace import Traced, trace
 from lavin_deploy.export.weights import WeightFile
@@ -35,7 +35,7 @@ ERROR = {"int8": 0.05, "fp8": 0.1}
 Calibrated = tuple[dict[str, Traced], dict[str, Sequence[Feed]]]
 
 
-def calibrated(config: ModelConfig, names: Sequence[str], savings: Savings = ALL) -> Calibrated:
+def calibrated(config: ModelConfig, names: Sequence[str], savings: Savings = DEFAULT) -> Calibrated:
     choice = GraphChoice(sizes=[(32, 48)], pairs=[1], context=config.dit.context, savings=savings)
     plans = {plan.name: plan for plan in plan_graphs(*random_models(config), choice)}
     traced = {name: trace(plans[name]) for name in names}
@@ -190,7 +190,7 @@ def test_other_forms_of_the_step(kind: str, tmp_path: Path) -> None:
         config = replace(TINY, dit=replace(TINY.dit, context="frozen"))
         traced, feeds = calibrated(config, ["query", "step"])
     else:
-        savings = Savings.without(["fused_projections", "folded_time"])
+        savings = Savings.chosen(off=["fused_projections", "folded_time"])
         traced, feeds = calibrated(TINY, ["step"], savings)
     made = quantise(traced, feeds, Quantisation(precision="int8"))
     for name, given in made.items():
