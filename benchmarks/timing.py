@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -19,12 +20,17 @@ Calls = Mapping[str, Callable[[], object]]
 def interleaved(calls: Calls, rounds: int, *, warmup: int = 3) -> dict[str, list[float]]:
     """Seconds of every call in every round, after ``warmup`` rounds that are not counted.
 
-    An untimed call goes before each timed one: threads of the contender before (torch's spin on for
+    Each round goes in another (seeded) order, so that nobody always follows the same neighbour. An
+    untimed call goes before each timed one: threads of the contender before (torch's spin on for
     milliseconds) and its leftovers in the caches would weigh on whoever comes next.
     """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
+    names = list(calls)
+    order = random.Random(0)
     for number in range(rounds + warmup):
-        for name, call in calls.items():
+        order.shuffle(names)
+        for name in names:
+            call = calls[name]
             call()
             start = time.perf_counter()
             call()
