@@ -206,6 +206,21 @@ def test_further_graphs(name: str, tmp_path: Path) -> None:
     assert rtx.build(saved(lower(traced, Lowering(low="fp16")), tmp_path)) > 10_000
 
 
+def test_tensorrt_builds_the_further_graphs_of_an_int8_export(
+    tmp_path: Path, golden_tasks: Path
+) -> None:
+    write_released(tmp_path / "ckpt", preset("tiny"))
+    words = ["--ckpt", str(tmp_path / "ckpt"), "--out", str(tmp_path / "m.lavin"), "--size=32x48"]
+    words += ["--pairs=1", "--steps=3", "--tasks", str(golden_tasks), "--force"]
+    words += ["--precision=int8", "--context=frozen", "--clip=5", "--stream=1"]
+    export(words, standalone_mode=False)
+    with open_bundle(tmp_path / "m.lavin") as opened:
+        made = files(opened, "int8")
+        assert {graph.name for graph, _ in made} >= set(FURTHER)
+        for graph, file in made:
+            assert rtx.build(file) > 10_000, graph.file
+
+
 def test_a_graph_that_tensorrt_refuses_is_named(tmp_path: Path) -> None:
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "ab"]
     node = helper.make_node("NoSuchOperator", ["a"], ["b"], name="odd", domain="example")
