@@ -212,7 +212,7 @@ class Verdict:
         checks: graphs and whole answers.
         tasks: metrics of the bundle's tasks.
         speed: None where the back end at hand cannot run it, or nothing asks for it of a large one.
-        not_run: what no runtime ran, in words; empty if everything was.
+        not_run: what no runtime ran or timed, in words; empty if everything was.
         forced: shipped although it did not pass.
     """
 

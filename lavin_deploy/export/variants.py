@@ -98,7 +98,7 @@ def make(
         checks=tuple(checks),
         tasks=answers.against(exact, limits),
         speed=judge.speed(variant, base, limits.speedup) if timed else None,
-        not_run="" if runs(variant) else f"{precision} was not run in a runtime, only in torch",
+        not_run=_not_run(variant, timed=timed),
     )
     if not verdict.passed:
         if not force or not verdict.sound:
@@ -132,6 +132,12 @@ class _Trial:
                 if check.judged(self.limits).why:
                     return False
         return True
+
+
+def _not_run(variant: manifest.Variant, *, timed: bool) -> str:
+    if not runs(variant):
+        return f"{variant.precision} was not run in a runtime, only in torch"
+    return "" if timed else "its speed was not measured, for its weights are large"
 
 
 def _refusal(
