@@ -7,6 +7,7 @@ only is touched: weights are quantised when they are written, so no model is too
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -142,7 +143,8 @@ def _insert(
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     type_, dtype = TYPES[quantisation.precision], DTYPES[quantisation.precision]
     nodes: list[onnx.NodeProto] = []
-    done: dict[str, str] = {}
+    uses: Counter[str] = Counter()
+    done: set[str] = set()
 
     def constant(name: str, array: NDArray[Any]) -> str:
         if array.nbytes < LARGE:
@@ -157,19 +159,25 @@ def _insert(
         nodes.append(node)
 
     def activation(name: str, module: str) -> str:
-        if name not in done:
-            done[name] = f"{name}.dequantised"
-            scale = constant(f"{name}.scale", np.array(scales[name]))
-            zero = constant(f"{name}.zero", np.zeros((), dtype))
-            ends = [[name, scale, zero], [f"{name}.quantised", scale, zero]]
-            for operator, given, out in (
-                ("QuantizeLinear", ends[0], f"{name}.quantised"),
-                ("DequantizeLinear", ends[1], done[name]),
-            ):
-                note(helper.make_node(operator, given, [out], name=f"{out}.node"), module)
-        return done[name]
+        """A pair for this one product. ONNX Runtime has no int8 kernel for products that share a
+        pair, and merges equal pairs: scales one ulp apart keep them separate."""
+        uses[name] += 1
+        own = name if uses[name] == 1 else f"{name}.{uses[name]}"
+        step = scales[name]
+        for _ in range(1, uses[name]):
+            step = np.nextafter(step, np.float32(np.inf))
+        scale = constant(f"{own}.scale", np.array(step))
+        zero = constant(f"{own}.zero", np.zeros((), dtype))
+        quantised, out = f"{own}.quantised", f"{own}.dequantised"
+        for operator, source, made in (
+            ("QuantizeLinear", name, quantised),
+            ("DequantizeLinear", quantised, out),
+        ):
+            given = [source, scale, zero]
+            note(helper.make_node(operator, given, [made], name=f"{made}.node"), module)
+        return out
 
-    def weight(name: str, axis: int, module: str) -> str:
+    def weight(name: str, axis: int, module: str) -> None:
         if name not in done:
             load, shape = weights.pop(name), tuple(tensors[name].dims)
             fresh = f"{name}.{quantisation.precision}"
@@ -183,8 +191,7 @@ def _insert(
                 ),
                 module,
             )
-            done[name] = name
-        return name
+            done.add(name)
 
     for node in levelled.traced.model.graph.node:
         made = onnx.NodeProto()

@@ -86,6 +86,20 @@ def test_a_quantised_graph_is_valid_and_close(
     assert half < 1.2 * ERROR[precision]
 
 
+@pytest.mark.parametrize("off", [[], ["fused-projections"]])
+def test_onnxruntime_multiplies_integers_in_every_product(off: list[str], tmp_path: Path) -> None:
+    traced, feeds = calibrated(TINY, ["step"], Savings.chosen(off=off))
+    quantisation = Quantisation(precision="int8")
+    saved(quantise(traced, feeds, quantisation)["step"], tmp_path)
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.log_severity_level = 3
+    ort.InferenceSession(tmp_path / "graph.onnx", options)
+    run_as = [n.op_type for n in onnx.load(tmp_path / "optimised.onnx").graph.node]
+    wanted = len(products(traced["step"].model, quantisation))
+    assert run_as.count("MatMulIntegerToFloat") == wanted
+
+
 @pytest.mark.parametrize("name", ["step", "decoder"])
 def test_weights_have_a_scale_for_each_output_channel(
     name: str, tiny: Calibrated, quantised: tuple, tmp_path: Path
