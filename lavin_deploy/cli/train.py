@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -16,7 +17,7 @@ from lavin_deploy.errors import InputError, unknown_name
 @click.option("--data", type=Path, required=True, help="Folder made by lavin-data prepare.")
 @click.option("--out", type=Path, required=True, help="Checkpoint folder; jdit needs its stvae.")
 @click.option("--resume", is_flag=True, help="Go on from the last saved state.")
-@click.option("--init-from", type=Path, help="Checkpoint folder whose J-DiT to start from.")
+@click.option("--init-from", type=Path, help="Checkpoint folder whose model to start from.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change the recipe.")
 def train(
     model: str,
@@ -27,45 +28,62 @@ def train(
     init_from: Path | None,
     settings: tuple[str, ...],
 ) -> None:
-    """Train MODEL (stvae, then jdit) on prepared data; SIGTERM saves and stops."""
+    """Train MODEL (stvae, then jdit) on prepared data; SIGTERM saves and stops.
+
+    Under torchrun all processes train together."""
     from lavin_deploy.training.recipes import DiTRecipe, VAERecipe, override, recipe
 
     chosen = override(recipe(model, name), settings)
 
+    from lavin_deploy.models.checkpoint import DIT_FILE, VAE_FILES, load_vae
     from lavin_deploy.training.collage import Collage
     from lavin_deploy.training.episodes import TASKS
+    from lavin_deploy.training.jdit import train_jdit
+    from lavin_deploy.training.latents import (
+        LatentPools,
+        make_pool,
+        parse_weights,
+        pool_path,
+        share_groups,
+    )
+    from lavin_deploy.training.stvae import train_stvae
+    from lavin_deploy.training.world import joined
 
-    sources = Collage.load(data, "train")
-    if isinstance(chosen, VAERecipe):
-        from lavin_deploy.training.stvae import train_stvae
+    with joined() as world:
+        sources = Collage.load(data, "train")
+        if isinstance(chosen, VAERecipe):
+            tasks = [make(sources) for make in TASKS.values()]
+            start = None if init_from is None else found_in(init_from, VAE_FILES)
+            train_stvae(tasks, chosen, out, world=world, resume=resume, init=start)
+        else:
+            assert isinstance(chosen, DiTRecipe)
+            vae, config = load_vae(out)
+            start = None if init_from is None else found_in(init_from, (DIT_FILE,))
+            weights = parse_weights(chosen.tasks)
+            for task in weights:
+                if task not in TASKS:
+                    raise unknown_name("task", task, TASKS)
+            files = {}
+            for task, groups in share_groups(weights, chosen.groups).items():
+                path = pool_path(out, task, groups, chosen, data)
+                if world.main:
+                    make_pool(vae, TASKS[task](sources), path, groups=groups, recipe=chosen)
+                files[path] = weights[task]
+            world.barrier()
+            pools = LatentPools.open(files, config)
+            train_jdit(pools, chosen, config, out, world=world, resume=resume, init=start)
+        if world.main:
+            log = f"{model}.log.jsonl"
+            click.echo(f"{out}: trained to step {chosen.steps} or stopped before; see {log}")
 
-        train_stvae([make(sources) for make in TASKS.values()], chosen, out, resume=resume)
-    else:
-        assert isinstance(chosen, DiTRecipe)
-        from lavin_deploy.models.checkpoint import DIT_FILE, load_vae
-        from lavin_deploy.training.jdit import train_jdit
-        from lavin_deploy.training.latents import (
-            LatentPools,
-            make_pool,
-            parse_weights,
-            pool_path,
-            share_groups,
-        )
 
-        weights = parse_weights(chosen.tasks)
-        for task in weights:
-            if task not in TASKS:
-                raise unknown_name("task", task, TASKS)
-        vae, config = load_vae(out)
-        files = {}
-        for task, groups in share_groups(weights, chosen.groups).items():
-            path = pool_path(out, task, groups, chosen, data)
-            made = TASKS[task](sources)
-            make_pool(vae, made, path, groups=groups, recipe=chosen)
-            files[path] = weights[task]
-        if init_from is not None and not (init_from / DIT_FILE).is_file():
-            raise InputError(f"--init-from {init_from} holds no {DIT_FILE}.")
-        init = None if init_from is None else init_from / DIT_FILE
-        pools = LatentPools.open(files, config)
-        train_jdit(pools, chosen, config, out, resume=resume, init=init)
-    click.echo(f"{out}: trained to step {chosen.steps} or stopped before; see {model}.log.jsonl")
+def found_in(folder: Path, names: Sequence[str]) -> Path:
+    """The first of some files that a folder has.
+
+    Raises:
+        InputError: it has none.
+    """
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise InputError(f"--init-from {folder} holds no {' or '.join(names)}.")

@@ -188,6 +188,13 @@ class JDiT(nn.Module):
         """The blocks, typed."""
         return [block for block in self.blocks if isinstance(block, JointBlock)]
 
+    def dead_parts(self) -> list[nn.Module]:
+        """Parts of the last block that no output depends on; released weights have them."""
+        last = self.joint_blocks()[-1]
+        attention = last.joint_attn
+        names = ("cond_q", "cond_qnorm", "cond_proj")
+        return [last.cond_mlp, *(attention.get_submodule(name) for name in names)]
+
     @property
     def modulation_width(self) -> int:
         """R: numbers of one modulation row, depth x 2 streams x 4 D, and D of the output layer."""

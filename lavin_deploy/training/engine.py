@@ -1,26 +1,36 @@
-"""The training loop that both models share: schedule, EMA, checkpoints, resume, a clean stop."""
+"""The training loop that both models share: schedule, EMA, states, resume, a clean stop.
+
+One process or many: under torchrun every process draws its own samples of the global batch, and
+gradients are averaged (DDP) or parameters are sharded as well (FSDP2), see :mod:`objective`.
+"""
 
 from __future__ import annotations
 
-import json
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from lavin_deploy.errors import CheckpointError, InputError, WorkError
+from lavin_deploy.errors import InputError, WorkError
+from lavin_deploy.training import states
+from lavin_deploy.training.meter import Meter
+from lavin_deploy.training.objective import Batch, Objective
 from lavin_deploy.training.recipes import Recipe
+from lavin_deploy.training.world import World
 
 AHEAD = 4
 
-Batch = tuple[Tensor, ...]
+Draw = Callable[[int, range], Batch]
+"""Step and numbers of samples in the global batch -> those samples."""
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
@@ -31,51 +41,36 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     return recipe.learning_rate * rise * fall
 
 
-def step_rng(recipe: Recipe, step: int) -> np.random.Generator:
-    """The generator of one step; it depends on nothing before it, so a resume is exact."""
-    return np.random.default_rng((recipe.seed, step))
+def step_rng(recipe: Recipe, step: int, sample: int | None = None) -> np.random.Generator:
+    """The generator of a step, or of one sample in it.
+
+    It depends on nothing before, so a resume is exact, and not on the number of processes.
+    """
+    return np.random.default_rng(
+        (recipe.seed, step) if sample is None else (recipe.seed, step, sample)
+    )
 
 
-def prefetch(make: Callable[[int], Batch], first: int, last: int) -> Iterator[Batch]:
+def prefetch(make: Callable[[int], list[Batch]], first: int, last: int) -> Iterator[list[Batch]]:
     """Yield make(first) ... make(last - 1) in order, a few made ahead in a thread."""
     with ThreadPoolExecutor(max_workers=1) as pool:
-        waiting: list[Future[Batch]] = []
+        waiting: list[Future[list[Batch]]] = []
         for index in range(first, last):
             while len(waiting) < AHEAD and index + len(waiting) < last:
                 waiting.append(pool.submit(make, index + len(waiting)))
             yield waiting.pop(0).result()
 
 
-def bfloat16_pays(recipe: Recipe) -> bool:
-    """Whether matrix work is to run in bfloat16: asked for, and the CPU has instructions for it.
-
-    Without them torch falls back to a loop some 150 times slower than float32 (docs/LOG.md).
-    """
-    able = torch.cpu.get_capabilities()
-    if recipe.bf16 and not any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")):
-        tqdm.write("This CPU has no bfloat16 instructions: training in float32.")
-        return False
-    return recipe.bf16
-
-
-def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW; vectors (norms, biases, type embeddings) are not decayed."""
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98))
-
-
 class Trainer:
     """Everything a run keeps between steps.
 
     Args:
-        module: the model.
+        objectives: what is minimised, in the order of each step; the first one's module is the
+            model, whose weights are averaged.
         recipe: schedule.
         out: folder of the run.
-        kind: ``stvae`` or ``jdit``; its state is ``<kind>.state.pt``, its log ``<kind>.log.jsonl``.
+        kind: ``stvae`` or ``jdit``; its states lie in ``<kind>.states``.
+        world: the processes.
         resume: go on from the last state.
 
     Raises:
@@ -84,120 +79,135 @@ class Trainer:
     """
 
     def __init__(
-        self, module: nn.Module, recipe: Recipe, out: Path, kind: str, *, resume: bool
+        self,
+        objectives: Sequence[Objective],
+        recipe: Recipe,
+        out: Path,
+        kind: str,
+        *,
+        world: World,
+        resume: bool,
     ) -> None:
-        self.module, self.recipe, self.out = module, recipe, out
-        self.state = out / f"{kind}.state.pt"
-        self.log = out / f"{kind}.log.jsonl"
+        self.objectives, self.recipe, self.out, self.kind = objectives, recipe, out, kind
+        self.world, self.states = world, out / f"{kind}.states"
+        self.parts = world.share(recipe.batch, recipe.accumulate)
         self.step = 0
-        self.optimizer = make_optimizer(module, recipe)
-        self.ema = {name: p.detach().clone() for name, p in module.state_dict().items()}
         self.stopping = False
         out.mkdir(parents=True, exist_ok=True)
-        if self.state.exists() and not resume:
+        if states.present(self.states) and not resume:
             raise InputError(f"{out} holds a run already; give --resume or another --out.")
+        for objective in objectives:
+            objective.prepare(recipe, world)
+        live = objectives[0].module.state_dict()
+        self.ema = {name: value.detach().clone() for name, value in live.items()}
+        self._means = [_local(value) for value in self.ema.values()]
+        self._live = [_local(value) for value in live.values()]
         if resume:
-            self._load()
+            state = self._state()
+            states.load(self.states, state, world)
+            self.step = state["step"]
+            for objective in objectives:
+                objective.take(state[objective.name])
+        self.meter = Meter(out, kind, recipe, world, self.step)
 
-    def _load(self) -> None:
-        for path in (self.state, self.state.with_suffix(".previous")):
-            if not path.exists():
-                continue
-            try:
-                state = torch.load(path, weights_only=True)
-                self.module.load_state_dict(state["model"])
-                self.optimizer.load_state_dict(state["optimizer"])
-                self.ema, self.step = state["ema"], state["step"]
-                return
-            except Exception as error:  # whatever a damaged file makes torch raise
-                tqdm.write(f"warning: {path} cannot be read ({error}); trying the one before.")
-        raise CheckpointError(f"--resume: {self.out} holds no readable {self.state.name}.")
+    def _state(self) -> dict[str, Any]:
+        parts = {objective.name: objective.state() for objective in self.objectives}
+        return {**parts, "ema": self.ema, "step": self.step}
 
     def save(self) -> None:
-        """Write the state, keeping the one before; a kill at any point leaves one that loads."""
-        fresh = self.state.with_suffix(".tmp")
-        state = {
-            "model": self.module.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "ema": self.ema,
-            "step": self.step,
+        """Write the state, keeping the one before; all processes call it."""
+        states.save(self.states, self.step, self._state(), self.world)
+
+    def averaged(self) -> dict[str, Tensor]:
+        """The averaged weights, whole and on the CPU; all processes call it."""
+        return {
+            name: (value.full_tensor() if isinstance(value, DTensor) else value).cpu()
+            for name, value in self.ema.items()
         }
-        torch.save(state, fresh)
-        if self.state.exists():
-            self.state.replace(self.state.with_suffix(".previous"))
-        fresh.replace(self.state)
 
     def _average(self) -> None:
         decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            state = self.module.state_dict()
-            names = list(self.ema)
-            torch._foreach_lerp_(
-                [self.ema[n] for n in names], [state[n] for n in names], 1.0 - decay
-            )
+            torch._foreach_lerp_(self._means, self._live, 1.0 - decay)
 
-    def fit(
-        self,
-        make_batch: Callable[[int], Batch],
-        loss: Callable[[Batch, int], tuple[Tensor, dict[str, float]]],
-        on_save: Callable[[Trainer], None],
-    ) -> None:
+    def fit(self, draw: Draw, on_save: Callable[[Trainer], None]) -> None:
         """Train to ``recipe.steps``; SIGTERM saves and returns.
 
         Args:
-            make_batch: step -> tensors; runs in a thread.
-            loss: batch, step -> scalar loss and figures for the log.
-            on_save: called after each save, e.g. to export the averaged weights.
+            draw: gives samples of a step; runs in a thread.
+            on_save: called by all processes after each save, e.g. to export the averaged weights.
 
         Raises:
             WorkError: the loss is not finite; the state before it is on disk.
         """
-        recipe = self.recipe
         previous = signal.signal(signal.SIGTERM, lambda *_: setattr(self, "stopping", True))
-        saved = shown = time.monotonic()
-        log = self.log.open("a")
-        bar = tqdm(total=recipe.steps, initial=self.step, disable=None, unit="step")
-        sums: dict[str, float] = {}
-        count = 0
+        saved = time.monotonic()
+
+        def make(step: int) -> list[Batch]:
+            return [draw(step, samples) for samples in self.parts]
+
         try:
-            for batch in prefetch(make_batch, self.step, recipe.steps):
-                for group in self.optimizer.param_groups:
-                    group["lr"] = learning_rate(recipe, self.step)
-                value, figures = loss(batch, self.step)
-                if not torch.isfinite(value):
-                    torch.save(batch, self.out / "bad_batch.pt")
-                    raise WorkError(
-                        f"the loss is {value.item()} at step {self.step}; the batch is in "
-                        f"{self.out / 'bad_batch.pt'}: lower learning_rate or set bf16=false."
-                    )
-                self.optimizer.zero_grad(set_to_none=True)
-                value.backward()
-                norm = nn.utils.clip_grad_norm_(self.module.parameters(), recipe.clip)
-                self.optimizer.step()
-                self.step += 1
-                self._average()
-                count += 1
-                for key, figure in {**figures, "gradient_norm": norm.item()}.items():
-                    sums[key] = sums.get(key, 0.0) + figure
-                bar.update()
-                now = time.monotonic()
-                if now - shown > 20 or self.stopping or self.step == recipe.steps:
-                    row = {key: round(total / count, 5) for key, total in sums.items()}
-                    row |= {"step": self.step, "steps_per_second": round(count / (now - shown), 3)}
-                    log.write(json.dumps(row) + "\n")
-                    log.flush()
-                    bar.set_postfix(row)
-                    sums, count, shown = {}, 0, now
-                if now - saved > 60 * recipe.save_minutes or self.stopping:
+            for batches in prefetch(make, self.step, self.recipe.steps):
+                batches = [tuple(x.to(self.world.device) for x in batch) for batch in batches]
+                figures = self._step(batches)
+                self.meter.add(figures)
+                last = self.step == self.recipe.steps
+                late = time.monotonic() - saved > 60 * self.recipe.save_minutes
+                # All processes do the same: what one of them wants, all want.
+                wishes = [
+                    float(x) for x in (self.stopping, self.world.main and self.meter.due, late)
+                ]
+                self.stopping, due, late = (bool(x) for x in self.world.largest(wishes))
+                if due or self.stopping or last:
+                    self.meter.show(self.step)
+                if late or self.stopping or last:
                     self.save()
                     on_save(self)
                     saved = time.monotonic()
                 if self.stopping:
-                    tqdm.write(f"stopped at step {self.step}; --resume goes on from there.")
+                    if self.world.main:
+                        tqdm.write(f"stopped at step {self.step}; --resume goes on from there.")
                     return
-            self.save()
-            on_save(self)
         finally:
-            bar.close()
-            log.close()
+            self.meter.close()
             signal.signal(signal.SIGTERM, previous)
+
+    def _step(self, batches: list[Batch]) -> dict[str, float]:
+        """One step of every objective."""
+        figures: dict[str, float] = {}
+        rate = learning_rate(self.recipe, self.step)
+        if not self.meter.flops:  # the first step of this process
+            with FlopCounterMode(display=False) as counter:
+                self.objectives[0].gradients(batches[:1], self.step)
+            self.meter.flops = float(counter.get_total_flops() * len(batches))
+            if self.recipe.compiled:
+                for objective in self.objectives:
+                    objective.compile()
+        for index, objective in enumerate(self.objectives):
+            found = objective.gradients(batches, self.step)
+            if found is None:
+                continue
+            (bad,) = self.world.largest([float(not np.isfinite(found["loss"]))])
+            if bad:
+                self._give_up(batches, objective)
+            norm = objective.update(rate, self.recipe.clip)
+            prefix = f"{objective.name}_" if index else ""
+            figures |= {f"{prefix}{k}": v for k, v in {**found, "gradient_norm": norm}.items()}
+        self.step += 1
+        self._average()
+        return figures
+
+    def _give_up(self, batches: list[Batch], objective: Objective) -> None:
+        file = self.out / (
+            f"bad_batch.{self.world.rank}.pt" if self.world.size > 1 else "bad_batch.pt"
+        )
+        torch.save(batches, file)
+        raise WorkError(
+            f"the loss {objective.name!r} is not finite at step {self.step}; the batch is in "
+            f"{file}: lower learning_rate or set bf16=false."
+        )
+
+
+def _local(value: Tensor) -> Tensor:
+    """This process's part."""
+    return value.to_local() if isinstance(value, DTensor) else value.detach()

@@ -7,33 +7,73 @@ conditional mean minus the noise: one Euler step then gives the answer of a dete
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lavin_deploy.config import ModelConfig
 from lavin_deploy.models.checkpoint import fill, read_state, save_dit
 from lavin_deploy.models.jdit import JDiT
-from lavin_deploy.training.engine import Batch, Trainer, bfloat16_pays, step_rng
+from lavin_deploy.training.engine import Trainer, step_rng
 from lavin_deploy.training.latents import LatentPools
+from lavin_deploy.training.mixed import bfloat16_pays
+from lavin_deploy.training.objective import Batch, Objective
 from lavin_deploy.training.recipes import DiTRecipe
+from lavin_deploy.training.world import World
 
 
-def draw_batch(pools: LatentPools, recipe: DiTRecipe, step: int) -> Batch:
-    """Context, data, noise and times of one step, all from the step's own generator."""
+def draw_batch(pools: LatentPools, recipe: DiTRecipe, step: int, samples: Sequence[int]) -> Batch:
+    """Context, data, noise and times of some samples of a step.
+
+    All samples of a step have as many pairs, drawn from the step's generator; the rest comes from
+    each sample's own.
+
+    Args:
+        pools: of latents.
+        recipe: sampling.
+        step: its number.
+        samples: their numbers in the global batch.
+    """
     rng = step_rng(recipe, step)
     pairs = 0 if rng.random() < recipe.drop else int(rng.integers(1, recipe.max_pairs + 1))
-    context, data = pools.draw(rng, recipe.batch, pairs)
-    noise = rng.standard_normal(data.shape, dtype="float32")
-    times = 1.0 / (1.0 + torch.exp(-torch.from_numpy(rng.standard_normal(recipe.batch))))
-    times[torch.from_numpy(rng.random(recipe.batch) < recipe.at_noise)] = 0.0
-    return (
-        torch.from_numpy(context),
-        torch.from_numpy(data),
-        torch.from_numpy(noise),
-        times.float(),
-    )
+    rows = []
+    for sample in samples:
+        rng = step_rng(recipe, step, sample)
+        context, data = pools.draw(rng, pairs)
+        noise = rng.standard_normal(data.shape, dtype=np.float32)
+        time = 1.0 / (1.0 + np.exp(-rng.standard_normal()))
+        if rng.random() < recipe.at_noise:
+            time = 0.0
+        rows.append((context, data, noise, np.float32(time)))
+    return tuple(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True))
+
+
+def flow_loss(
+    dit: nn.Module, batch: Batch, *, l1: float = 0.0, bf16: bool = False
+) -> tuple[Tensor, dict[str, float]]:
+    """Mean square error of the velocity, and ``l1`` times its mean absolute error.
+
+    Args:
+        dit: the model.
+        batch: as :func:`draw_batch` gives it.
+        l1: weight; the released training had 0.1.
+        bf16: matrix work in bfloat16.
+    """
+    context, data, noise, times = batch
+    t = times.view(-1, 1, 1, 1, 1)
+    z_t = (1 - t) * noise + t * data
+    with torch.autocast(data.device.type, torch.bfloat16, enabled=bf16):
+        velocity = dit(z_t, times, context).float()
+    off = velocity - (data - noise)
+    errors = off.square().flatten(1).mean(dim=1)
+    figures = {"mse": errors.mean().item()}
+    if (times == 0).any():
+        figures["mse_at_0"] = errors[times == 0].mean().item()
+    value = errors.mean()
+    return (value + l1 * off.abs().mean() if l1 else value), figures
 
 
 def train_jdit(
@@ -42,6 +82,7 @@ def train_jdit(
     config: ModelConfig,
     out: Path,
     *,
+    world: World | None = None,
     resume: bool = False,
     init: Path | None = None,
 ) -> Path:
@@ -52,34 +93,33 @@ def train_jdit(
         recipe: schedule and sampling.
         config: model sizes, latent shift and scale (those of the ST-VAE that made the pools).
         out: folder of the run.
+        world: the processes; None is this one alone.
         resume: go on from its last state.
         init: weight file to start from; ignored by a resumed run, which has its own.
     """
+    world = world or World()
     torch.manual_seed(recipe.seed)
+    config = recipe.adapt(config)
     dit = JDiT(config.dit)
     if init is not None:
         fill(dit, read_state(init), init)
+    for part in dit.dead_parts():
+        part.requires_grad_(False)
     bf16 = bfloat16_pays(recipe)
-    if recipe.compiled:
-        for block in dit.blocks:
-            block.compile(dynamic=False)
 
-    def loss(batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
-        context, data, noise, times = batch
-        t = times.view(-1, 1, 1, 1, 1)
-        z_t = (1 - t) * noise + t * data
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            velocity = dit(z_t, times, context).float()
-        errors = (velocity - (data - noise)).square().flatten(1).mean(dim=1)
-        figures = {"loss": errors.mean().item()}
-        if (times == 0).any():
-            figures["loss_at_0"] = errors[times == 0].mean().item()
-        return errors.mean(), figures
+    def loss(model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
+        return flow_loss(model, batch, l1=recipe.l1, bf16=bf16)
+
+    def draw(step: int, samples: range) -> Batch:
+        return draw_batch(pools, recipe, step, samples)
 
     def on_save(trainer: Trainer) -> None:
-        save_dit(out, trainer.ema, config)
+        weights = trainer.averaged()
+        if world.main:
+            save_dit(out, weights, config)
 
-    Trainer(dit, recipe, out, "jdit", resume=resume).fit(
-        lambda step: draw_batch(pools, recipe, step), loss, on_save
-    )
+    modulations = [m for b in dit.joint_blocks() for m in (b.cond_modulation, b.x_modulation)]
+    blocks = list(dit.blocks)
+    objective = Objective("model", dit, loss, blocks=blocks, apart=modulations)
+    Trainer([objective], recipe, out, "jdit", world=world, resume=resume).fit(draw, on_save)
     return out

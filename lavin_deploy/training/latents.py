@@ -21,9 +21,9 @@ from lavin_deploy.errors import InputError
 from lavin_deploy.models.checkpoint import VAE_FILES
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.models.vae2d import Encoder2d
-from lavin_deploy.training.engine import bfloat16_pays
 from lavin_deploy.training.episodes import Task
 from lavin_deploy.training.inventory import INVENTORY
+from lavin_deploy.training.mixed import bfloat16_pays
 from lavin_deploy.training.recipes import DiTRecipe
 from lavin_deploy.training.stvae import to_clip
 
@@ -129,26 +129,22 @@ class LatentPools:
         )
 
     def draw(
-        self, rng: np.random.Generator, batch: int, pairs: int
+        self, rng: np.random.Generator, pairs: int
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Draw episodes.
+        """Draw one episode.
 
         Args:
             rng: source of every choice.
-            batch: number B of samples.
-            pairs: example pairs P of each; 0 gives the null context [zeros, query].
+            pairs: example pairs P; 0 gives the null context [zeros, query].
 
         Returns:
-            Scaled context (B, 16, 2P + 1 or 2, h, w) and target (B, 16, 1, h, w), float32.
+            Scaled context (16, 2P + 1 or 2, h, w) and target (16, 1, h, w), float32.
         """
-        contexts, targets = [], []
-        for index in rng.choice(len(self.pools), size=batch, p=self.weights):
-            pool = self.pools[index]
-            start = int(rng.integers(len(pool) // GROUP)) * GROUP
-            chosen = start + rng.permutation(GROUP)[: max(pairs, 0) + 1]
-            items = (pool[chosen].astype(np.float32) - self.shift) * self.scale
-            query = items[-1, :1]
-            shown = items[:-1].reshape(-1, *query.shape[1:])
-            contexts.append(np.concatenate((shown if pairs else np.zeros_like(query), query)))
-            targets.append(items[-1, 1:])
-        return np.stack(contexts).swapaxes(1, 2), np.stack(targets).swapaxes(1, 2)
+        pool = self.pools[int(rng.choice(len(self.pools), p=self.weights))]
+        start = int(rng.integers(len(pool) // GROUP)) * GROUP
+        chosen = start + rng.permutation(GROUP)[: pairs + 1]
+        items = (pool[chosen].astype(np.float32) - self.shift) * self.scale
+        query = items[-1, :1]
+        shown = items[:-1].reshape(-1, *query.shape[1:]) if pairs else np.zeros_like(query)
+        context = np.concatenate((shown, query))
+        return context.swapaxes(0, 1), items[-1, 1:].swapaxes(0, 1)

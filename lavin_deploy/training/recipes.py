@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast, get_args
 
+from lavin_deploy.config import ContextMode, ModelConfig
 from lavin_deploy.errors import InputError, unknown_name
 
 
@@ -23,8 +24,14 @@ class Recipe:
         clip: largest gradient norm.
         ema: decay per step of the averaged weights.
         bf16: run matrix work in bfloat16 where the CPU can (master weights stay float32).
-        seed: of data and noise; step k draws from (seed, k), so a resumed run repeats nothing.
+        seed: of data and noise; sample i of step k draws from (seed, k, i), so a resumed run
+            repeats nothing, and the number of processes changes nothing.
         save_minutes: time between checkpoints.
+        batch: samples of a step, over all processes.
+        accumulate: micro-batches into which each process cuts its share.
+        compiled: put the blocks through torch.compile; needs a C++ compiler and a minute or two.
+        recompute: keep only the blocks' inputs for the backward pass and compute the rest again.
+        sharded: under torchrun, shard parameters and optimiser state (FSDP2), else copy them (DDP).
     """
 
     preset: str = "edge"
@@ -38,22 +45,26 @@ class Recipe:
     bf16: bool = True
     seed: int = 0
     save_minutes: float = 3.0
+    batch: int = 64
+    accumulate: int = 1
+    compiled: bool = False
+    recompute: bool = False
+    sharded: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class VAERecipe(Recipe):
-    """ST-VAE, phase 1 (images): L1 + MSE + KL, in the 2D form.
+    """ST-VAE on images: L1 + MSE + KL, in the 2D form.
 
     Attributes:
-        small: images of 64 x 64 in a batch.
-        large: images of 128 x 128 in a batch; every fourth batch is of these.
+        size: side of the images in pixels.
         kl: weight of the KL divergence per latent element.
         taught: share of the steps, from the start, in which the linear code is the latent.
     """
 
     steps: int = 3000
-    small: int = 24
-    large: int = 8
+    batch: int = 24
+    size: int = 64
     kl: float = 3e-4
     taught: float = 0.5
 
@@ -63,31 +74,44 @@ class DiTRecipe(Recipe):
     """J-DiT by conditional flow matching (paper section 3.4).
 
     Attributes:
-        batch: samples of a step.
         max_pairs: pairs of a sample, drawn from 1 to this.
         at_noise: share of samples trained at t = 0 exactly, where the velocity is the conditional
             mean and so the answer of a deterministic task; the rest draw t ~ LogitNormal(0, 1).
         drop: share of batches whose pairs give way to one zero latent, for guidance.
         size: side of the images in pixels.
         groups: episodes encoded before training starts, shared out by the tasks' weights.
-        compiled: put the blocks through torch.compile; needs a C++ compiler and a minute or two.
         tasks: ``name:weight`` of every task drawn, separated by commas.
+        l1: weight of the mean absolute error beside the mean square one; 0.1 in the release's code.
+        context: ``joint``, ``frozen`` (the context never sees the target, see ``config``), or empty
+            for the preset's.
     """
 
     size: int = 64
     groups: int = 1500
-    compiled: bool = False
     tasks: str = "segmentation:1"
-    batch: int = 64
     max_pairs: int = 1
     at_noise: float = 0.7
     drop: float = 0.05
+    l1: float = 0.0
+    context: str = ""
+
+    def adapt(self, config: ModelConfig) -> ModelConfig:
+        """Return a model config with the recipe's own choices.
+
+        Raises:
+            InputError: ``context`` is unknown.
+        """
+        if not self.context:
+            return config
+        if self.context not in get_args(ContextMode):
+            raise unknown_name("context", self.context, get_args(ContextMode))
+        return replace(config, dit=replace(config.dit, context=cast(ContextMode, self.context)))
 
 
 RECIPES: dict[str, dict[str, Recipe]] = {
     "stvae": {
         "edge": VAERecipe(),
-        "tiny": VAERecipe(preset="tiny", steps=20, warmup=2, small=4, large=2, bf16=False),
+        "tiny": VAERecipe(preset="tiny", steps=20, warmup=2, batch=4, bf16=False),
     },
     "jdit": {
         "edge": DiTRecipe(steps=20000),

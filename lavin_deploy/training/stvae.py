@@ -1,4 +1,7 @@
-"""Train the ST-VAE on images (phase 1) in its 2D form, on inputs and targets of all tasks."""
+"""Train the ST-VAE on inputs and targets of all tasks.
+
+One-frame clips go through the model's 2D path, which is exact and costs a third.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,21 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from lavin_deploy.config import ModelConfig, preset
-from lavin_deploy.models.checkpoint import save_vae
+from lavin_deploy.models.checkpoint import fill, read_state, save_vae
 from lavin_deploy.models.stvae import STVAE
-from lavin_deploy.training.engine import Batch, Trainer, bfloat16_pays, step_rng
+from lavin_deploy.training.engine import Trainer, step_rng
 from lavin_deploy.training.episodes import Task
 from lavin_deploy.training.linear_code import LinearCode
+from lavin_deploy.training.mixed import bfloat16_pays
+from lavin_deploy.training.objective import Batch, Objective
 from lavin_deploy.training.recipes import VAERecipe
+from lavin_deploy.training.world import World
+
+SHOWN = 4
+"""Pictures in the sample grid of a save."""
 
 
 def to_clip(images: Sequence[NDArray[np.uint8]]) -> Tensor:
@@ -26,14 +35,25 @@ def to_clip(images: Sequence[NDArray[np.uint8]]) -> Tensor:
     return stacked.float() / 127.5 - 1.0
 
 
-def draw_images(tasks: Sequence[Task], rng: np.random.Generator, count: int, size: int) -> Tensor:
-    """Inputs and targets of random tasks, (count, 3, 1, size, size)."""
-    images: list[NDArray[np.uint8]] = []
-    while len(images) < count:
-        task = tasks[int(rng.integers(len(tasks)))]
-        sample = task.sample(rng, task.draw_style(rng), size)
-        images += [sample.input, sample.target]
-    return to_clip(images[:count])
+def to_images(clips: Tensor) -> NDArray[np.uint8]:
+    """The way back: (B, 3, 1, H, W) in [-1, 1] -> (B, H, W, 3) uint8."""
+    pixels = ((clips[:, :, 0].float().clamp(-1, 1) + 1) * 127.5).round()
+    images: NDArray[np.uint8] = pixels.permute(0, 2, 3, 1).byte().cpu().numpy()
+    return images
+
+
+def draw_image(tasks: Sequence[Task], rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
+    """Input or target of a random task, (size, size, 3) uint8."""
+    task = tasks[int(rng.integers(len(tasks)))]
+    sample = task.sample(rng, task.draw_style(rng), size)
+    return sample.input if rng.random() < 0.5 else sample.target
+
+
+def draw_images(tasks: Sequence[Task], seed: int, count: int, size: int) -> Tensor:
+    """Clips of ``count`` images as :func:`draw_image` gives them, (count, 3, 1, size, size)."""
+    return to_clip(
+        [draw_image(tasks, np.random.default_rng((seed, i)), size) for i in range(count)]
+    )
 
 
 def encode_means(vae: STVAE, pixels: Tensor) -> Tensor:
@@ -44,13 +64,38 @@ def encode_means(vae: STVAE, pixels: Tensor) -> Tensor:
 
 def measure_scale(vae: STVAE, tasks: Sequence[Task], config: ModelConfig) -> ModelConfig:
     """Return the config with the shift and scale that make latents zero-mean and unit-variance."""
-    pixels = draw_images(tasks, np.random.default_rng(0), 256, 64)
-    means = encode_means(vae, pixels)
+    means = encode_means(vae, draw_images(tasks, 0, 256, 64))
     return replace(config, latent_shift=means.mean().item(), latent_scale=1 / means.std().item())
 
 
+class Autoencoder(nn.Module):
+    """Encode, draw, decode in one call, so that processes can exchange its gradients."""
+
+    def __init__(self, vae: STVAE) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, pixels: Tensor, noise: Tensor, code: Tensor | None) -> tuple[Tensor, ...]:
+        """Decoded pixels, mean and log-variance.
+
+        Args:
+            pixels: (B, 3, T, H, W) in [-1, 1].
+            noise: standard normal, of the latents' shape.
+            code: decode these instead of a draw from the posterior.
+        """
+        posterior = self.vae.encode(pixels)
+        seen = posterior.sample(noise) if code is None else code + 0.05 * noise
+        return self.vae.decode(seen), posterior.mean, posterior.logvar
+
+
 def train_stvae(
-    tasks: Sequence[Task], recipe: VAERecipe, out: Path, *, resume: bool = False
+    tasks: Sequence[Task],
+    recipe: VAERecipe,
+    out: Path,
+    *,
+    world: World | None = None,
+    resume: bool = False,
+    init: Path | None = None,
 ) -> Path:
     """Train and return the folder that holds ``stvae.safetensors`` (averaged weights).
 
@@ -58,32 +103,32 @@ def train_stvae(
         tasks: the training split's tasks.
         recipe: sizes and schedule.
         out: folder of the run.
+        world: the processes; None is this one alone.
         resume: go on from its last state.
+        init: weight file to start from; ignored by a resumed run, which has its own.
     """
+    world = world or World()
     torch.manual_seed(recipe.seed)
     bf16 = bfloat16_pays(recipe)
     config = preset(recipe.preset)
     vae = STVAE(config.vae)
+    if init is not None:
+        fill(vae, read_state(init), init)
+    linear = LinearCode.fit(draw_images(tasks, recipe.seed, 400, 64))
 
-    linear = LinearCode.fit(draw_images(tasks, np.random.default_rng(recipe.seed), 400, 64))
-
-    def make_batch(step: int) -> Batch:
-        rng = step_rng(recipe, step)
-        if step % 4 == 3:
-            return (draw_images(tasks, rng, recipe.large, 128),)
-        return (draw_images(tasks, rng, recipe.small, 64),)
-
-    def loss(batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
-        (pixels,) = batch
-        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
+    def draw(step: int, samples: range) -> Batch:
+        rngs = [step_rng(recipe, step, sample) for sample in samples]
+        pixels = to_clip([draw_image(tasks, rng, recipe.size) for rng in rngs])
         code = linear.encode(pixels)
+        noise = np.stack([rng.standard_normal(code.shape[1:], dtype=np.float32) for rng in rngs])
+        return pixels, code, torch.from_numpy(noise)
+
+    def loss(model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
+        pixels, code, noise = batch
         taught = step < recipe.taught * recipe.steps
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            posterior = vae.encode(pixels)
-            noise = torch.randn(code.shape, generator=generator)
-            seen = code + 0.05 * noise if taught else posterior.sample(noise)
-            decoded = vae.decode(seen).float()
-        mean, logvar = posterior.mean.float(), posterior.logvar.float()
+        with torch.autocast(world.device.type, torch.bfloat16, enabled=bf16):
+            decoded, mean, logvar = model(pixels, noise, code if taught else None)
+        decoded, mean, logvar = decoded.float(), mean.float(), logvar.float()
         kl = 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar).mean()
         distance = (mean - code).square().mean()
         l1, mse = (decoded - pixels).abs().mean(), (decoded - pixels).square().mean()
@@ -95,10 +140,20 @@ def train_stvae(
         }
         return l1 + mse + (distance if taught else recipe.kl * kl), figures
 
-    def on_save(trainer: Trainer) -> None:
-        averaged = STVAE(config.vae).eval()
-        averaged.load_state_dict(trainer.ema)
-        save_vae(out, trainer.ema, measure_scale(averaged, tasks, config))
+    shown = draw_images(tasks, recipe.seed + 1, SHOWN, recipe.size)
 
-    Trainer(vae, recipe, out, "stvae", resume=resume).fit(make_batch, loss, on_save)
+    def on_save(trainer: Trainer) -> None:
+        weights = {name.removeprefix("vae."): x for name, x in trainer.averaged().items()}
+        if world.main:
+            averaged = STVAE(config.vae).eval()
+            averaged.load_state_dict(weights)
+            save_vae(out, weights, measure_scale(averaged, tasks, config))
+            with torch.no_grad():
+                again = averaged.decode(averaged.encode(shown).mean)
+            pairs = np.stack((to_images(shown), to_images(again)), axis=1)
+            trainer.meter.pictures("reconstruction", pairs, trainer.step)
+
+    objective = Objective("model", Autoencoder(vae), loss)
+    trainer = Trainer([objective], recipe, out, "stvae", world=world, resume=resume)
+    trainer.fit(draw, on_save)
     return out

@@ -72,10 +72,7 @@ def test_step_has_no_modulation_weights_and_no_dead_ones() -> None:
     time = sum(
         p.numel() for n, p in dit.named_parameters() if n.startswith("t_") or n[-6:] == "_embed"
     )
-    last = dit.joint_blocks()[-1]
-    attention = last.joint_attn
-    dead = [last.cond_mlp, attention.cond_q, attention.cond_proj, attention.cond_qnorm]
-    unused = sum(p.numel() for module in dead for p in module.parameters())
+    unused = sum(p.numel() for part in dit.dead_parts() for p in part.parameters())
     whole = sum(p.numel() for p in dit.parameters())
     assert left == whole - modulation - time - unused
 

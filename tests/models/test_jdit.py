@@ -112,3 +112,11 @@ def test_batches_and_channels_that_do_not_fit(
     dit = JDiT(preset("tiny").dit)
     with pytest.raises(InputError, match=r"batch size|channels"):
         dit(torch.randn(x), torch.zeros(t), torch.randn(cond))
+
+
+def test_no_output_depends_on_the_dead_parts_and_on_all_others() -> None:
+    dit, _ = random_models(preset("tiny"))
+    latents = torch.randn(1, 16, 1, 4, 4), torch.rand(1), torch.randn(1, 16, 3, 4, 4)
+    dit(*latents).sum().backward()
+    dead = {id(p) for part in dit.dead_parts() for p in part.parameters()}
+    assert dead == {id(p) for p in dit.parameters() if p.grad is None}

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.torch import load_file
 from torch import nn
 
 import lavin_deploy as lavin
@@ -18,10 +22,14 @@ from lavin_deploy.cli.train import train
 from lavin_deploy.errors import InputError, WorkError
 from lavin_deploy.models.checkpoint import load_vae, save_dit
 from lavin_deploy.models.jdit import JDiT
-from lavin_deploy.training.engine import Batch, Trainer, bfloat16_pays, learning_rate
+from lavin_deploy.training import states
+from lavin_deploy.training.engine import Trainer, learning_rate
 from lavin_deploy.training.latents import share_groups
+from lavin_deploy.training.mixed import bfloat16_pays
+from lavin_deploy.training.objective import Batch, Loss, Objective
 from lavin_deploy.training.recipes import DiTRecipe, Recipe, override, recipe
 from lavin_deploy.training.sources import prepare
+from lavin_deploy.training.world import World
 
 pytestmark = pytest.mark.data
 
@@ -31,6 +39,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     prepare(folder, sources=["generated"])
     return folder
+
+
+@pytest.fixture(scope="module")
+def vae(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with an ST-VAE, the latents that it makes, and no J-DiT yet."""
+    out = tmp_path_factory.mktemp("vae")
+    run("stvae", "--recipe", "tiny", "--data", data, "--out", out, "--set", "steps=1")
+    return out
 
 
 def run(*words: str | Path) -> None:
@@ -57,9 +73,7 @@ def test_from_data_to_an_answer(data: Path, tmp_path: Path, golden_tasks: Path) 
 
 
 @pytest.mark.filterwarnings("ignore")  # torch 2.13's compiler warns about its own inside
-def test_compiled_blocks_compute_the_same_loss(data: Path, tmp_path: Path) -> None:
-    vae = tmp_path / "vae"
-    run("stvae", "--recipe", "tiny", "--data", data, "--out", vae, "--set", "steps=1")
+def test_compiled_blocks_compute_the_same_loss(data: Path, vae: Path, tmp_path: Path) -> None:
     _, config = load_vae(vae)
     dit = JDiT(config.dit)
     for parameter in dit.parameters():  # gates start at zero, where blocks change nothing
@@ -79,28 +93,68 @@ def test_compiled_blocks_compute_the_same_loss(data: Path, tmp_path: Path) -> No
     assert losses["1"] == pytest.approx(losses["0"], rel=1e-4)
 
 
-def test_killed_and_resumed_equals_never_killed(data: Path, tmp_path: Path) -> None:
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    options = ["--recipe", "tiny", "--data", data, "--set", "decay=1e-9", "--set", "taught=0"]
-    run("stvae", *options, "--out", whole, "--set", "steps=4")
-    run("stvae", *options, "--out", parts, "--set", "steps=2")
-    run("stvae", *options, "--out", parts, "--set", "steps=4", "--resume")
-    states = [torch.load(p / "stvae.state.pt", weights_only=True) for p in (whole, parts)]
-    assert states[0]["step"] == states[1]["step"] == 4
-    for name, tensor in states[0]["model"].items():
-        assert torch.equal(tensor, states[1]["model"][name]), name
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "lavin_dit.safetensors")
 
 
-def test_damaged_state_falls_back_to_the_one_before(data: Path, tmp_path: Path) -> None:
-    options = ["--recipe", "tiny", "--data", data, "--out", tmp_path / "run"]
-    run("stvae", *options, "--set", "steps=2")
-    run("stvae", *options, "--set", "steps=3", "--resume")
-    (tmp_path / "run" / "stvae.state.pt").write_bytes(b"broken")
-    result = CliRunner().invoke(
-        train, [*list(map(str, ["stvae", *options, "--resume"])), "--set", "steps=3"]
-    )
-    assert result.exit_code == 0
-    assert "trying the one before" in result.output
+def started(vae: Path, out: Path) -> Path:
+    """A folder with an ST-VAE and its pools, ready for J-DiT."""
+    shutil.copytree(vae, out)
+    return out
+
+
+def saving(data: Path, out: Path) -> list[str]:
+    """Words for a run that saves after every step."""
+    return ["jdit", "--recipe=tiny", f"--data={data}", f"--out={out}", "--set=save_minutes=0"]
+
+
+def test_killed_and_resumed_equals_never_killed(data: Path, vae: Path, tmp_path: Path) -> None:
+    whole, parts = started(vae, tmp_path / "whole"), started(vae, tmp_path / "parts")
+    run(*saving(data, whole))
+    code = "from lavin_deploy.cli.train import train; train()"
+    with subprocess.Popen([sys.executable, "-c", code, *saving(data, parts)]) as process:
+        while not states.present(parts / "jdit.states"):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    assert 0 < int(states.present(parts / "jdit.states")[0].name[-8:]) < 20
+    run(*saving(data, parts), "--resume")
+    found = weights(parts)
+    for name, tensor in weights(whole).items():
+        assert torch.equal(tensor, found[name]), name
+
+
+@pytest.mark.parametrize("harm", ["cut", "flip", "unlisted"])
+def test_damaged_state_falls_back_to_the_one_before(
+    harm: str, data: Path, vae: Path, tmp_path: Path
+) -> None:
+    out = started(vae, tmp_path / "run")
+    words = [*saving(data, out), "--set=steps=3"]
+    run(*words)
+    newest, _ = states.present(out / "jdit.states")
+    shard = newest / "__0_0.distcp"
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    if harm == "unlisted":
+        (newest / "files.json").unlink()
+    else:
+        shard.write_bytes(content if harm == "flip" else content[: len(content) // 2])
+    wanted = weights(out)
+    result = CliRunner().invoke(train, [*words, "--resume"])
+    assert result.exit_code == 0, result.stderr
+    assert f"{newest} is damaged; trying the one before" in result.output
+    assert all(torch.equal(tensor, wanted[name]) for name, tensor in weights(out).items())
+
+
+def test_a_state_of_another_model_is_refused(data: Path, vae: Path, tmp_path: Path) -> None:
+    out = started(vae, tmp_path / "run")
+    run(*saving(data, out), "--set=steps=1")
+    config = json.loads((out / "config.json").read_text())
+    config["dit"]["depth"] = 4
+    (out / "config.json").write_text(json.dumps(config))
+    result = CliRunner().invoke(train, [*saving(data, out), "--resume"])
+    assert result.exit_code == 2
+    assert "does not fit this run" in result.stderr
 
 
 class Line(nn.Module):
@@ -110,33 +164,79 @@ class Line(nn.Module):
         super().__init__()
         self.w = nn.Parameter(torch.zeros(1, 1))
 
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.w
+
+
+def line_loss(model: nn.Module, batch: Batch, step: int) -> tuple[torch.Tensor, dict[str, float]]:
+    return (model(batch[0]) - batch[1]).square().mean(), {}
+
+
+def line_batch(step: int, samples: range) -> Batch:
+    x = torch.stack(
+        [torch.randn(1, generator=torch.Generator().manual_seed(100 * step + i)) for i in samples]
+    )
+    return x, 3 * x
+
+
+def line_trainer(out: Path, plan: Recipe, loss: Loss = line_loss) -> Trainer:
+    objective = Objective("model", Line(), loss)
+    return Trainer([objective], plan, out, "line", world=World(), resume=False)
+
 
 def test_the_loop_learns_a_line(tmp_path: Path) -> None:
-    line = Line()
-    small = Recipe(steps=300, warmup=1, learning_rate=0.05, decay=0.5, ema=0.9)
+    small = Recipe(steps=300, warmup=1, learning_rate=0.05, decay=0.5, ema=0.9, batch=16)
+    trainer = line_trainer(tmp_path, small)
+    trainer.fit(line_batch, lambda _: None)
+    assert trainer.objectives[0].module.w.item() == pytest.approx(3, abs=0.05)
+    assert trainer.averaged()["w"].item() == pytest.approx(3, abs=0.1)
 
-    def batch(step: int) -> Batch:
-        generator = torch.Generator().manual_seed(step)
-        x = torch.randn(16, 1, generator=generator)
-        return x, 3 * x
 
-    def loss(data: Batch, step: int) -> tuple[torch.Tensor, dict[str, float]]:
-        return (data[0] @ line.w - data[1]).square().mean(), {}
+@pytest.mark.parametrize("settings", [{"accumulate": 4}, {"recompute": True}, {"compiled": True}])
+@pytest.mark.filterwarnings("ignore")
+def test_memory_and_speed_change_no_number(settings: dict, tmp_path: Path) -> None:
+    found = []
+    for index, changes in enumerate(({}, settings)):
+        plan = replace(Recipe(steps=5, warmup=1, learning_rate=0.05, batch=16), **changes)
+        line = Line()
+        objective = Objective("model", line, line_loss, blocks=[line])
+        out = tmp_path / str(index)
+        Trainer([objective], plan, out, "line", world=World(), resume=False).fit(
+            line_batch, lambda _: None
+        )
+        found.append(line.w.item())
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
 
-    trainer = Trainer(line, small, tmp_path, "line", resume=False)
-    trainer.fit(batch, loss, lambda _: None)
-    assert line.w.item() == pytest.approx(3, abs=0.05)
-    assert trainer.ema["w"].item() == pytest.approx(3, abs=0.1)
+
+def test_a_second_objective_begins_later(tmp_path: Path) -> None:
+    first, second = Line(), Line()
+    plan = Recipe(steps=4, warmup=1, batch=4)
+    objectives = [
+        Objective("model", first, line_loss),
+        Objective("judge", second, line_loss, start=3),
+    ]
+    trainer = Trainer(objectives, plan, tmp_path, "line", world=World(), resume=False)
+    trainer.fit(line_batch, lambda _: None)
+    assert first.w.item() > second.w.item() > 0
+    rows = (tmp_path / "line.log.jsonl").read_text().splitlines()
+    assert json.loads(rows[-1])["judge_loss"] > 0
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_batch_saved(tmp_path: Path) -> None:
-    line = Line()
-    trainer = Trainer(line, Recipe(steps=2), tmp_path, "line", resume=False)
-    with pytest.raises(WorkError, match="the loss is nan at step 0"):
-        trainer.fit(
-            lambda _: (torch.ones(1),), lambda *_: (line.w.sum() * torch.nan, {}), lambda _: None
-        )
-    assert (tmp_path / "bad_batch.pt").exists()
+    def bad(model: nn.Module, batch: Batch, step: int) -> tuple[torch.Tensor, dict[str, float]]:
+        return model(batch[0]).sum() * torch.nan, {}
+
+    trainer = line_trainer(tmp_path, Recipe(steps=2, batch=1), bad)
+    with pytest.raises(WorkError, match="is not finite at step 0"):
+        trainer.fit(line_batch, lambda _: None)
+    ((x, _),) = torch.load(tmp_path / "bad_batch.pt", weights_only=True)
+    assert torch.equal(x, line_batch(0, range(1))[0])
+    assert trainer.objectives[0].module.w.item() == 0
+
+
+def test_an_uneven_batch_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="multiple of 3"):
+        line_trainer(tmp_path, Recipe(batch=16, accumulate=3))
 
 
 def test_schedule() -> None:
@@ -159,10 +259,8 @@ def test_settings() -> None:
         recipe("stvae", "huge")
 
 
-def test_a_run_is_not_overwritten(data: Path, tmp_path: Path) -> None:
-    options = ["stvae", "--recipe", "tiny", "--data", data, "--out", tmp_path, "--set", "steps=1"]
-    run(*options)
-    result = CliRunner().invoke(train, list(map(str, options)))
+def test_a_run_is_not_overwritten(data: Path, vae: Path) -> None:
+    result = CliRunner().invoke(train, ["stvae", "--recipe=tiny", f"--data={data}", f"--out={vae}"])
     assert result.exit_code == 2
     assert "--resume" in result.stderr
 

@@ -1,0 +1,131 @@
+"""One loss, the module that it trains, and that module's optimiser, on one process or on many."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
+
+from lavin_deploy.training.recipes import Recipe
+from lavin_deploy.training.world import World
+
+Batch = tuple[Tensor, ...]
+Loss = Callable[[nn.Module, Batch, int], tuple[Tensor, dict[str, float]]]
+"""Module to call, micro-batch, step -> mean loss over the samples, and figures for the log."""
+
+
+def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW; vectors (norms, biases, type embeddings) are not decayed."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98))
+
+
+@dataclass
+class Objective:
+    """What is minimised.
+
+    Attributes:
+        name: in logs and states.
+        module: whose parameters are trained, by its ``forward`` alone.
+        loss: see :data:`Loss`; it calls the module that it is given, which averages gradients.
+        blocks: parts of the module that are compiled, recomputed and sharded one by one.
+        apart: parts of the blocks that are called by themselves, so sharded by themselves.
+        start: first step at which it counts.
+    """
+
+    name: str
+    module: nn.Module
+    loss: Loss
+    blocks: Sequence[nn.Module] = ()
+    apart: Sequence[nn.Module] = ()
+    start: int = 0
+    wrapped: nn.Module = field(init=False)
+    optimizer: torch.optim.Optimizer = field(init=False)
+
+    def prepare(self, recipe: Recipe, world: World) -> None:
+        """Move to the device, shard or replicate, and make the optimiser."""
+        self.module.to(world.device)
+        if recipe.recompute:
+            for block in self.blocks:
+                block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
+        self.wrapped = self.module
+        if world.distributed and recipe.sharded:
+            mesh = init_device_mesh(world.device.type, (world.size,))
+            for part in (*self.apart, *self.blocks, self.module):
+                fully_shard(part, mesh=mesh)
+        elif world.distributed:
+            ids = [world.device] if world.device.type == "cuda" else None
+            self.wrapped = DistributedDataParallel(self.module, device_ids=ids)
+        self.optimizer = make_optimizer(self.module, recipe)
+
+    def compile(self) -> None:
+        """Put the blocks through torch.compile."""
+        for block in self.blocks:
+            block.compile(dynamic=False)
+
+    def gradients(self, batches: Sequence[Batch], step: int) -> dict[str, float] | None:
+        """Means over the micro-batches, their gradients left in the parameters; None if not begun.
+
+        Args:
+            batches: of equal size.
+            step: its number.
+        """
+        if step < self.start:
+            return None
+        self.optimizer.zero_grad(set_to_none=True)
+        sums: dict[str, list[float]] = {}
+        for index, batch in enumerate(batches):
+            with self._sync(last=index == len(batches) - 1):
+                value, figures = self.loss(self.wrapped, batch, step)
+                (value / len(batches)).backward()
+            for name, figure in {"loss": float(value.detach()), **figures}.items():
+                sums.setdefault(name, []).append(figure)
+        return {name: sum(values) / len(values) for name, values in sums.items()}
+
+    def _sync(self, *, last: bool) -> contextlib.AbstractContextManager[None]:
+        """Processes exchange gradients behind the last micro-batch only."""
+        if isinstance(self.wrapped, FSDPModule):
+            self.wrapped.set_requires_gradient_sync(last)
+        if isinstance(self.wrapped, DistributedDataParallel) and not last:
+            return self.wrapped.no_sync()
+        return contextlib.nullcontext()
+
+    def update(self, rate: float, clip: float) -> float:
+        """Step the optimiser; return the norm of the gradient before it was clipped to ``clip``."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        norm = nn.utils.clip_grad_norm_(self.module.parameters(), clip)
+        self.optimizer.step()
+        return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+
+    def state(self) -> dict[str, Any]:
+        """Weights and optimiser state by the module's names, sharded or not."""
+        return {
+            "model": get_model_state_dict(self.module),
+            "optimizer": get_optimizer_state_dict(self.module, self.optimizer),
+        }
+
+    def take(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state` gave."""
+        set_model_state_dict(self.module, state["model"])
+        set_optimizer_state_dict(self.module, self.optimizer, state["optimizer"])
