@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from lavin_deploy.config import ModelConfig
+from lavin_deploy.errors import InputError
 from lavin_deploy.models.checkpoint import fill, read_state, save_dit
 from lavin_deploy.models.jdit import JDiT
+from lavin_deploy.training import lora
 from lavin_deploy.training.engine import Trainer, step_rng
 from lavin_deploy.training.latents import LatentPools
 from lavin_deploy.training.mixed import bfloat16_pays
@@ -96,6 +98,9 @@ def train_jdit(
         world: the processes; None is this one alone.
         resume: go on from its last state.
         init: weight file to start from; ignored by a resumed run, which has its own.
+
+    Raises:
+        InputError: ``recipe.lora`` without weights to adapt.
     """
     world = world or World()
     torch.manual_seed(recipe.seed)
@@ -105,6 +110,10 @@ def train_jdit(
         fill(dit, read_state(init), init)
     for part in dit.dead_parts():
         part.requires_grad_(False)
+    if recipe.lora:
+        if init is None and not resume:
+            raise InputError("lora adapts trained weights; give them with --init-from.")
+        lora.adapt(dit, recipe.lora)
     bf16 = bfloat16_pays(recipe)
 
     def loss(model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
@@ -116,7 +125,7 @@ def train_jdit(
     def on_save(trainer: Trainer) -> None:
         weights = trainer.averaged()
         if world.main:
-            save_dit(out, weights, config)
+            save_dit(out, lora.merged(weights) if recipe.lora else weights, config)
 
     modulations = [m for b in dit.joint_blocks() for m in (b.cond_modulation, b.x_modulation)]
     blocks = list(dit.blocks)

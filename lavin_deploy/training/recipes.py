@@ -84,6 +84,7 @@ class DiTRecipe(Recipe):
         l1: weight of the mean absolute error beside the mean square one; 0.1 in the release's code.
         context: ``joint``, ``frozen`` (the context never sees the target, see ``config``), or empty
             for the preset's.
+        lora: rank of adapters that are trained in place of the weights, see ``lora``; 0: none.
     """
 
     size: int = 64
@@ -94,6 +95,7 @@ class DiTRecipe(Recipe):
     drop: float = 0.05
     l1: float = 0.0
     context: str = ""
+    lora: int = 0
 
     def adapt(self, config: ModelConfig) -> ModelConfig:
         """Return a model config with the recipe's own choices.
@@ -115,6 +117,8 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     },
     "jdit": {
         "edge": DiTRecipe(steps=20000),
+        # From a trained joint model (--init-from) to one whose context never sees the target.
+        "edge-frozen": DiTRecipe(steps=4000, learning_rate=3e-4, warmup=100, context="frozen"),
         "tiny": DiTRecipe(preset="tiny", steps=20, warmup=2, batch=8, groups=2, bf16=False),
     },
 }

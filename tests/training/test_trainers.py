@@ -20,7 +20,13 @@ import lavin_deploy as lavin
 from lavin_deploy.cli.export import export
 from lavin_deploy.cli.train import train
 from lavin_deploy.errors import InputError, WorkError
-from lavin_deploy.models.checkpoint import load_vae, save_dit
+from lavin_deploy.models.checkpoint import (
+    find_files,
+    load_released,
+    load_vae,
+    read_config,
+    save_dit,
+)
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.training import states
 from lavin_deploy.training.engine import Trainer, learning_rate
@@ -72,20 +78,35 @@ def test_from_data_to_an_answer(data: Path, tmp_path: Path, golden_tasks: Path) 
         assert picture.image.shape == (30, 40, 3)
 
 
+def save_random(folder: Path) -> None:
+    """Put a J-DiT beside an ST-VAE; gates start at zero, where blocks would change nothing."""
+    _, config = load_vae(folder)
+    dit = JDiT(config.dit)
+    for parameter in dit.parameters():
+        torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(0))
+    save_dit(folder, dit.state_dict(), config)
+
+
 @pytest.mark.filterwarnings("ignore")  # torch 2.13's compiler warns about its own inside
 def test_compiled_blocks_compute_the_same_loss(data: Path, vae: Path, tmp_path: Path) -> None:
-    _, config = load_vae(vae)
-    dit = JDiT(config.dit)
-    for parameter in dit.parameters():  # gates start at zero, where blocks change nothing
-        torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(0))
-    save_dit(tmp_path, dit.state_dict(), config)
+    save_random(started(vae, tmp_path / "base"))
     losses = {}
     for compiled in ("0", "1"):
         out = tmp_path / compiled
         shutil.copytree(vae, out)
         options = ["--set", "steps=2", "--set", f"compiled={compiled}"]
         run(
-            *("jdit", "--recipe", "tiny", "--data", data, "--out", out, "--init-from", tmp_path),
+            *(
+                "jdit",
+                "--recipe",
+                "tiny",
+                "--data",
+                data,
+                "--out",
+                out,
+                "--init-from",
+                tmp_path / "base",
+            ),
             *options,
         )
         rows = (out / "jdit.log.jsonl").read_text().splitlines()  # one, or two if it took long
@@ -144,6 +165,42 @@ def test_damaged_state_falls_back_to_the_one_before(
     assert result.exit_code == 0, result.stderr
     assert f"{newest} is damaged; trying the one before" in result.output
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in weights(out).items())
+
+
+def test_lora_trains_adapters_and_saves_plain_weights(
+    data: Path, vae: Path, tmp_path: Path
+) -> None:
+    base, out = started(vae, tmp_path / "base"), started(vae, tmp_path / "run")
+    save_random(base)
+    result = CliRunner().invoke(train, [*saving(data, out), "--set=lora=2"])
+    assert result.exit_code == 2
+    assert "--init-from" in result.stderr
+    words = [*saving(data, out), "--set=lora=2", f"--init-from={base}"]
+    run(*words, "--set=steps=2", "--set=decay=1e-9")
+    run(*words, "--set=steps=3", "--set=decay=1e-9", "--resume")
+    before, after = weights(base), weights(out)
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert "blocks.0.joint_attn.x_q.weight" in changed
+    for name in changed:
+        assert ".joint_attn." in name or "_mlp." in name
+        values = torch.linalg.svdvals(after[name].float() - before[name].float())
+        assert values[0] > 1e-3 > values[2]  # what lies behind is the rounding to float16
+
+
+def test_a_joint_model_goes_on_as_a_frozen_one(data: Path, vae: Path, tmp_path: Path) -> None:
+    base, out = started(vae, tmp_path / "base"), started(vae, tmp_path / "run")
+    run(*saving(data, base), "--set=steps=2")
+    run(*saving(data, out), "--set=steps=2", "--set=context=frozen", f"--init-from={base}")
+    files = find_files(out)
+    assert read_config(files).dit.context == "frozen"
+    dit, _ = load_released(files.dit, files.vae, read_config(files))
+    latents = torch.randn(1, 16, 3, 8, 8)
+    with torch.no_grad():
+        assert dit(torch.randn(1, 16, 1, 8, 8), torch.rand(1), latents).isfinite().all()
+    result = CliRunner().invoke(train, [*saving(data, out), "--set=context=half", "--resume"])
+    assert result.exit_code == 2
+    assert "unknown context 'half'" in result.stderr
 
 
 def test_a_state_of_another_model_is_refused(data: Path, vae: Path, tmp_path: Path) -> None:
