@@ -54,7 +54,7 @@ def train(
         if isinstance(chosen, VAERecipe):
             tasks = [make(sources) for make in TASKS.values()]
             start = None if init_from is None else found_in(init_from, VAE_FILES)
-            train_stvae(tasks, chosen, out, world=world, resume=resume, init=start)
+            train_stvae(sources, tasks, chosen, out, world=world, resume=resume, init=start)
         else:
             assert isinstance(chosen, DiTRecipe)
             vae, config = load_vae(out)

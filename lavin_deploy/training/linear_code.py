@@ -47,6 +47,10 @@ class LinearCode:
         scale = deviation.rsqrt() / deviation.mean().sqrt()
         return cls(mean=mean, analysis=(basis[:channels] * scale[:, None]).T)
 
+    def to(self, device: torch.device) -> LinearCode:
+        """The same on a device."""
+        return LinearCode(mean=self.mean.to(device), analysis=self.analysis.to(device))
+
     def encode(self, pixels: Tensor) -> Tensor:
         """(B, 3, 1, H, W) -> code (B, 16, 1, H/8, W/8)."""
         code = (_patches(pixels) - self.mean) @ self.analysis

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar, cast, get_args
 
-from lavin_deploy.config import ContextMode, ModelConfig
+from lavin_deploy.config import ContextMode, ModelConfig, TemporalNorm, Upsampler
 from lavin_deploy.errors import InputError, unknown_name
 
 
@@ -54,19 +54,60 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class VAERecipe(Recipe):
-    """ST-VAE on images: L1 + MSE + KL, in the 2D form.
+    """ST-VAE, phase 1 on pictures (one frame), phase 2 on clips and pictures (paper section 3.2).
 
     Attributes:
-        size: side of the images in pixels.
+        size: side in pixels.
+        frames: of a clip, 4k + 1; 1 is phase 1.
+        stills: share of the steps on single frames in phase 2.
+        l1: weight of the mean absolute error.
+        mse: weight of the mean square error.
+        perceptual: ``none``, ``efficientnet-lite0`` or ``lpips-vgg``, see ``perceptual``.
+        perceptual_weight: its weight.
+        judge: weight of the patch discriminator's loss beside its adaptive weight; 0: none.
+        judge_start: share of the steps after which the discriminator begins.
         kl: weight of the KL divergence per latent element.
-        taught: share of the steps, from the start, in which the linear code is the latent.
+        taught: share of the steps, from the start, in which the linear code is the latent of single
+            frames.
+        temporal_norm: ``clip``, ``frame``, or empty for the preset's.
+        upsampler: ``resize_conv``, ``deconv``, or empty for the preset's.
     """
 
     steps: int = 3000
     batch: int = 24
     size: int = 64
+    frames: int = 1
+    stills: float = 0.2
+    l1: float = 1.0
+    mse: float = 1.0
+    perceptual: str = "none"
+    perceptual_weight: float = 1.0
+    judge: float = 0.0
+    judge_start: float = 0.5
     kl: float = 3e-4
     taught: float = 0.5
+    temporal_norm: str = ""
+    upsampler: str = ""
+
+    def adapt(self, config: ModelConfig) -> ModelConfig:
+        """Return a model config with the recipe's own choices.
+
+        Raises:
+            InputError: one of them is unknown, or ``frames`` is not 4k + 1.
+        """
+        if self.frames < 1 or self.frames % 4 != 1:
+            raise InputError(f"frames is {self.frames}; clips have 1, 5, 9, ... frames.")
+        norm, upsampler = self.temporal_norm, self.upsampler
+        if norm and norm not in get_args(TemporalNorm):
+            raise unknown_name("temporal_norm", norm, get_args(TemporalNorm))
+        if upsampler and upsampler not in get_args(Upsampler):
+            raise unknown_name("upsampler", upsampler, get_args(Upsampler))
+        vae = replace(
+            config.vae,
+            temporal_norm=cast(TemporalNorm, norm or config.vae.temporal_norm),
+            upsampler=cast(Upsampler, upsampler or config.vae.upsampler),
+        )
+        return replace(config, vae=vae)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +154,16 @@ class DiTRecipe(Recipe):
 RECIPES: dict[str, dict[str, Recipe]] = {
     "stvae": {
         "edge": VAERecipe(),
+        # Phase 2, from phase 1's weights (--init-from): clips, perceptual and adversarial losses.
+        "edge-video": VAERecipe(
+            size=128,
+            frames=9,
+            batch=4,
+            taught=0.0,
+            learning_rate=3e-4,
+            perceptual="efficientnet-lite0",
+            judge=0.1,
+        ),
         "tiny": VAERecipe(preset="tiny", steps=20, warmup=2, batch=4, bf16=False),
     },
     "jdit": {

@@ -1,4 +1,4 @@
-"""Train the ST-VAE on inputs and targets of all tasks.
+"""Train the ST-VAE: phase 1 on inputs and targets of all tasks, phase 2 on clips as well.
 
 One-frame clips go through the model's 2D path, which is exact and costs a third.
 """
@@ -17,11 +17,15 @@ from torch import Tensor, nn
 from lavin_deploy.config import ModelConfig, preset
 from lavin_deploy.models.checkpoint import fill, read_state, save_vae
 from lavin_deploy.models.stvae import STVAE
+from lavin_deploy.training.adversarial import PatchDiscriminator, adversarial, judge_loss
+from lavin_deploy.training.collage import Collage
 from lavin_deploy.training.engine import Trainer, step_rng
 from lavin_deploy.training.episodes import Task
 from lavin_deploy.training.linear_code import LinearCode
 from lavin_deploy.training.mixed import bfloat16_pays
+from lavin_deploy.training.moving import pan
 from lavin_deploy.training.objective import Batch, Objective
+from lavin_deploy.training.perceptual import make_perceptual
 from lavin_deploy.training.recipes import VAERecipe
 from lavin_deploy.training.world import World
 
@@ -88,7 +92,84 @@ class Autoencoder(nn.Module):
         return self.vae.decode(seen), posterior.mean, posterior.logvar
 
 
+def draw_clips(
+    data: Collage, tasks: Sequence[Task], recipe: VAERecipe, step: int, samples: Sequence[int]
+) -> Batch:
+    """Clips (B, 3, T, S, S) in [-1, 1] of a step, and noise for their latents.
+
+    All samples of a step have as many frames: one in phase 1 and in a share of phase 2's steps.
+    """
+    still = recipe.frames == 1 or step_rng(recipe, step).random() < recipe.stills
+    frames = 1 if still else recipe.frames
+    clips, noises = [], []
+    side = recipe.size // 8
+    for sample in samples:
+        rng = step_rng(recipe, step, sample)
+        if still:
+            clips.append(draw_image(tasks, rng, recipe.size)[None])
+        else:
+            clips.append(pan(rng, data, frames, recipe.size))
+        shape = (16, (frames - 1) // 4 + 1, side, side)
+        noises.append(rng.standard_normal(shape, dtype=np.float32))
+    pixels = torch.from_numpy(np.stack(clips)).permute(0, 4, 1, 2, 3).float() / 127.5 - 1.0
+    return pixels, torch.from_numpy(np.stack(noises))
+
+
+class Losses:
+    """What the autoencoder and its judge minimise.
+
+    Args:
+        recipe: weights of the losses.
+        linear: gives the latent while ``taught``.
+        world: the processes.
+    """
+
+    def __init__(self, recipe: VAERecipe, linear: LinearCode, world: World) -> None:
+        self.recipe, self.linear = recipe, linear.to(world.device)
+        self.device = world.device.type
+        self.bf16 = bfloat16_pays(recipe)
+        found = make_perceptual(recipe.perceptual)
+        self.perceptual = None if found is None else found.to(world.device)
+        self.judge = PatchDiscriminator().to(world.device) if recipe.judge else None
+        self.judge_from = round(recipe.judge_start * recipe.steps)
+        self._made: dict[int, Tensor] = {}
+
+    def model(self, model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
+        """Of the autoencoder."""
+        pixels, noise = batch
+        recipe = self.recipe
+        taught = pixels.shape[2] == 1 and step < recipe.taught * recipe.steps
+        code = self.linear.encode(pixels) if taught else None
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
+            decoded, mean, logvar = model(pixels, noise, code)
+        decoded, mean, logvar = decoded.float(), mean.float(), logvar.float()
+        l1, mse = (decoded - pixels).abs().mean(), (decoded - pixels).square().mean()
+        value = recipe.l1 * l1 + recipe.mse * mse
+        figures = {"l1": l1.item(), "psnr": 6.02 - 10 * mse.log10().item()}
+        if self.perceptual is not None:
+            frames = [x.transpose(1, 2).flatten(0, 1) for x in (decoded, pixels)]
+            distance = self.perceptual(*frames).mean()
+            figures[recipe.perceptual] = distance.item()
+            value = value + recipe.perceptual_weight * distance
+        if self.judge is not None and step >= self.judge_from:
+            pull, figures["adaptive_weight"] = adversarial(self.judge, decoded, value)
+            value = value + recipe.judge * pull
+            self._made[pixels.data_ptr()] = decoded.detach()
+        kl = 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar).mean()
+        figures["kl"] = kl.item()
+        if code is None:
+            return value + recipe.kl * kl, figures
+        off = (mean - code).square().mean()
+        return value + off, {**figures, "from_linear": off.item()}
+
+    def verdict(self, judge: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
+        """Of the judge, on what the autoencoder made of the same clips."""
+        made = self._made.pop(batch[0].data_ptr())
+        return judge_loss(judge(torch.cat((batch[0], made)))), {}
+
+
 def train_stvae(
+    data: Collage,
     tasks: Sequence[Task],
     recipe: VAERecipe,
     out: Path,
@@ -100,47 +181,32 @@ def train_stvae(
     """Train and return the folder that holds ``stvae.safetensors`` (averaged weights).
 
     Args:
-        tasks: the training split's tasks.
+        data: the training split's pictures.
+        tasks: the tasks made of them.
         recipe: sizes and schedule.
         out: folder of the run.
         world: the processes; None is this one alone.
         resume: go on from its last state.
         init: weight file to start from; ignored by a resumed run, which has its own.
+
+    Raises:
+        InputError: a choice of the recipe is unknown, or its perceptual network cannot be had.
     """
     world = world or World()
     torch.manual_seed(recipe.seed)
-    bf16 = bfloat16_pays(recipe)
-    config = preset(recipe.preset)
+    config = recipe.adapt(preset(recipe.preset))
     vae = STVAE(config.vae)
     if init is not None:
         fill(vae, read_state(init), init)
-    linear = LinearCode.fit(draw_images(tasks, recipe.seed, 400, 64))
+    losses = Losses(recipe, LinearCode.fit(draw_images(tasks, recipe.seed, 400, 64)), world)
+    objectives = [Objective("model", Autoencoder(vae), losses.model)]
+    if losses.judge is not None:
+        begin = losses.judge_from
+        objectives.append(Objective("judge", losses.judge, losses.verdict, start=begin))
+    shown = draw_images(tasks, recipe.seed + 1, SHOWN, recipe.size)
 
     def draw(step: int, samples: range) -> Batch:
-        rngs = [step_rng(recipe, step, sample) for sample in samples]
-        pixels = to_clip([draw_image(tasks, rng, recipe.size) for rng in rngs])
-        code = linear.encode(pixels)
-        noise = np.stack([rng.standard_normal(code.shape[1:], dtype=np.float32) for rng in rngs])
-        return pixels, code, torch.from_numpy(noise)
-
-    def loss(model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
-        pixels, code, noise = batch
-        taught = step < recipe.taught * recipe.steps
-        with torch.autocast(world.device.type, torch.bfloat16, enabled=bf16):
-            decoded, mean, logvar = model(pixels, noise, code if taught else None)
-        decoded, mean, logvar = decoded.float(), mean.float(), logvar.float()
-        kl = 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar).mean()
-        distance = (mean - code).square().mean()
-        l1, mse = (decoded - pixels).abs().mean(), (decoded - pixels).square().mean()
-        figures = {
-            "l1": l1.item(),
-            "psnr": 6.02 - 10 * mse.log10().item(),
-            "kl": kl.item(),
-            "from_linear": distance.item(),
-        }
-        return l1 + mse + (distance if taught else recipe.kl * kl), figures
-
-    shown = draw_images(tasks, recipe.seed + 1, SHOWN, recipe.size)
+        return draw_clips(data, tasks, recipe, step, samples)
 
     def on_save(trainer: Trainer) -> None:
         weights = {name.removeprefix("vae."): x for name, x in trainer.averaged().items()}
@@ -153,7 +219,5 @@ def train_stvae(
             pairs = np.stack((to_images(shown), to_images(again)), axis=1)
             trainer.meter.pictures("reconstruction", pairs, trainer.step)
 
-    objective = Objective("model", Autoencoder(vae), loss)
-    trainer = Trainer([objective], recipe, out, "stvae", world=world, resume=resume)
-    trainer.fit(draw, on_save)
+    Trainer(objectives, recipe, out, "stvae", world=world, resume=resume).fit(draw, on_save)
     return out
