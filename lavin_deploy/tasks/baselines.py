@@ -101,6 +101,36 @@ def non_local_means(episode: Episode) -> U8:
     return np.asarray(cleaned, np.uint8)
 
 
+def unsharp(episode: Episode) -> U8:
+    """Unsharp mask: the picture plus what its blur of 2 px (at 128 px) lacks."""
+    import cv2
+
+    sharp = episode.query.astype(np.float32)
+    soft = cv2.GaussianBlur(sharp, (0, 0), 2.0 * sharp.shape[0] / 128)
+    return np.asarray(np.clip(np.round(2 * sharp - soft), 0, 255), np.uint8)
+
+
+def smoothed(episode: Episode) -> U8:
+    """A weak bilateral filter."""
+    import cv2
+
+    return np.asarray(cv2.bilateralFilter(episode.query, 5, 20.0, 2.0))
+
+
+def median(episode: Episode) -> U8:
+    """Median of 3 x 3 pixels."""
+    import cv2
+
+    return np.asarray(cv2.medianBlur(episode.query, 3))
+
+
+def stretched(episode: Episode) -> U8:
+    """All channels times one factor, so that the 99th percentile is 230."""
+    top = max(float(np.percentile(episode.query, 99)), 1.0)
+    brighter = episode.query.astype(np.float32) * (230 / top)
+    return np.asarray(np.clip(np.round(brighter), 0, 255), np.uint8)
+
+
 def canny(episode: Episode) -> U8:
     """Canny's edges (1986): for each pixel, at how many of seven thresholds it is one."""
     import cv2

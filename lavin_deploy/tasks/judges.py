@@ -142,6 +142,7 @@ ABS_REL = Metric(
 )
 DELTA1 = Metric(name="delta1", measure=lambda e, a: metrics.delta1(*_fitted(e, a)))
 SHARE_ERROR = Metric(name="unfitted_error", higher_is_better=False, measure=_share_error)
+MATTE_ERROR = Metric(name="matte_error", higher_is_better=False, measure=_share_error)
 ANGLE = Metric(
     name="mean_angle",
     unit="degrees",
@@ -154,6 +155,13 @@ def _classical(*, opencv: bool = False, **methods: Baseline) -> tuple[Reference,
     return tuple(
         Reference(name=name.replace("_", " "), kind="baseline", answer=method, opencv=opencv)
         for name, method in methods.items()
+    )
+
+
+def _restoration(task: str, **methods: Baseline) -> Judge:
+    """Judged by PSNR and SSIM against the picture that something was done to."""
+    return Judge(
+        task=task, metrics=(PSNR, SSIM), references=lambda _: _classical(opencv=True, **methods)
     )
 
 
@@ -171,6 +179,14 @@ def _for_edges(targets: Targets) -> tuple[Reference, ...]:
     return (
         Reference(name="mean edges", kind="control", answer=mean),
         *_classical(opencv=True, canny=baselines.canny),
+    )
+
+
+def _for_matte(targets: Targets) -> tuple[Reference, ...]:
+    mean = baselines.painted(baselines.mean_share(targets))
+    return (
+        Reference(name="mean matte", kind="control", answer=mean),
+        *_classical(opencv=True, grabcut=baselines.grabcut),
     )
 
 
@@ -213,10 +229,28 @@ JUDGES: dict[str, Judge] = {
             metrics=(ANGLE,),
             references=lambda targets: _classical(mean_normals=baselines.mean_picture(targets)),
         ),
+        Judge(task="matting", metrics=(MATTE_ERROR,), references=_for_matte),
+        _restoration("removal", telea=baselines.telea),
+        _restoration("deblurring", unsharp=baselines.unsharp),
+        _restoration("motion_deblurring", unsharp=baselines.unsharp),
+        _restoration("super_resolution", unsharp=baselines.unsharp),
+        _restoration("jpeg_repair", bilateral=baselines.smoothed),
+        _restoration("low_light", stretched=baselines.stretched),
+        _restoration("deraining", median=baselines.median),
+        _restoration("glass_deblurring", median=baselines.median),
+        *(_restoration(task) for task in ("sepia", "negative", "sketch")),
     )
 }
 
 SUITES: dict[str, tuple[str, ...]] = {
-    "core": ("segmentation", "edges", "colorization", "denoising", "inpainting", "depth")
+    "core": (
+        *("segmentation", "edges", "colorization", "denoising", "inpainting", "depth"),
+        *("deblurring", "normals"),
+    ),
+    "restoration": (
+        *("deblurring", "motion_deblurring", "super_resolution", "jpeg_repair", "low_light"),
+        *("deraining", "glass_deblurring", "denoising", "inpainting", "removal", "matting"),
+    ),
+    "in-context": ("sepia", "negative", "sketch"),
 }
 """Tasks of each suite; ``JUDGES`` may hold more, which run when asked for by name."""

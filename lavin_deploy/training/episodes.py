@@ -8,8 +8,9 @@ is to paint the query's answer must read the style from the pairs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -20,15 +21,10 @@ from lavin_deploy.tasks.painting import Colour, paint
 from lavin_deploy.tasks.samples import Style
 from lavin_deploy.training import scenes
 from lavin_deploy.training.collage import Collage
-
-UInt8 = NDArray[np.uint8]
-
-
-class Sample(NamedTuple):
-    """An input and its answer, (S, S, 3) uint8 RGB each."""
-
-    input: UInt8
-    target: UInt8
+from lavin_deploy.training.composed import Matting, Removal
+from lavin_deploy.training.in_context import FILTERS, Filter
+from lavin_deploy.training.pictures import Sample, UInt8, picture
+from lavin_deploy.training.restoration import HARMS, Restoration
 
 
 class Task(Protocol):
@@ -39,8 +35,8 @@ class Task(Protocol):
         deterministic: whether the input and the style fix the target.
     """
 
-    name: ClassVar[str]
-    deterministic: ClassVar[bool]
+    name: str
+    deterministic: bool
 
     def draw_style(self, rng: np.random.Generator) -> Style:
         """Draw what an episode's pairs and query share."""
@@ -57,8 +53,8 @@ TaskSet = Mapping[str, Task]
 class Segmentation:
     """Paint the objects of a collage in one colour and the rest in another."""
 
-    name: ClassVar[str] = "segmentation"
-    deterministic: ClassVar[bool] = True
+    name = "segmentation"
+    deterministic = True
 
     def __init__(self, data: Collage) -> None:
         self.data = data
@@ -89,8 +85,8 @@ class Edges:
     Lines are 1.5 pixels wide.
     """
 
-    name: ClassVar[str] = "edges"
-    deterministic: ClassVar[bool] = True
+    name = "edges"
+    deterministic = True
 
     def __init__(self, data: Collage) -> None:
         self.data = data
@@ -117,8 +113,8 @@ class Edges:
 class Colorization:
     """Give a grey photograph its colours back."""
 
-    name: ClassVar[str] = "colorization"
-    deterministic: ClassVar[bool] = False
+    name = "colorization"
+    deterministic = False
 
     def __init__(self, data: Collage) -> None:
         self.data = data
@@ -137,8 +133,8 @@ class Colorization:
 class Denoising:
     """Take Gaussian noise off; the style's ``strength`` is its sigma in grey levels, 10-50."""
 
-    name: ClassVar[str] = "denoising"
-    deterministic: ClassVar[bool] = True
+    name = "denoising"
+    deterministic = True
 
     def __init__(self, data: Collage) -> None:
         self.data = data
@@ -157,8 +153,8 @@ class Denoising:
 class Inpainting:
     """Fill one grey (127) square whose side is about a quarter of the picture's."""
 
-    name: ClassVar[str] = "inpainting"
-    deterministic: ClassVar[bool] = False
+    name = "inpainting"
+    deterministic = False
 
     def __init__(self, data: Collage) -> None:
         self.data = data
@@ -184,8 +180,8 @@ class Depth:
     white and black, or the other way round.
     """
 
-    name: ClassVar[str] = "depth"
-    deterministic: ClassVar[bool] = True
+    name = "depth"
+    deterministic = True
 
     def __init__(self, data: Collage) -> None:
         self.data = data
@@ -207,8 +203,8 @@ class Depth:
 class Normals:
     """Paint the surface normals of a rendered scene as (n + 1) / 2; see ``scenes``."""
 
-    name: ClassVar[str] = "normals"
-    deterministic: ClassVar[bool] = True
+    name = "normals"
+    deterministic = True
 
     def __init__(self, data: Collage) -> None:
         self.data = data
@@ -232,7 +228,16 @@ TASKS: dict[str, Callable[[Collage], Task]] = {
     "inpainting": Inpainting,
     "depth": Depth,
     "normals": Normals,
+    "matting": Matting,
+    "removal": Removal,
+    **{name: partial(Restoration, name) for name in HARMS},
 }
+"""Tasks that models are trained on."""
+
+NEVER_TRAINED: dict[str, Callable[[Collage], Task]] = {
+    name: partial(Filter, name) for name in FILTERS
+}
+"""Tasks that are there for evaluation only."""
 
 
 def load_tasks(folder: Path, split: str, names: Iterable[str] | None = None) -> TaskSet:
@@ -246,19 +251,13 @@ def load_tasks(folder: Path, split: str, names: Iterable[str] | None = None) -> 
     Raises:
         InputError: the folder is not prepared, or a task or split has no such name.
     """
-    wanted = list(TASKS) if names is None else list(names)
+    known = {**TASKS, **NEVER_TRAINED}
+    wanted = list(known) if names is None else list(names)
     for name in wanted:
-        if name not in TASKS:
-            raise unknown_name("task", name, TASKS)
+        if name not in known:
+            raise unknown_name("task", name, known)
     data = Collage.load(folder, split)
-    return {name: TASKS[name](data) for name in wanted}
-
-
-def picture(rng: np.random.Generator, data: Collage, size: int) -> UInt8:
-    """Draw a photo, or in one of four cases the picture of a collage: (size, size, 3) uint8."""
-    if rng.random() < 0.25:
-        return data.sample(rng, size).image
-    return data.photo(rng, size)
+    return {name: known[name](data) for name in wanted}
 
 
 def boundaries(fine_instances: UInt8) -> NDArray[np.float32]:

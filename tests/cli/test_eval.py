@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lavin_deploy.cli.eval import evaluate
+from lavin_deploy.tasks.judges import SUITES
 from tests.helpers.answers import generated_data
 from tests.helpers.samples import toy_with_samples
 from tests.helpers.toy_bundle import write_toy
@@ -71,8 +72,7 @@ def test_a_table_of_every_task_of_the_suite(toy: Path, data: Path, tmp_path: Pat
     ):
         assert part in result.stdout, part
     written = {path.name for path in (tmp_path / "report").iterdir()}
-    tasks = ("segmentation", "edges", "colorization", "denoising", "inpainting", "depth")
-    assert written == {"report.json", "report.txt", *(f"{task}.png" for task in tasks)}
+    assert written == {"report.json", "report.txt", *(f"{task}.png" for task in SUITES["core"])}
 
 
 def test_one_json_object(toy: Path, data: Path) -> None:
@@ -180,7 +180,7 @@ def test_neither_torch_nor_onnx_is_imported(toy: Path, data: Path) -> None:
     ("arguments", "sentence"),
     [
         (("--task", "segmentatoin"), "unknown task 'segmentatoin'. Did you mean 'segmentation'?"),
-        (("--suite", "all"), "unknown suite 'all'. Accepted: core."),
+        (("--suite", "all"), "unknown suite 'all'. Accepted: core, in-context, restoration."),
         (("--size", "64"), "--size '64' is not HxW"),
         (("--size", "8x8"), "the bundle has no size 8x8; it has: 32x32, 16x48."),
         (("--report", "/dev/null"), "/dev/null is a file, but the output is a folder"),

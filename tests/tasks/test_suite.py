@@ -35,6 +35,7 @@ PERFECT = {
     "colourfulness_error": 0,
     "abs_rel": 0,
     "delta1": 1,
+    "matte_error": 0,
     "unfitted_error": 0,
     "mean_angle": 0,
 }

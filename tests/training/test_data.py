@@ -14,11 +14,20 @@ from PIL import Image
 
 from lavin_deploy.cli.data import data as data_command
 from lavin_deploy.errors import InputError, WorkError
+from lavin_deploy.tasks.metrics import psnr
+from lavin_deploy.tasks.samples import Style
 from lavin_deploy.training import appearance, curate, generated, packages, readers, scenes, sources
 from lavin_deploy.training.collage import Collage
-from lavin_deploy.training.episodes import TASKS, boundaries, far_colours, load_tasks
+from lavin_deploy.training.episodes import (
+    NEVER_TRAINED,
+    TASKS,
+    boundaries,
+    far_colours,
+    load_tasks,
+)
 from lavin_deploy.training.inventory import Inventory, Item
 from lavin_deploy.training.packages import Package, verify
+from lavin_deploy.training.restoration import HARMS
 
 pytestmark = pytest.mark.data
 
@@ -373,3 +382,47 @@ def test_a_scene_of_256_pixels(collage: Collage) -> None:
         scene = scenes.sample(np.random.default_rng(seed), collage.photos, 256)
         largest = max(largest, int(np.bincount(scene.instances.ravel()).max()))
     assert largest > 32_766
+
+
+# restoration and what is never trained
+
+
+@pytest.mark.parametrize("name", HARMS)
+def test_harm_grows_with_its_strength(collage: Collage, name: str) -> None:
+    harm = HARMS[name]
+    means = []
+    for strength in (harm.least, harm.most):
+        scores = []
+        for seed in range(12):
+            rng = np.random.default_rng(seed)
+            whole = collage.photo(rng, 64)
+            harmed = harm.degrade(rng, whole, strength)
+            assert (harmed.shape, harmed.dtype) == (whole.shape, np.uint8)
+            scores.append(psnr(harmed, whole))
+        means.append(np.mean(scores))
+    assert 60 > means[0] > means[1] + 0.5
+    assert means[1] > 5
+
+
+def test_harm_leaves_flat_pictures_alone_where_it_should() -> None:
+    grey = np.full((64, 64, 3), 120, np.uint8)
+    rng = np.random.default_rng(0)
+    for name in ("deblurring", "motion_deblurring", "super_resolution", "glass_deblurring"):
+        assert np.abs(HARMS[name].degrade(rng, grey, HARMS[name].most).astype(int) - 120).max() <= 1
+
+
+def test_no_model_is_trained_on_what_tests_reading_from_pairs(collage: Collage) -> None:
+    assert not set(NEVER_TRAINED) & set(TASKS)
+    rng = np.random.default_rng(3)
+    samples = {n: make(collage).sample(rng, Style(), 32) for n, make in NEVER_TRAINED.items()}
+    assert np.array_equal(samples["negative"].target, 255 - samples["negative"].input)
+    for name in ("sepia", "sketch"):
+        target = samples[name].target.astype(int)
+        spread = np.ptp(target, axis=-1)
+        assert (spread == 0).all() if name == "sketch" else (target[..., 0] >= target[..., 2]).all()
+
+
+def test_removal_keeps_what_no_object_covers(collage: Collage) -> None:
+    sample = TASKS["removal"](collage).sample(np.random.default_rng(5), Style(), 64)
+    same = np.abs(sample.input.astype(int) - sample.target).max(axis=-1) < 40
+    assert 0.4 < same.mean() < 1

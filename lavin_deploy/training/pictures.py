@@ -1,0 +1,26 @@
+"""What tasks are made of: a sample, and pictures to make it from."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lavin_deploy.training.collage import Collage
+
+UInt8 = NDArray[np.uint8]
+
+
+class Sample(NamedTuple):
+    """An input and its answer, (S, S, 3) uint8 RGB each."""
+
+    input: UInt8
+    target: UInt8
+
+
+def picture(rng: np.random.Generator, data: Collage, size: int) -> UInt8:
+    """Draw a photo, or in one of four cases the picture of a collage: (size, size, 3) uint8."""
+    if rng.random() < 0.25:
+        return data.sample(rng, size).image
+    return data.photo(rng, size)
