@@ -126,6 +126,7 @@ def _task_json(result: TaskResult) -> dict[str, Any]:
             for row in result.rows
         ],
         "swap": None if result.swap is None else asdict(result.swap),
+        "gain_over_wrong_prompt": None if result.gain is None else asdict(result.gain),
     }
 
 
@@ -153,6 +154,12 @@ def _task_lines(result: TaskResult, settings: Mapping[str, Any]) -> list[str]:
             f"  swapped pairs: the answer follows a new colour in {_percent(swap.colour)} of "
             f"{swap.colour_cases} cases, exchanged colours in {_percent(swap.polarity)} of "
             f"{swap.polarity_cases}"
+        )
+    if result.gain is not None:
+        gain = result.gain
+        lines.append(
+            f"  {result.metrics[0].name} better than with pairs of another task by {gain.mean:.3f} "
+            f"(95 % interval {gain.low:.3f} to {gain.high:.3f}, {gain.count} samples)"
         )
     return lines
 

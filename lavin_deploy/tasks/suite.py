@@ -15,6 +15,7 @@ import numpy as np
 
 from lavin_deploy.errors import WorkError, unknown_name
 from lavin_deploy.tasks.baselines import copy_input
+from lavin_deploy.tasks.bootstrap import Interval, interval
 from lavin_deploy.tasks.judges import JUDGES, SUITES, Judge, Kind, Metric, Reference
 from lavin_deploy.tasks.metrics import F64
 from lavin_deploy.tasks.painting import U8
@@ -65,13 +66,19 @@ class Shown:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskResult:
-    """All about one task; the first metric is the headline, the first row the model."""
+    """All about one task; the first metric is the headline, the first row the model.
+
+    Attributes:
+        gain: by how much the model's headline is better than its answers to pairs of another task,
+            sample by sample; None without such pairs, or with fewer than two samples.
+    """
 
     task: str
     samples: int
     metrics: tuple[Metric, ...]
     rows: tuple[Row, ...]
     swap: SwapResult | None
+    gain: Interval | None
     shown: tuple[Shown, ...]
 
     def score(self, row: str, metric: str | None = None) -> Score:
@@ -159,6 +166,7 @@ def evaluate_task(
             for name, kind in kinds.items()
         ),
         swap=SwapResult.of(cases) if judge.swap else None,
+        gain=_gain(values, judge.metrics[0]),
         shown=tuple(pictures),
     )
 
@@ -201,17 +209,40 @@ def _checked(image: U8, episode: Episode) -> U8:
     return image
 
 
+def _gain(values: Mapping[tuple[str, str], list[float | F64]], metric: Metric) -> Interval | None:
+    """The headline with the right pairs minus the same with pairs of another task, or reversed."""
+    if (WRONG_PROMPT, metric.name) not in values:
+        return None
+    tables = [_table(values[name, metric.name]) for name in (MODEL, WRONG_PROMPT)]
+    right, wrong = (table[:, _best(table, metric)] for table in tables)
+    gains: list[float] = (right - wrong if metric.higher_is_better else wrong - right).tolist()
+    return interval(gains)
+
+
+def _table(values: Sequence[float | F64]) -> F64:
+    """(samples, thresholds); NaN where a sample has no value."""
+    return np.array(values, np.float64).reshape(len(values), -1)
+
+
+def _best(table: F64, metric: Metric) -> int:
+    """The threshold with the best mean."""
+    known = table[~np.isnan(table).any(axis=1)]
+    if not len(known):
+        return 0
+    means = known.mean(axis=0)
+    return int(means.argmax() if metric.higher_is_better else means.argmin())
+
+
 def _score(values: Sequence[float | F64], metric: Metric) -> Score:
     """Average over the samples that have a value; of several thresholds take the best."""
-    table = np.array(values, np.float64).reshape(len(values), -1)
+    table = _table(values)
+    best = _best(table, metric)
     table = table[~np.isnan(table).any(axis=1)]
     if not len(table):
         return Score(mean=None, error=None, count=0)
-    means = table.mean(axis=0)
-    best = int(means.argmax() if metric.higher_is_better else means.argmin())
     spread = table[:, best].std(ddof=1) / len(table) ** 0.5 if len(table) > 1 else None
     return Score(
-        mean=float(means[best]),
+        mean=float(table[:, best].mean()),
         error=None if spread is None else float(spread),
         count=len(table),
     )

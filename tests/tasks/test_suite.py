@@ -63,6 +63,18 @@ def test_perfect_answers_have_perfect_scores(oracle: Oracle, task: str) -> None:
             assert other is None or (other <= mean) == metric.higher_is_better, row.name
 
 
+@pytest.mark.parametrize("task", ["segmentation", "depth", "edges", "sepia"])
+def test_the_gain_over_pairs_of_another_task(oracle: Oracle, task: str) -> None:
+    result = evaluate_task(task, oracle, oracle.answer, samples=6)
+    assert result.gain is not None
+    model, wrong = result.score("model").mean, result.score("wrong prompt").mean
+    assert model is not None
+    assert wrong is not None
+    sign = 1 if result.metrics[0].higher_is_better else -1
+    assert result.gain.mean == pytest.approx(sign * (model - wrong))
+    assert 0 < result.gain.low < result.gain.mean < result.gain.high
+
+
 def test_perfect_answers_swap_always(perfect: TaskResult) -> None:
     assert perfect.swap is not None
     assert perfect.swap.colour == perfect.swap.polarity == perfect.swap.both == 100
