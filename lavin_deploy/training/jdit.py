@@ -78,6 +78,31 @@ def flow_loss(
     return (value + l1 * off.abs().mean() if l1 else value), figures
 
 
+class Teacher:
+    """Answers samples by frozen weights and Euler steps on a uniform grid, without guidance.
+
+    Args:
+        dit: the weights.
+        steps: evaluations.
+        bf16: matrix work in bfloat16.
+    """
+
+    def __init__(self, dit: JDiT, steps: int, *, bf16: bool) -> None:
+        self.dit = dit.eval().requires_grad_(False)
+        self.steps, self.bf16 = steps, bf16
+
+    @torch.no_grad()
+    def answer(self, noise: Tensor, context: Tensor) -> Tensor:
+        """Latents (B, 16, 1, h, w) from noise of that shape under a context."""
+        z = noise
+        for index in range(self.steps):
+            t = noise.new_full((len(noise),), index / self.steps)
+            with torch.autocast(noise.device.type, torch.bfloat16, enabled=self.bf16):
+                velocity = self.dit(z, t, context)
+            z = z + velocity.float() / self.steps
+        return z
+
+
 def train_jdit(
     pools: LatentPools,
     recipe: DiTRecipe,
@@ -97,10 +122,10 @@ def train_jdit(
         out: folder of the run.
         world: the processes; None is this one alone.
         resume: go on from its last state.
-        init: weight file to start from; ignored by a resumed run, which has its own.
+        init: weight file to start from; a resumed run has its own, and needs it for a teacher only.
 
     Raises:
-        InputError: ``recipe.lora`` without weights to adapt.
+        InputError: ``recipe.lora`` without weights to adapt, or a teacher without weights.
     """
     world = world or World()
     torch.manual_seed(recipe.seed)
@@ -115,8 +140,18 @@ def train_jdit(
             raise InputError("lora adapts trained weights; give them with --init-from.")
         lora.adapt(dit, recipe.lora)
     bf16 = bfloat16_pays(recipe)
+    teacher: Teacher | None = None
+    if recipe.teacher_steps:
+        if init is None:
+            raise InputError("a teacher has trained weights; give them with --init-from.")
+        wise = JDiT(config.dit)
+        fill(wise, read_state(init), init)
+        teacher = Teacher(wise.to(world.device), recipe.teacher_steps, bf16=bf16)
 
     def loss(model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
+        if teacher is not None:
+            context, _, noise, times = batch
+            batch = context, teacher.answer(noise, context), noise, times
         return flow_loss(model, batch, l1=recipe.l1, bf16=bf16)
 
     def draw(step: int, samples: range) -> Batch:

@@ -125,6 +125,9 @@ class DiTRecipe(Recipe):
         l1: weight of the mean absolute error beside the mean square one; 0.1 in the release's code.
         context: ``joint``, ``frozen`` (the context never sees the target, see ``config``), or empty
             for the preset's.
+        teacher_steps: evaluations by which the weights of ``--init-from`` answer each sample; what
+            they answer takes the place of the data, and a few steps of the trained model come near
+            to many of theirs (reflow; Liu et al., 2022, arXiv 2209.03003). 0: no teacher.
         lora: rank of adapters that are trained in place of the weights, see ``lora``; 0: none.
     """
 
@@ -136,6 +139,7 @@ class DiTRecipe(Recipe):
     drop: float = 0.05
     l1: float = 0.0
     context: str = ""
+    teacher_steps: int = 0
     lora: int = 0
 
     def adapt(self, config: ModelConfig) -> ModelConfig:
@@ -170,6 +174,10 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "edge": DiTRecipe(steps=20000),
         # From a trained joint model (--init-from) to one whose context never sees the target.
         "edge-frozen": DiTRecipe(steps=4000, learning_rate=3e-4, warmup=100, context="frozen"),
+        # From many evaluations to few, by the same weights as teacher (--init-from).
+        "edge-few": DiTRecipe(
+            steps=4000, learning_rate=3e-4, warmup=100, teacher_steps=8, at_noise=0.5, drop=0.0
+        ),
         "tiny": DiTRecipe(preset="tiny", steps=20, warmup=2, batch=8, groups=2, bf16=False),
     },
 }
