@@ -9,6 +9,17 @@ from typing import Any, TypeVar, cast, get_args
 from lavin_deploy.config import ContextMode, ModelConfig, TemporalNorm, Upsampler
 from lavin_deploy.errors import InputError, unknown_name
 
+ALL_TASKS = ",".join(
+    f"{name}:{weight}"
+    for name, weight in {
+        **{"segmentation": 4, "edges": 2, "depth": 2, "normals": 2, "matting": 1, "removal": 1},
+        **{"colorization": 2, "inpainting": 2, "denoising": 1, "deblurring": 1, "low_light": 1},
+        **{"motion_deblurring": 1, "glass_deblurring": 1, "deraining": 1, "jpeg_repair": 1},
+        **{"super_resolution": 1},
+    }.items()
+)
+"""Every task that models are trained on, with its weight."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -155,6 +166,33 @@ class DiTRecipe(Recipe):
         return replace(config, dit=replace(config.dit, context=cast(ContextMode, self.context)))
 
 
+PUBLISHED = DiTRecipe(
+    steps=100_000,
+    batch=640,
+    size=256,
+    learning_rate=1e-4,
+    warmup=1000,
+    decay=1e-9,
+    ema=0.9999,
+    max_pairs=8,
+    at_noise=0.0,
+    drop=0.1,
+    l1=0.1,
+    groups=20_000,
+    compiled=True,
+    sharded=True,
+    recompute=True,
+    tasks=ALL_TASKS,
+)
+"""The paper's schedule (section 4.1): 100k steps at 256 px, then 20k at 512 px, 640 samples a step
+on 64 GPUs; AdamW 1e-4. What it does not say (warm-up, averaging, share without pairs) is ours."""
+
+
+def _published(preset: str) -> dict[str, Recipe]:
+    first = replace(PUBLISHED, preset=preset)
+    return {preset: first, f"{preset}-512": replace(first, steps=20_000, size=512)}
+
+
 RECIPES: dict[str, dict[str, Recipe]] = {
     "stvae": {
         "edge": VAERecipe(),
@@ -178,6 +216,9 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "edge-few": DiTRecipe(
             steps=4000, learning_rate=3e-4, warmup=100, teacher_steps=8, at_noise=0.5, drop=0.0
         ),
+        **_published("0.1b"),
+        **_published("1b"),
+        **_published("3.4b"),
         "tiny": DiTRecipe(preset="tiny", steps=20, warmup=2, batch=8, groups=2, bf16=False),
     },
 }

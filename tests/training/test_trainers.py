@@ -19,7 +19,7 @@ from torch import nn
 import lavin_deploy as lavin
 from lavin_deploy.cli.export import export
 from lavin_deploy.cli.train import train
-from lavin_deploy.config import preset
+from lavin_deploy.config import PRESETS, preset
 from lavin_deploy.errors import InputError, WorkError
 from lavin_deploy.models.checkpoint import (
     find_files,
@@ -31,11 +31,20 @@ from lavin_deploy.models.checkpoint import (
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.training import states
 from lavin_deploy.training.engine import Trainer, learning_rate
+from lavin_deploy.training.episodes import TASKS
 from lavin_deploy.training.jdit import Teacher
-from lavin_deploy.training.latents import share_groups
+from lavin_deploy.training.latents import parse_weights, share_groups
 from lavin_deploy.training.mixed import bfloat16_pays
 from lavin_deploy.training.objective import Batch, Loss, Objective
-from lavin_deploy.training.recipes import DiTRecipe, Recipe, override, recipe
+from lavin_deploy.training.recipes import (
+    ALL_TASKS,
+    RECIPES,
+    DiTRecipe,
+    Recipe,
+    VAERecipe,
+    override,
+    recipe,
+)
 from lavin_deploy.training.sources import prepare
 from lavin_deploy.training.world import World
 from tests.helpers.checkpoints import random_models
@@ -341,6 +350,21 @@ def test_settings() -> None:
         override(base, ["steps=many"])
     with pytest.raises(InputError, match="unknown stvae recipe"):
         recipe("stvae", "huge")
+
+
+def test_recipes_for_every_preset_can_be_shared_out() -> None:
+    assert set(PRESETS) <= set(RECIPES["jdit"])
+    for name, given in RECIPES["jdit"].items():
+        assert isinstance(given, DiTRecipe)
+        config = given.adapt(preset(given.preset))
+        assert given.size % (8 * config.dit.patch_size) == 0
+        assert set(parse_weights(given.tasks)) <= set(TASKS), name
+    for name in ("0.1b", "1b", "3.4b", "3.4b-512"):
+        World(size=64).share(RECIPES["jdit"][name].batch, 1)
+    assert set(parse_weights(ALL_TASKS)) == set(TASKS)
+    for given in RECIPES["stvae"].values():
+        assert isinstance(given, VAERecipe)
+        given.adapt(preset(given.preset))
 
 
 def test_a_run_is_not_overwritten(data: Path, vae: Path) -> None:
