@@ -121,6 +121,7 @@ def evaluate(
             material.source,
             trial.answer(name),
             samples=count,
+            ceiling=trial.reconstruct,
             opencv=opencv is not None,
             advance=progress.advance,
         )

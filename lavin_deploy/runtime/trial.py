@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from lavin_deploy.runtime.answer import STAGES
-from lavin_deploy.runtime.images import U8
+from lavin_deploy.runtime.images import U8, Letterbox
 from lavin_deploy.runtime.pipeline import Model
 from lavin_deploy.runtime.request import Sampling, Size, check_size
 from lavin_deploy.tasks.samples import Pairs
@@ -74,6 +74,12 @@ class Trial:
             return result.image
 
         return answer
+
+    def reconstruct(self, image: U8) -> U8:
+        """Encode and decode a picture (H, W, 3) uint8, in its size."""
+        codec = self.model.codec(self.size)
+        box = Letterbox((image.shape[0], image.shape[1]), self.size)
+        return box.backward(codec.decode(codec.encode(box.forward(image))))
 
     def speed(self) -> Speed | None:
         """Return the median times so far; None before the first answer."""

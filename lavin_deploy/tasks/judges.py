@@ -14,7 +14,7 @@ from lavin_deploy.tasks.metrics import F64, Mask
 from lavin_deploy.tasks.painting import F32, U8, share_from_colours
 from lavin_deploy.tasks.samples import Episode, Style
 
-Kind = Literal["model", "control", "baseline"]
+Kind = Literal["model", "ceiling", "control", "baseline"]
 Measure = Callable[[Episode, U8], float | F64]
 Targets = Sequence[tuple[U8, Style]]
 

@@ -1,8 +1,9 @@
 """Measure answers on held-out samples, beside controls that show what the numbers are worth.
 
 Rows of every task: the model; the same query with pairs of another task (wrong prompt), and with
-pairs whose targets belong to other inputs (mismatched pairs); the input as the answer; constant
-answers and classical methods (see ``judges``). Every row is judged by the same rule.
+pairs whose targets belong to other inputs (mismatched pairs); the truth after the ST-VAE, which
+bounds the model; the input as the answer; constant answers and classical methods (see ``judges``).
+Every row is judged by the same rule.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ WRONG_PROMPT = "wrong prompt"
 MISMATCHED = "mismatched pairs"
 EXCHANGED = "exchanged colours"
 COPY = "copy input"
+CEILING = "ST-VAE of truth"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +116,7 @@ def evaluate_task(
     answer: Answer,
     *,
     samples: int,
+    ceiling: Callable[[U8], U8] | None = None,
     shown: int = SHOWN,
     opencv: bool = True,
     advance: Callable[[], None] = lambda: None,
@@ -125,6 +128,7 @@ def evaluate_task(
         source: of the samples.
         answer: what is judged: from pairs and query to an answer in the query's size.
         samples: number N of the source's samples.
+        ceiling: encodes and decodes a picture: what the truth becomes, no answer can be above.
         shown: keep the pictures of the first so many.
         opencv: whether rows that need OpenCV are wanted.
         advance: called after each sample.
@@ -143,6 +147,8 @@ def evaluate_task(
         answers: dict[str, U8] = {}
         for name, kind, image in _prompted(judge, episode, source, index, answer, cases):
             kinds[name], answers[name] = kind, _checked(image, episode)
+        if ceiling is not None:
+            kinds[CEILING], answers[CEILING] = "ceiling", ceiling(episode.truth)
         for reference in references:
             kinds[reference.name] = reference.kind
             answers[reference.name] = reference.answer(episode)

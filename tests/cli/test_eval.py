@@ -64,6 +64,7 @@ def test_a_table_of_every_task_of_the_suite(toy: Path, data: Path, tmp_path: Pat
         "segmentation: 2 held-out samples, steps 4, guidance 1\n",
         "iou ↑",
         "control   mismatched pairs",
+        "ceiling   ST-VAE of truth",
         "baseline  telea",
         "depth: 2 held-out samples",
         "median ms: setup",

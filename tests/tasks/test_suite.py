@@ -63,6 +63,16 @@ def test_perfect_answers_have_perfect_scores(oracle: Oracle, task: str) -> None:
             assert other is None or (other <= mean) == metric.higher_is_better, row.name
 
 
+def test_the_ceiling_is_the_truth_after_the_autoencoder(oracle: Oracle) -> None:
+    result = evaluate_task(
+        "denoising", oracle, oracle.answer, samples=3, ceiling=lambda picture: picture // 2 * 2
+    )
+    assert next(row.kind for row in result.rows if row.name == "ST-VAE of truth") == "ceiling"
+    mean = result.score("ST-VAE of truth").mean
+    assert mean is not None
+    assert 48 < mean < 52  # half of the numbers are off by one: 51.1 dB
+
+
 @pytest.mark.parametrize("task", ["segmentation", "depth", "edges", "sepia"])
 def test_the_gain_over_pairs_of_another_task(oracle: Oracle, task: str) -> None:
     result = evaluate_task(task, oracle, oracle.answer, samples=6)
