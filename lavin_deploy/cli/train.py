@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from lavin_deploy.training.collage import Collage
 
 from lavin_deploy.cli.common import command
 from lavin_deploy.errors import InputError, unknown_name
@@ -14,7 +18,10 @@ from lavin_deploy.errors import InputError, unknown_name
 @command()
 @click.argument("model", type=click.Choice(["stvae", "jdit"]))
 @click.option("--recipe", "name", default="edge", show_default=True)
-@click.option("--data", type=Path, required=True, help="Folder made by lavin-data prepare.")
+@click.option("--data", type=Path, help="Folder made by lavin-data prepare.")
+@click.option(
+    "--pairs", multiple=True, metavar="NAME=FOLDER", help="A task from your own pairs; repeatable."
+)
 @click.option("--out", type=Path, required=True, help="Checkpoint folder; jdit needs its stvae.")
 @click.option("--resume", is_flag=True, help="Go on from the last saved state.")
 @click.option("--init-from", type=Path, help="Checkpoint folder whose model to start from.")
@@ -22,7 +29,8 @@ from lavin_deploy.errors import InputError, unknown_name
 def train(
     model: str,
     name: str,
-    data: Path,
+    data: Path | None,
+    pairs: tuple[str, ...],
     out: Path,
     resume: bool,
     init_from: Path | None,
@@ -36,8 +44,8 @@ def train(
     chosen = override(recipe(model, name), settings)
 
     from lavin_deploy.models.checkpoint import DIT_FILE, VAE_FILES, load_vae
-    from lavin_deploy.training.collage import Collage
-    from lavin_deploy.training.episodes import TASKS
+    from lavin_deploy.training.episodes import TASKS, Task
+    from lavin_deploy.training.inventory import INVENTORY
     from lavin_deploy.training.jdit import train_jdit
     from lavin_deploy.training.latents import (
         LatentPools,
@@ -46,13 +54,15 @@ def train(
         pool_path,
         share_groups,
     )
+    from lavin_deploy.training.own import parse_own
     from lavin_deploy.training.stvae import train_stvae
     from lavin_deploy.training.world import joined
 
+    own = parse_own(pairs)
     with joined() as world:
-        sources = Collage.load(data, "train")
         if isinstance(chosen, VAERecipe):
-            tasks = [make(sources) for make in TASKS.values()]
+            sources = prepared(data, "stvae")
+            tasks = [*(make(sources) for make in TASKS.values()), *own.values()]
             start = None if init_from is None else found_in(init_from, VAE_FILES)
             train_stvae(sources, tasks, chosen, out, world=world, resume=resume, init=start)
         else:
@@ -61,13 +71,20 @@ def train(
             start = None if init_from is None else found_in(init_from, (DIT_FILE,))
             weights = parse_weights(chosen.tasks)
             for task in weights:
-                if task not in TASKS:
-                    raise unknown_name("task", task, TASKS)
+                if task not in TASKS and task not in own:
+                    raise unknown_name("task", task, [*TASKS, *own])
+            made: dict[str, tuple[Task, str]] = {n: (t, t.sha256) for n, t in own.items()}
+            if set(weights) - set(own):
+                sources = prepared(data, ", ".join(set(weights) - set(own)))
+                assert data is not None
+                known = (data / INVENTORY).read_text()
+                made |= {name: (make(sources), known) for name, make in TASKS.items()}
             files = {}
             for task, groups in share_groups(weights, chosen.groups).items():
-                path = pool_path(out, task, groups, chosen, data)
+                maker, known = made[task]
+                path = pool_path(out, task, groups, chosen, known)
                 if world.main:
-                    make_pool(vae, TASKS[task](sources), path, groups=groups, recipe=chosen)
+                    make_pool(vae, maker, path, groups=groups, recipe=chosen)
                 files[path] = weights[task]
             world.barrier()
             pools = LatentPools.open(files, config)
@@ -87,3 +104,16 @@ def found_in(folder: Path, names: Sequence[str]) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise InputError(f"--init-from {folder} holds no {' or '.join(names)}.")
+
+
+def prepared(data: Path | None, what: str) -> Collage:
+    """The training split of a prepared folder.
+
+    Raises:
+        InputError: none is given, or it is not prepared.
+    """
+    from lavin_deploy.training.collage import Collage
+
+    if data is None:
+        raise InputError(f"{what} is trained on prepared pictures; give their folder with --data.")
+    return Collage.load(data, "train")

@@ -22,7 +22,6 @@ from lavin_deploy.models.checkpoint import VAE_FILES
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.models.vae2d import Encoder2d
 from lavin_deploy.training.episodes import Task
-from lavin_deploy.training.inventory import INVENTORY
 from lavin_deploy.training.mixed import bfloat16_pays
 from lavin_deploy.training.recipes import DiTRecipe
 from lavin_deploy.training.stvae import to_clip
@@ -54,7 +53,7 @@ def share_groups(weights: dict[str, float], groups: int) -> dict[str, int]:
     return {task: max(1, round(groups * weight / total)) for task, weight in weights.items()}
 
 
-def pool_path(out: Path, task: str, groups: int, recipe: DiTRecipe, data: Path) -> Path:
+def pool_path(out: Path, task: str, groups: int, recipe: DiTRecipe, source: str) -> Path:
     """Where a task's pool lies: the name changes with all that the latents depend on.
 
     Args:
@@ -62,11 +61,10 @@ def pool_path(out: Path, task: str, groups: int, recipe: DiTRecipe, data: Path) 
         task: its name.
         groups: episodes in it.
         recipe: size, seed and number format of the encoding.
-        data: prepared folder, known by its inventory.
+        source: what identifies the pictures: an inventory, a hash.
     """
     digest = hashlib.sha256(f"{recipe.size} {groups} {recipe.seed} {GROUP} {recipe.bf16}".encode())
-    for file in (out / VAE_FILES[0], data / INVENTORY):
-        digest.update(file.read_bytes())
+    digest.update((out / VAE_FILES[0]).read_bytes() + source.encode())
     return out / "latents" / f"{task}-{recipe.size}-{digest.hexdigest()[:12]}.npy"
 
 

@@ -1,0 +1,83 @@
+"""A task from a folder of the user's own pairs, ``<id>_input.*`` beside ``<id>_target.*``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from lavin_deploy.errors import InputError
+from lavin_deploy.runtime.create_task import read_pairs
+from lavin_deploy.tasks.pairs import find_pairs
+from lavin_deploy.tasks.samples import Style
+from lavin_deploy.training.episodes import TASKS
+from lavin_deploy.training.pictures import Sample, UInt8
+
+
+class OwnPairs:
+    """Square crops of the folder's pairs, input and target alike, mirrored half of the time.
+
+    Args:
+        name: of the task; not one of ``episodes.TASKS``.
+        folder: with two pairs or more; every pair is trained on, so keep some elsewhere to measure.
+
+    Raises:
+        InputError: the name is taken, or the folder does not hold at least two pairs.
+    """
+
+    deterministic = True
+
+    def __init__(self, name: str, folder: Path) -> None:
+        if name in TASKS or not name.isidentifier():
+            raise InputError(
+                f"{name!r} cannot name a task of your own pairs; take letters, digits and _, and "
+                f"none of {', '.join(TASKS)}."
+            )
+        found = find_pairs(folder)
+        if len(found) < 2:
+            raise InputError(f"{folder} holds one pair; an episode needs two or more.")
+        self.name = name
+        self.pairs: Sequence[tuple[UInt8, UInt8]] = [(a, b) for _, a, b in read_pairs(found)]
+        digest = hashlib.sha256()
+        for pair in found:
+            for file in (pair.input, pair.target):
+                digest.update(file.name.encode() + file.read_bytes())
+        self.sha256 = digest.hexdigest()
+
+    def draw_style(self, rng: np.random.Generator) -> Style:
+        """Nothing varies: the pairs are what they are."""
+        return Style()
+
+    def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
+        """Crop 70 to 100 % of the short side out of a random pair."""
+        given, target = self.pairs[int(rng.integers(len(self.pairs)))]
+        height, width = given.shape[:2]
+        side = max(8, round(min(height, width) * rng.uniform(0.7, 1.0)))
+        y = int(rng.integers(height - side + 1))
+        x = int(rng.integers(width - side + 1))
+        mirrored = rng.random() < 0.5
+        cut = []
+        for picture in (given, target):
+            square = picture[y : y + side, x : x + side]
+            square = square[:, ::-1] if mirrored else square
+            how = cv2.INTER_AREA if side >= size else cv2.INTER_CUBIC
+            cut.append(np.asarray(cv2.resize(square, (size, size), interpolation=how), np.uint8))
+        return Sample(*cut)
+
+
+def parse_own(words: Sequence[str]) -> dict[str, OwnPairs]:
+    """Read ``NAME=FOLDER`` words.
+
+    Raises:
+        InputError: a word is not such, or what :class:`OwnPairs` raises.
+    """
+    found = {}
+    for word in words:
+        name, equals, folder = word.partition("=")
+        if not equals or name in found:
+            raise InputError(f"--pairs {word!r} is not NAME=FOLDER with a name of its own.")
+        found[name] = OwnPairs(name, Path(folder))
+    return found

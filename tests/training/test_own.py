@@ -1,0 +1,84 @@
+"""A task from a folder of the user's own pairs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from lavin_deploy.cli.train import train
+from lavin_deploy.errors import InputError
+from lavin_deploy.tasks.samples import Style
+from lavin_deploy.training.own import OwnPairs, parse_own
+from lavin_deploy.training.sources import prepare
+
+pytestmark = pytest.mark.data
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three pairs of different sizes; a target is its input with red and blue exchanged."""
+    place = tmp_path / "pairs"
+    place.mkdir()
+    rng = np.random.default_rng(0)
+    for index, (height, width) in enumerate(((40, 60), (50, 30), (64, 64))):
+        coarse = rng.integers(0, 256, (height // 10, width // 10, 3)).astype(np.uint8)
+        picture = Image.fromarray(coarse).resize((width, height))
+        picture.save(place / f"{index}_input.png")
+        Image.fromarray(np.asarray(picture)[..., ::-1].copy()).save(place / f"{index}_target.png")
+    return place
+
+
+def test_input_and_target_are_cut_alike(folder: Path) -> None:
+    task = OwnPairs("swap", folder)
+    rng = np.random.default_rng(1)
+    seen = set()
+    for size in (32, 64, 64, 64, 64):
+        sample = task.sample(rng, Style(), size)
+        assert sample.input.shape == (size, size, 3)
+        np.testing.assert_array_equal(sample.input[..., ::-1], sample.target)
+        seen.add(sample.input.tobytes())
+    assert len(seen) == 5
+
+
+def test_another_picture_is_another_source(folder: Path) -> None:
+    before = OwnPairs("swap", folder).sha256
+    assert OwnPairs("swap", folder).sha256 == before
+    Image.new("RGB", (40, 40)).save(folder / "2_target.png")
+    Image.new("RGB", (40, 40)).save(folder / "2_input.png")
+    assert OwnPairs("swap", folder).sha256 != before
+
+
+def test_what_cannot_be_a_task(folder: Path) -> None:
+    with pytest.raises(InputError, match="none of segmentation"):
+        OwnPairs("segmentation", folder)
+    with pytest.raises(InputError, match="not NAME=FOLDER"):
+        parse_own([str(folder)])
+    with pytest.raises(InputError, match="not NAME=FOLDER"):
+        parse_own([f"a={folder}", f"a={folder}"])
+    for index in "12":
+        for role in ("input", "target"):
+            (folder / f"{index}_{role}.png").unlink()
+    with pytest.raises(InputError, match="two or more"):
+        OwnPairs("swap", folder)
+
+
+def test_training_on_nothing_but_own_pairs(folder: Path, tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "run"
+    prepare(data, sources=["generated"])
+    words = ["stvae", "--recipe=tiny", f"--data={data}", f"--out={out}", "--set=steps=1"]
+    assert CliRunner().invoke(train, words).exit_code == 0
+    words = ["jdit", "--recipe=tiny", f"--out={out}", "--set=steps=2"]
+    result = CliRunner().invoke(train, words)
+    assert result.exit_code == 2
+    assert "segmentation is trained on prepared pictures; give their folder" in result.stderr
+    words += [f"--pairs=swap={folder}", "--set=tasks=swap:1"]
+    result = CliRunner().invoke(train, words)
+    assert result.exit_code == 0, result.stderr
+    assert [path.name.partition("-")[0] for path in (out / "latents").iterdir()] == ["swap"]
+    row = json.loads((out / "jdit.log.jsonl").read_text().splitlines()[-1])
+    assert row["step"] == 2
