@@ -88,7 +88,7 @@ def train(
                 files[path] = weights[task]
             world.barrier()
             pools = LatentPools.open(files, config)
-            train_jdit(pools, chosen, config, out, world=world, resume=resume, init=start)
+            train_jdit(pools, vae, chosen, config, out, world=world, resume=resume, init=start)
         if world.main:
             log = f"{model}.log.jsonl"
             click.echo(f"{out}: trained to step {chosen.steps} or stopped before; see {log}")

@@ -12,19 +12,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lavin_deploy.config import ModelConfig
 from lavin_deploy.errors import InputError
 from lavin_deploy.models.checkpoint import fill, read_state, save_dit
 from lavin_deploy.models.jdit import JDiT
+from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.training import lora
 from lavin_deploy.training.engine import Trainer, step_rng
 from lavin_deploy.training.latents import LatentPools
 from lavin_deploy.training.mixed import bfloat16_pays
 from lavin_deploy.training.objective import Batch, Objective
 from lavin_deploy.training.recipes import DiTRecipe
+from lavin_deploy.training.stvae import to_images
 from lavin_deploy.training.world import World
+
+SHOWN = 6
+"""Samples in the grid of a save."""
 
 
 def draw_batch(pools: LatentPools, recipe: DiTRecipe, step: int, samples: Sequence[int]) -> Batch:
@@ -103,8 +109,28 @@ class Teacher:
         return z
 
 
+@torch.no_grad()
+def answer_grid(dit: JDiT, vae: STVAE, batch: Batch, config: ModelConfig) -> NDArray[np.uint8]:
+    """Query, answer of one evaluation and truth of each sample, decoded: (B, 3, H, W, 3) uint8.
+
+    Args:
+        dit: the model.
+        vae: of its latents.
+        batch: as :func:`draw_batch` gives it; its times are not read.
+        config: shift and scale of the latents.
+    """
+    context, data, noise, _ = batch
+    answer = Teacher(dit, 1, bf16=False).answer(noise, context)
+    columns = [
+        to_images(vae.decode(z / config.latent_scale + config.latent_shift))
+        for z in (context[:, :, -1:], answer, data)
+    ]
+    return np.stack(columns, axis=1)
+
+
 def train_jdit(
     pools: LatentPools,
+    vae: STVAE,
     recipe: DiTRecipe,
     config: ModelConfig,
     out: Path,
@@ -117,6 +143,7 @@ def train_jdit(
 
     Args:
         pools: the latents to learn from.
+        vae: made them; it shows what is learnt.
         recipe: schedule and sampling.
         config: model sizes, latent shift and scale (those of the ST-VAE that made the pools).
         out: folder of the run.
@@ -157,10 +184,18 @@ def train_jdit(
     def draw(step: int, samples: range) -> Batch:
         return draw_batch(pools, recipe, step, samples)
 
+    # Samples of a step that the run does not reach.
+    shown = draw_batch(pools, recipe, recipe.steps, range(SHOWN))
+
     def on_save(trainer: Trainer) -> None:
         weights = trainer.averaged()
         if world.main:
-            save_dit(out, lora.merged(weights) if recipe.lora else weights, config)
+            plain = lora.merged(weights) if recipe.lora else weights
+            save_dit(out, plain, config)
+            averaged = JDiT(config.dit)
+            averaged.load_state_dict(plain)
+            rows = answer_grid(averaged, vae, shown, config)
+            trainer.meter.pictures("query, answer, truth", rows, trainer.step)
 
     modulations = [m for b in dit.joint_blocks() for m in (b.cond_modulation, b.x_modulation)]
     blocks = list(dit.blocks)

@@ -14,6 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 import lavin_deploy as lavin
@@ -97,6 +98,19 @@ def save_random(folder: Path) -> None:
     for parameter in dit.parameters():
         torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(0))
     save_dit(folder, dit.state_dict(), config)
+
+
+def test_tensorboard_has_scalars_and_pictures(data: Path, vae: Path, tmp_path: Path) -> None:
+    out = started(vae, tmp_path / "run")
+    run(*saving(data, out), "--set=steps=2")
+    found = {}
+    for kind in ("stvae", "jdit"):
+        events = EventAccumulator(str(out / "tensorboard" / kind)).Reload()
+        found[kind] = events.Tags()
+        assert {"loss", "samples_per_second", "utilisation"} <= set(found[kind]["scalars"])
+        (name,) = found[kind]["images"]
+        image = events.Images(name)[-1]
+        assert (image.width, image.height) == ((128, 256) if kind == "stvae" else (192, 384))
 
 
 @pytest.mark.filterwarnings("ignore")  # torch 2.13's compiler warns about its own inside
