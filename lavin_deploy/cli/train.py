@@ -84,7 +84,7 @@ def train(
                 maker, known = made[task]
                 path = pool_path(out, task, groups, chosen, known)
                 if world.main:
-                    make_pool(vae, maker, path, groups=groups, recipe=chosen)
+                    make_pool(vae, maker, path, groups=groups, recipe=chosen, device=world.device)
                 files[path] = weights[task]
             world.barrier()
             pools = LatentPools.open(files, config)

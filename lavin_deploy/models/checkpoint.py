@@ -77,7 +77,16 @@ def find_files(path: str | Path, vae: str | Path | None = None) -> CheckpointFil
         raise CheckpointError(
             f"no ST-VAE weights beside {dit} ({' or '.join(VAE_FILES)}); give them with --vae."
         )
-    return CheckpointFiles(dit=dit, vae=vae_path, config=_read_config(folder / CONFIG_FILE))
+    return CheckpointFiles(dit=dit, vae=vae_path, config=read_folder_config(folder))
+
+
+def read_folder_config(folder: Path) -> ModelConfig | None:
+    """The ``config.json`` of a checkpoint folder, or None.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    return _read_config(folder / CONFIG_FILE)
 
 
 def _read_config(path: Path) -> ModelConfig | None:

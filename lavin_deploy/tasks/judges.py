@@ -230,7 +230,7 @@ JUDGES: dict[str, Judge] = {
             references=lambda targets: _classical(mean_normals=baselines.mean_picture(targets)),
         ),
         Judge(task="matting", metrics=(MATTE_ERROR,), references=_for_matte),
-        _restoration("removal", telea=baselines.telea),
+        _restoration("removal"),
         _restoration("deblurring", unsharp=baselines.unsharp),
         _restoration("motion_deblurring", unsharp=baselines.unsharp),
         _restoration("super_resolution", unsharp=baselines.unsharp),

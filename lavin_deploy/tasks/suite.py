@@ -2,8 +2,8 @@
 
 Rows of every task: the model; the same query with pairs of another task (wrong prompt), and with
 pairs whose targets belong to other inputs (mismatched pairs); the truth after the ST-VAE, which
-bounds the model; the input as the answer; constant answers and classical methods (see ``judges``).
-Every row is judged by the same rule.
+shows what that loses; the input as the answer; constant answers and classical methods (see
+``judges``). Every row is judged by the same rule.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def evaluate_task(
         source: of the samples.
         answer: what is judged: from pairs and query to an answer in the query's size.
         samples: number N of the source's samples.
-        ceiling: encodes and decodes a picture: what the truth becomes, no answer can be above.
+        ceiling: encodes and decodes a picture: what the truth becomes, which answers hardly beat.
         shown: keep the pictures of the first so many.
         opencv: whether rows that need OpenCV are wanted.
         advance: called after each sample.

@@ -46,9 +46,9 @@ def step_rng(recipe: Recipe, step: int, sample: int | None = None) -> np.random.
 
     It depends on nothing before, so a resume is exact, and not on the number of processes.
     """
-    return np.random.default_rng(
-        (recipe.seed, step) if sample is None else (recipe.seed, step, sample)
-    )
+    # A seed of zeros at the end is the same as none: samples count from 1.
+    words = (recipe.seed, step) if sample is None else (recipe.seed, step, sample + 1)
+    return np.random.default_rng(words)
 
 
 def prefetch(make: Callable[[int], list[Batch]], first: int, last: int) -> Iterator[list[Batch]]:
@@ -103,27 +103,28 @@ class Trainer:
         self._means = [_local(value) for value in self.ema.values()]
         self._live = [_local(value) for value in live.values()]
         if resume:
-            state = self._state()
-            states.load(self.states, state, world)
+            state = states.load(self.states, self._state, world)
             self.step = state["step"]
             for objective in objectives:
                 objective.take(state[objective.name])
         self.meter = Meter(out, kind, recipe, world, self.step)
 
-    def _state(self) -> dict[str, Any]:
-        parts = {objective.name: objective.state() for objective in self.objectives}
-        return {**parts, "ema": self.ema, "step": self.step}
+    def _state(self, step: int) -> dict[str, Any]:
+        parts = {objective.name: objective.state(step) for objective in self.objectives}
+        return {**parts, "ema": self.ema, "step": step}
 
     def save(self) -> None:
         """Write the state, keeping the one before; all processes call it."""
-        states.save(self.states, self.step, self._state(), self.world)
+        states.save(self.states, self.step, self._state(self.step), self.world)
 
     def averaged(self) -> dict[str, Tensor]:
-        """The averaged weights, whole and on the CPU; all processes call it."""
-        return {
-            name: (value.full_tensor() if isinstance(value, DTensor) else value).cpu()
-            for name, value in self.ema.items()
-        }
+        """The averaged weights, whole and on the CPU; all call it, the main process gets them."""
+        found = {}
+        for name, value in self.ema.items():
+            whole = value.full_tensor() if isinstance(value, DTensor) else value
+            if self.world.main:
+                found[name] = whole.cpu()
+        return found
 
     def _average(self) -> None:
         decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))

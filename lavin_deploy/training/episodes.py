@@ -260,6 +260,17 @@ def load_tasks(folder: Path, split: str, names: Iterable[str] | None = None) -> 
     return {name: known[name](data) for name in wanted}
 
 
+def episode(
+    task: Task, rng: np.random.Generator, style: Style, size: int, count: int
+) -> list[Sample]:
+    """Draw samples that may stand in one episode; a task with few pictures deals them out."""
+    dealt = getattr(task, "episode", None)
+    if dealt is not None:
+        samples: list[Sample] = dealt(rng, size, count)
+        return samples
+    return [task.sample(rng, style, size) for _ in range(count)]
+
+
 def boundaries(fine_instances: UInt8) -> NDArray[np.float32]:
     """Return how much of each pixel lies on a line 1.5 pixels wide between instances.
 

@@ -8,6 +8,7 @@ conditional mean minus the noise: one Euler step then gives the answer of a dete
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lavin_deploy.config import ModelConfig
+from lavin_deploy.config import ModelConfig, preset
 from lavin_deploy.errors import InputError
-from lavin_deploy.models.checkpoint import fill, read_state, save_dit
+from lavin_deploy.models.checkpoint import fill, read_folder_config, read_state, save_dit
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.training import lora
@@ -31,6 +32,8 @@ from lavin_deploy.training.world import World
 
 SHOWN = 6
 """Samples in the grid of a save."""
+SHOWABLE = 500_000_000
+"""Parameters from which on a model is too large to be asked on the CPU at every save."""
 
 
 def draw_batch(pools: LatentPools, recipe: DiTRecipe, step: int, samples: Sequence[int]) -> Batch:
@@ -152,11 +155,17 @@ def train_jdit(
         init: weight file to start from; a resumed run has its own, and needs it for a teacher only.
 
     Raises:
-        InputError: ``recipe.lora`` without weights to adapt, or a teacher without weights.
+        InputError: sizes other than the recipe's; ``recipe.lora`` or a teacher without weights.
     """
     world = world or World()
     torch.manual_seed(recipe.seed)
-    config = recipe.adapt(config)
+    sizes = preset(recipe.preset).dit
+    if replace(config.dit, context=sizes.context) != sizes:
+        raise InputError(
+            f"the config beside the ST-VAE has other sizes than the recipe's {recipe.preset!r}; "
+            f"train the ST-VAE with --set preset={recipe.preset}, or set the preset here."
+        )
+    trained, config = config, recipe.adapt(config)
     dit = JDiT(config.dit)
     if init is not None:
         fill(dit, read_state(init), init)
@@ -166,12 +175,13 @@ def train_jdit(
         if init is None and not resume:
             raise InputError("lora adapts trained weights; give them with --init-from.")
         lora.adapt(dit, recipe.lora)
-    bf16 = bfloat16_pays(recipe)
+    bf16 = bfloat16_pays(recipe, world.device)
     teacher: Teacher | None = None
     if recipe.teacher_steps:
         if init is None:
             raise InputError("a teacher has trained weights; give them with --init-from.")
-        wise = JDiT(config.dit)
+        given = read_folder_config(init.parent) or trained
+        wise = JDiT(replace(config.dit, context=given.dit.context))
         fill(wise, read_state(init), init)
         teacher = Teacher(wise.to(world.device), recipe.teacher_steps, bf16=bf16)
 
@@ -192,10 +202,11 @@ def train_jdit(
         if world.main:
             plain = lora.merged(weights) if recipe.lora else weights
             save_dit(out, plain, config)
-            averaged = JDiT(config.dit)
-            averaged.load_state_dict(plain)
-            rows = answer_grid(averaged, vae, shown, config)
-            trainer.meter.pictures("query, answer, truth", rows, trainer.step)
+            if sum(weight.numel() for weight in plain.values()) < SHOWABLE:
+                averaged = JDiT(config.dit)
+                averaged.load_state_dict(plain)
+                rows = answer_grid(averaged, vae.cpu(), shown, config)
+                trainer.meter.pictures("query, answer, truth", rows, trainer.step)
 
     modulations = [m for b in dit.joint_blocks() for m in (b.cond_modulation, b.x_modulation)]
     blocks = list(dit.blocks)

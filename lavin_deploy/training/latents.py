@@ -21,10 +21,11 @@ from lavin_deploy.errors import InputError
 from lavin_deploy.models.checkpoint import VAE_FILES
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.models.vae2d import Encoder2d
-from lavin_deploy.training.episodes import Task
+from lavin_deploy.training.episodes import Task, episode
 from lavin_deploy.training.mixed import bfloat16_pays
 from lavin_deploy.training.recipes import DiTRecipe
 from lavin_deploy.training.stvae import to_clip
+from lavin_deploy.training.world import CPU
 
 GROUP = 16
 
@@ -68,29 +69,50 @@ def pool_path(out: Path, task: str, groups: int, recipe: DiTRecipe, source: str)
     return out / "latents" / f"{task}-{recipe.size}-{digest.hexdigest()[:12]}.npy"
 
 
-def make_pool(vae: STVAE, task: Task, path: Path, *, groups: int, recipe: DiTRecipe) -> None:
+def make_pool(
+    vae: STVAE,
+    task: Task,
+    path: Path,
+    *,
+    groups: int,
+    recipe: DiTRecipe,
+    device: torch.device = CPU,
+) -> None:
     """Encode ``groups`` episodes of a task at the recipe's size and seed into a pool file.
 
-    A file that is there already is kept; an unfinished one never carries the final name.
+    Beside it ``<name>.ids.npy`` tells which items were made of one picture. A file that is there
+    already is kept; an unfinished one never carries the final name.
     """
     if path.exists():
         return
     size, side = recipe.size, recipe.size // 8
-    bf16 = bfloat16_pays(recipe)
-    encoder = Encoder2d(vae).eval()
+    bf16 = bfloat16_pays(recipe, device)
+    encoder = Encoder2d(vae).eval().to(device)
+    ids = np.arange(groups * GROUP)
     pool = np.empty((groups * GROUP, 2, vae.config.latent_channels, side, side), np.float16)
     for group in tqdm(range(groups), desc=path.name, disable=None, leave=False):
         rng = np.random.default_rng((recipe.seed, group))
         style = task.draw_style(rng)
-        samples = [task.sample(rng, style, size) for _ in range(GROUP)]
-        pixels = to_clip([s.input for s in samples] + [s.target for s in samples])
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            means = encoder(pixels).squeeze(2).float().numpy()
+        samples = episode(task, rng, style, size, GROUP)
+        shared = [sample.source for sample in samples]
+        places = [
+            turn if source is None else shared.index(source) for turn, source in enumerate(shared)
+        ]
+        ids[group * GROUP : (group + 1) * GROUP] = group * GROUP + np.array(places)
+        pixels = to_clip([s.input for s in samples] + [s.target for s in samples]).to(device)
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            means = encoder(pixels).squeeze(2).float().cpu().numpy()
         pool[group * GROUP : (group + 1) * GROUP] = np.stack((means[:GROUP], means[GROUP:]), axis=1)
     path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(ids_path(path), ids)
     fresh = path.with_suffix(".tmp.npy")
     np.save(fresh, pool)
     fresh.replace(path)
+
+
+def ids_path(pool: Path) -> Path:
+    """The file beside a pool: (N,) int, equal for items that were made of one picture."""
+    return pool.with_suffix(".ids.npy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,12 +121,14 @@ class LatentPools:
 
     Attributes:
         pools: per task (N, 2, 16, h, w) float16, unscaled.
+        ids: per task (N,), equal for items that were made of one picture.
         weights: probability of each task.
         shift: latent shift.
         scale: latent scale.
     """
 
     pools: list[NDArray[np.float16]]
+    ids: list[NDArray[np.int64]]
     weights: NDArray[np.float64]
     shift: float
     scale: float
@@ -121,6 +145,7 @@ class LatentPools:
         weights = np.array(list(files.values()), np.float64)
         return cls(
             pools=[np.load(path, mmap_mode="r") for path in files],
+            ids=[np.load(ids_path(path)) for path in files],
             weights=weights / weights.sum(),
             shift=config.latent_shift,
             scale=config.latent_scale,
@@ -138,9 +163,17 @@ class LatentPools:
         Returns:
             Scaled context (16, 2P + 1 or 2, h, w) and target (16, 1, h, w), float32.
         """
-        pool = self.pools[int(rng.choice(len(self.pools), p=self.weights))]
+        number = int(rng.choice(len(self.pools), p=self.weights))
+        pool, ids = self.pools[number], self.ids[number]
         start = int(rng.integers(len(pool) // GROUP)) * GROUP
-        chosen = start + rng.permutation(GROUP)[: pairs + 1]
+        order = start + rng.permutation(GROUP)
+        _, first = np.unique(ids[order], return_index=True)  # no picture twice
+        chosen = order[np.sort(first)][: pairs + 1]
+        if len(chosen) <= pairs:
+            raise InputError(
+                f"an episode of {pairs} pairs needs {pairs + 1} pictures, and a task has "
+                f"{len(chosen)}; lower max_pairs or add pairs."
+            )
         items = (pool[chosen].astype(np.float32) - self.shift) * self.scale
         query = items[-1, :1]
         shown = items[:-1].reshape(-1, *query.shape[1:]) if pairs else np.zeros_like(query)

@@ -25,6 +25,9 @@ from torch.utils.checkpoint import checkpoint
 from lavin_deploy.training.recipes import Recipe
 from lavin_deploy.training.world import World
 
+GRAPHS = 64
+"""Graphs that torch.compile may make of one block."""
+
 Batch = tuple[Tensor, ...]
 Loss = Callable[[nn.Module, Batch, int], tuple[Tensor, dict[str, float]]]
 """Module to call, micro-batch, step -> mean loss over the samples, and figures for the log."""
@@ -61,13 +64,15 @@ class Objective:
     start: int = 0
     wrapped: nn.Module = field(init=False)
     optimizer: torch.optim.Optimizer = field(init=False)
+    _forwards: list[Callable[..., Any]] = field(init=False)
+    _recompute: bool = field(init=False)
 
     def prepare(self, recipe: Recipe, world: World) -> None:
         """Move to the device, shard or replicate, and make the optimiser."""
         self.module.to(world.device)
-        if recipe.recompute:
-            for block in self.blocks:
-                block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
+        self._forwards = [block.forward for block in self.blocks]
+        self._recompute = recipe.recompute
+        self._put(self._forwards)
         self.wrapped = self.module
         if world.distributed and recipe.sharded:
             mesh = init_device_mesh(world.device.type, (world.size,))
@@ -79,9 +84,16 @@ class Objective:
         self.optimizer = make_optimizer(self.module, recipe)
 
     def compile(self) -> None:
-        """Put the blocks through torch.compile."""
-        for block in self.blocks:
-            block.compile(dynamic=False)
+        """Put the blocks through torch.compile, inside of what is computed again."""
+        # Every number of pairs is a shape of its own, and the last block another graph.
+        torch._dynamo.config.recompile_limit = GRAPHS
+        self._put([torch.compile(forward, dynamic=False) for forward in self._forwards])
+
+    def _put(self, forwards: Sequence[Callable[..., Any]]) -> None:
+        for block, forward in zip(self.blocks, forwards, strict=True):
+            if self._recompute:
+                forward = functools.partial(checkpoint, forward, use_reentrant=False)
+            block.forward = forward
 
     def gradients(self, batches: Sequence[Batch], step: int) -> dict[str, float] | None:
         """Means over the micro-batches, their gradients left in the parameters; None if not begun.
@@ -118,14 +130,18 @@ class Objective:
         self.optimizer.step()
         return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
-    def state(self) -> dict[str, Any]:
-        """Weights and optimiser state by the module's names, sharded or not."""
-        return {
-            "model": get_model_state_dict(self.module),
-            "optimizer": get_optimizer_state_dict(self.module, self.optimizer),
-        }
+    def state(self, step: int) -> dict[str, Any]:
+        """Weights and, once begun, optimiser state by the module's names, sharded or not.
+
+        torch makes the state of an optimiser that has none by a step of its own, which would count.
+        """
+        state: dict[str, Any] = {"model": get_model_state_dict(self.module)}
+        if step > self.start:
+            state["optimizer"] = get_optimizer_state_dict(self.module, self.optimizer)
+        return state
 
     def take(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state` gave."""
         set_model_state_dict(self.module, state["model"])
-        set_optimizer_state_dict(self.module, self.optimizer, state["optimizer"])
+        if "optimizer" in state:
+            set_optimizer_state_dict(self.module, self.optimizer, state["optimizer"])

@@ -53,7 +53,16 @@ class OwnPairs:
 
     def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
         """Crop 70 to 100 % of the short side out of a random pair."""
-        given, target = self.pairs[int(rng.integers(len(self.pairs)))]
+        return self._cut(rng, int(rng.integers(len(self.pairs))), size)
+
+    def episode(self, rng: np.random.Generator, size: int, count: int) -> list[Sample]:
+        """Deal out the pairs: none comes again before all have come."""
+        rounds = -(-count // len(self.pairs))
+        order = np.concatenate([rng.permutation(len(self.pairs)) for _ in range(rounds)])
+        return [self._cut(rng, int(number), size) for number in order[:count]]
+
+    def _cut(self, rng: np.random.Generator, number: int, size: int) -> Sample:
+        given, target = self.pairs[number]
         height, width = given.shape[:2]
         side = max(8, round(min(height, width) * rng.uniform(0.7, 1.0)))
         y = int(rng.integers(height - side + 1))
@@ -65,7 +74,7 @@ class OwnPairs:
             square = square[:, ::-1] if mirrored else square
             how = cv2.INTER_AREA if side >= size else cv2.INTER_CUBIC
             cut.append(np.asarray(cv2.resize(square, (size, size), interpolation=how), np.uint8))
-        return Sample(*cut)
+        return Sample(cut[0], cut[1], number)
 
 
 def parse_own(words: Sequence[str]) -> dict[str, OwnPairs]:

@@ -13,10 +13,17 @@ UInt8 = NDArray[np.uint8]
 
 
 class Sample(NamedTuple):
-    """An input and its answer, (S, S, 3) uint8 RGB each."""
+    """An input and its answer, (S, S, 3) uint8 RGB each.
+
+    Attributes:
+        input: what is given.
+        target: what is asked for.
+        source: number of the picture that it is cut from, where others may be cut from the same.
+    """
 
     input: UInt8
     target: UInt8
+    source: int | None = None
 
 
 def picture(rng: np.random.Generator, data: Collage, size: int) -> UInt8:

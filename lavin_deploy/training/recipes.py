@@ -206,6 +206,19 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             perceptual="efficientnet-lite0",
             judge=0.1,
         ),
+        **{
+            name: VAERecipe(
+                preset=name,
+                size=256,
+                batch=64,
+                steps=100_000,
+                learning_rate=1e-4,
+                taught=0.1,
+                perceptual="efficientnet-lite0",
+                judge=0.1,
+            )
+            for name in ("0.1b", "1b", "3.4b")
+        },
         "tiny": VAERecipe(preset="tiny", steps=20, warmup=2, batch=4, bf16=False),
     },
     "jdit": {

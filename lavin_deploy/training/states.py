@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,8 @@ def save(folder: Path, step: int, state: dict[str, Any], world: World) -> None:
     """
     fresh, final = folder / f".step-{step:08d}", folder / f"step-{step:08d}"
     if world.main:
-        shutil.rmtree(fresh, ignore_errors=True)
+        for left in folder.glob(".step-*"):  # by a kill
+            shutil.rmtree(left)
         folder.mkdir(parents=True, exist_ok=True)
     world.barrier()
     with _alone(world) as alone:
@@ -55,13 +56,23 @@ def save(folder: Path, step: int, state: dict[str, Any], world: World) -> None:
         (fresh / FILES).write_text(json.dumps(digests, indent=1))
         shutil.rmtree(final, ignore_errors=True)
         fresh.replace(final)
-        for old in present(folder)[KEPT:]:
+        # Later ones are damaged: the run has gone on from before them.
+        later = [path for path in present(folder) if path.name > final.name]
+        for old in (*later, *present(folder)[len(later) + KEPT :]):
             shutil.rmtree(old)
     world.barrier()
 
 
-def load(folder: Path, state: dict[str, Any], world: World) -> None:
-    """Fill ``state`` in place from the newest state that is whole; all processes call it.
+def load(folder: Path, form: Callable[[int], dict[str, Any]], world: World) -> dict[str, Any]:
+    """Read the newest state that is whole; all processes call it.
+
+    Args:
+        folder: of the run's states.
+        form: gives what a state of a step consists of, to be filled in place.
+        world: the processes.
+
+    Returns:
+        The filled form.
 
     Raises:
         CheckpointError: there is none, or it belongs to another model.
@@ -72,12 +83,13 @@ def load(folder: Path, state: dict[str, Any], world: World) -> None:
             if world.main:
                 tqdm.write(f"warning: {path} is damaged; trying the one before.")
             continue
+        state = form(int(path.name.removeprefix("step-")))
         try:
             with _alone(world) as alone:
                 load_shards(state, checkpoint_id=path, no_dist=alone)
         except (CheckpointException, RuntimeError, ValueError) as error:
             raise CheckpointError(f"{path} does not fit this run: {error}") from error
-        return
+        return state
     raise CheckpointError(f"--resume: {folder} holds no readable state.")
 
 

@@ -127,7 +127,7 @@ class Losses:
     def __init__(self, recipe: VAERecipe, linear: LinearCode, world: World) -> None:
         self.recipe, self.linear = recipe, linear.to(world.device)
         self.device = world.device.type
-        self.bf16 = bfloat16_pays(recipe)
+        self.bf16 = bfloat16_pays(recipe, world.device)
         found = make_perceptual(recipe.perceptual)
         self.perceptual = None if found is None else found.to(world.device)
         self.judge = PatchDiscriminator().to(world.device) if recipe.judge else None

@@ -6,12 +6,15 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 
 from lavin_deploy.errors import InputError
 
+PATIENCE = timedelta(hours=24)
+"""How long processes wait for each other: one of them encodes the pools of latents."""
 CPU = torch.device("cpu")
 
 
@@ -90,7 +93,7 @@ def joined() -> Iterator[World]:
     if cuda:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if cuda else "gloo")
+    dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
     try:
         yield World(
             rank=dist.get_rank(), size=dist.get_world_size(), device=device, distributed=True

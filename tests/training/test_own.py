@@ -11,9 +11,13 @@ from click.testing import CliRunner
 from PIL import Image
 
 from lavin_deploy.cli.train import train
+from lavin_deploy.config import preset
 from lavin_deploy.errors import InputError
+from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.tasks.samples import Style
+from lavin_deploy.training.latents import LatentPools, ids_path, make_pool
 from lavin_deploy.training.own import OwnPairs, parse_own
+from lavin_deploy.training.recipes import DiTRecipe
 from lavin_deploy.training.sources import prepare
 
 pytestmark = pytest.mark.data
@@ -43,6 +47,30 @@ def test_input_and_target_are_cut_alike(folder: Path) -> None:
         np.testing.assert_array_equal(sample.input[..., ::-1], sample.target)
         seen.add(sample.input.tobytes())
     assert len(seen) == 5
+
+
+def test_pairs_are_dealt_out_and_never_shown_with_their_own_query(
+    folder: Path, tmp_path: Path
+) -> None:
+    task = OwnPairs("swap", folder)
+    dealt = [sample.source for sample in task.episode(np.random.default_rng(0), 32, 16)]
+    assert all(set(dealt[turn : turn + 3]) == {0, 1, 2} for turn in range(0, 15, 3))
+    vae = STVAE(preset("tiny").vae)
+    file = tmp_path / "swap.npy"
+    recipe = DiTRecipe(preset="tiny", size=32, bf16=False)
+    make_pool(vae, task, file, groups=2, recipe=recipe)
+    ids = np.load(ids_path(file))
+    for group in range(2):
+        mine = ids[16 * group : 16 * group + 16]
+        assert len(set(mine)) == 3
+        assert min(mine) >= 16 * group
+    pools = LatentPools.open({file: 1.0}, preset("tiny"))
+    for seed in range(20):
+        context, target = pools.draw(np.random.default_rng(seed), 2)
+        assert context.shape == (16, 5, 4, 4)
+        assert not any(np.array_equal(context[:, i], target[:, 0]) for i in (1, 3))
+    with pytest.raises(InputError, match="lower max_pairs or add pairs"):
+        pools.draw(np.random.default_rng(0), 3)
 
 
 def test_another_picture_is_another_source(folder: Path) -> None:

@@ -21,7 +21,7 @@ import lavin_deploy as lavin
 from lavin_deploy.cli.export import export
 from lavin_deploy.cli.train import train
 from lavin_deploy.config import PRESETS, preset
-from lavin_deploy.errors import InputError, WorkError
+from lavin_deploy.errors import CheckpointError, InputError, WorkError
 from lavin_deploy.models.checkpoint import (
     find_files,
     load_released,
@@ -47,7 +47,7 @@ from lavin_deploy.training.recipes import (
     recipe,
 )
 from lavin_deploy.training.sources import prepare
-from lavin_deploy.training.world import World
+from lavin_deploy.training.world import CPU, World
 from tests.helpers.checkpoints import random_models
 
 pytestmark = pytest.mark.data
@@ -253,15 +253,31 @@ def test_a_joint_model_goes_on_as_a_frozen_one(data: Path, vae: Path, tmp_path: 
     assert "unknown context 'half'" in result.stderr
 
 
-def test_a_state_of_another_model_is_refused(data: Path, vae: Path, tmp_path: Path) -> None:
+def test_sizes_other_than_the_recipes_are_refused(data: Path, vae: Path, tmp_path: Path) -> None:
     out = started(vae, tmp_path / "run")
-    run(*saving(data, out), "--set=steps=1")
-    config = json.loads((out / "config.json").read_text())
-    config["dit"]["depth"] = 4
-    (out / "config.json").write_text(json.dumps(config))
-    result = CliRunner().invoke(train, [*saving(data, out), "--resume"])
+    result = CliRunner().invoke(train, [*saving(data, out), "--set=preset=edge"])
     assert result.exit_code == 2
-    assert "does not fit this run" in result.stderr
+    assert "other sizes than the recipe's 'edge'" in result.stderr
+
+
+def test_a_state_of_another_model_is_refused(tmp_path: Path) -> None:
+    plan = Recipe(steps=1, batch=1)
+    line_trainer(tmp_path, plan).fit(line_batch, lambda _: None)
+    other = Objective("model", nn.Linear(3, 3), line_loss)
+    with pytest.raises(CheckpointError, match="does not fit this run"):
+        Trainer([other], plan, tmp_path, "line", world=World(), resume=True)
+
+
+def test_states_of_kills_and_damaged_ones_go(tmp_path: Path) -> None:
+    folder, world = tmp_path / "line.states", World()
+    for step in (1, 2, 3):
+        states.save(folder, step, {"step": step}, world)
+    assert [path.name for path in states.present(folder)] == ["step-00000003", "step-00000002"]
+    (folder / "step-00000003" / "files.json").unlink()
+    (folder / ".step-00000009").mkdir()
+    assert states.load(folder, lambda step: {"step": 0}, world) == {"step": 2}
+    states.save(folder, 2, {"step": 2}, world)
+    assert [path.name for path in folder.iterdir()] == ["step-00000002"]
 
 
 class Line(nn.Module):
@@ -313,6 +329,43 @@ def test_memory_and_speed_change_no_number(settings: dict, tmp_path: Path) -> No
         )
         found.append(line.w.item())
     assert found[0] == pytest.approx(found[1], rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_blocks_are_compiled_inside_of_what_is_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``recompute`` must not hide the blocks from the compiler."""
+    graphs = []
+    real = torch.compile
+    monkeypatch.setattr(
+        "torch.compile",
+        lambda f, **_: real(f, backend=lambda graph, _: graphs.append(graph) or graph.forward),
+    )
+    line = Line()
+    objective = Objective("model", line, line_loss, blocks=[line])
+    plan = Recipe(steps=2, batch=4, compiled=True, recompute=True)
+    Trainer([objective], plan, tmp_path, "line", world=World(), resume=False).fit(
+        line_batch, lambda _: None
+    )
+    assert len(graphs) == 1
+
+
+def test_a_save_before_an_objective_begins_changes_nothing(tmp_path: Path) -> None:
+    found = []
+    for minutes in (100.0, 0.0):
+        lines = [Line(), Line()]
+        plan = Recipe(steps=6, warmup=1, batch=4, save_minutes=minutes)
+        objectives = [
+            Objective("model", lines[0], line_loss),
+            Objective("judge", lines[1], line_loss, start=3),
+        ]
+        out = tmp_path / str(minutes)
+        Trainer(objectives, plan, out, "line", world=World(), resume=False).fit(
+            line_batch, lambda _: None
+        )
+        found.append([line.w.item() for line in lines])
+    assert found[0] == found[1]
 
 
 def test_a_second_objective_begins_later(tmp_path: Path) -> None:
@@ -400,8 +453,9 @@ def test_bfloat16_only_where_the_cpu_has_it(
 ) -> None:
     wanted = override(recipe("jdit", "tiny"), ["bf16=true"])
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx2": True})
-    assert not bfloat16_pays(wanted)
+    assert not bfloat16_pays(wanted, CPU)
     assert "training in float32" in capsys.readouterr().out
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"amx_bf16": True})
-    assert bfloat16_pays(wanted)
-    assert not bfloat16_pays(override(wanted, ["bf16=false"]))
+    assert bfloat16_pays(wanted, CPU)
+    assert bfloat16_pays(wanted, torch.device("cuda"))
+    assert not bfloat16_pays(override(wanted, ["bf16=false"]), CPU)
