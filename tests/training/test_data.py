@@ -232,7 +232,7 @@ def test_every_task_gives_pictures_of_the_asked_size(collage: Collage, name: str
     json.dumps(vars(style))
     for size in (32, 64):
         drawn = task.sample(rng, style, size)
-        for image in drawn:
+        for image in (drawn.input, drawn.target):
             assert image.shape == (size, size, 3)
             assert image.dtype == np.uint8
 
