@@ -16,18 +16,10 @@ from safetensors.torch import load_file
 from lavin_deploy.cli.train import train
 from lavin_deploy.errors import InputError
 from lavin_deploy.training import states
-from lavin_deploy.training.sources import prepare
 from lavin_deploy.training.world import World
 
 pytestmark = pytest.mark.data
 STEPS = 20
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    prepare(folder, sources=["generated"])
-    return folder
 
 
 @pytest.fixture(scope="module")

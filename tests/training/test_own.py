@@ -18,7 +18,6 @@ from lavin_deploy.tasks.samples import Style
 from lavin_deploy.training.latents import LatentPools, ids_path, make_pool
 from lavin_deploy.training.own import OwnPairs, parse_own
 from lavin_deploy.training.recipes import DiTRecipe
-from lavin_deploy.training.sources import prepare
 
 pytestmark = pytest.mark.data
 
@@ -95,9 +94,8 @@ def test_what_cannot_be_a_task(folder: Path) -> None:
         OwnPairs("swap", folder)
 
 
-def test_training_on_nothing_but_own_pairs(folder: Path, tmp_path: Path) -> None:
-    data, out = tmp_path / "data", tmp_path / "run"
-    prepare(data, sources=["generated"])
+def test_training_on_nothing_but_own_pairs(data: Path, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
     words = ["stvae", "--recipe=tiny", f"--data={data}", f"--out={out}", "--set=steps=1"]
     assert CliRunner().invoke(train, words).exit_code == 0
     words = ["jdit", "--recipe=tiny", f"--out={out}", "--set=steps=2"]

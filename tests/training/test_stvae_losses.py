@@ -21,16 +21,8 @@ from lavin_deploy.training.collage import Collage
 from lavin_deploy.training.moving import pan
 from lavin_deploy.training.perceptual import make_perceptual
 from lavin_deploy.training.recipes import VAERecipe
-from lavin_deploy.training.sources import prepare
 
 pytestmark = pytest.mark.data
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    prepare(folder, sources=["generated"])
-    return folder
 
 
 def photo() -> torch.Tensor:

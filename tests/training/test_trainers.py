@@ -46,18 +46,10 @@ from lavin_deploy.training.recipes import (
     override,
     recipe,
 )
-from lavin_deploy.training.sources import prepare
 from lavin_deploy.training.world import CPU, World
 from tests.helpers.checkpoints import random_models
 
 pytestmark = pytest.mark.data
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    prepare(folder, sources=["generated"])
-    return folder
 
 
 @pytest.fixture(scope="module")
