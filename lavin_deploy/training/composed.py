@@ -6,22 +6,14 @@ import numpy as np
 
 from lavin_deploy.tasks.painting import paint
 from lavin_deploy.tasks.samples import Style
-from lavin_deploy.training.collage import Collage
-from lavin_deploy.training.pictures import Sample
+from lavin_deploy.training.pictures import FromCollage, Sample
 
 
-class Removal:
+class Removal(FromCollage):
     """Take the objects of a collage away; what is behind them is known."""
 
     name = "removal"
     deterministic = False
-
-    def __init__(self, data: Collage) -> None:
-        self.data = data
-
-    def draw_style(self, rng: np.random.Generator) -> Style:
-        """Nothing varies."""
-        return Style()
 
     def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
         """Draw a collage and its background."""
@@ -29,14 +21,11 @@ class Removal:
         return Sample(scene.image, scene.background)
 
 
-class Matting:
+class Matting(FromCollage):
     """Paint how opaque the objects of a collage are: their soft alpha, light grey on black."""
 
     name = "matting"
     deterministic = True
-
-    def __init__(self, data: Collage) -> None:
-        self.data = data
 
     def draw_style(self, rng: np.random.Generator) -> Style:
         """White on black, or black on white."""

@@ -23,7 +23,7 @@ from lavin_deploy.training import scenes
 from lavin_deploy.training.collage import Collage
 from lavin_deploy.training.composed import Matting, Removal
 from lavin_deploy.training.in_context import FILTERS, Filter
-from lavin_deploy.training.pictures import Sample, UInt8, picture
+from lavin_deploy.training.pictures import FromCollage, Sample, UInt8, picture
 from lavin_deploy.training.restoration import HARMS, Restoration
 
 
@@ -50,14 +50,11 @@ class Task(Protocol):
 TaskSet = Mapping[str, Task]
 
 
-class Segmentation:
+class Segmentation(FromCollage):
     """Paint the objects of a collage in one colour and the rest in another."""
 
     name = "segmentation"
     deterministic = True
-
-    def __init__(self, data: Collage) -> None:
-        self.data = data
 
     def draw_style(self, rng: np.random.Generator) -> Style:
         """A colour on black, black on a colour, or two colours far apart, about equally often.
@@ -78,7 +75,7 @@ class Segmentation:
         return Sample(scene.image, paint(scene.coverage, style.foreground, style.background))
 
 
-class Edges:
+class Edges(FromCollage):
     """Draw the boundaries between objects of a collage or a rendered scene, in grey.
 
     The truth is where instances (and with them depth) end, not what an edge detector finds.
@@ -87,9 +84,6 @@ class Edges:
 
     name = "edges"
     deterministic = True
-
-    def __init__(self, data: Collage) -> None:
-        self.data = data
 
     def draw_style(self, rng: np.random.Generator) -> Style:
         """Mostly a light grey on black, sometimes black on a light grey."""
@@ -110,18 +104,11 @@ class Edges:
         )
 
 
-class Colorization:
+class Colorization(FromCollage):
     """Give a grey photograph its colours back."""
 
     name = "colorization"
     deterministic = False
-
-    def __init__(self, data: Collage) -> None:
-        self.data = data
-
-    def draw_style(self, rng: np.random.Generator) -> Style:
-        """Nothing varies."""
-        return Style()
 
     def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
         """Draw a photo in its own colours; the input holds its grey in three channels."""
@@ -130,14 +117,11 @@ class Colorization:
         return Sample(np.repeat(grey[..., None], 3, axis=2).astype(np.uint8), target)
 
 
-class Denoising:
+class Denoising(FromCollage):
     """Take Gaussian noise off; the style's ``strength`` is its sigma in grey levels, 10-50."""
 
     name = "denoising"
     deterministic = True
-
-    def __init__(self, data: Collage) -> None:
-        self.data = data
 
     def draw_style(self, rng: np.random.Generator) -> Style:
         """Draw the sigma."""
@@ -150,18 +134,11 @@ class Denoising:
         return Sample(np.clip(np.round(target + noise), 0, 255).astype(np.uint8), target)
 
 
-class Inpainting:
+class Inpainting(FromCollage):
     """Fill one grey (127) square whose side is about a quarter of the picture's."""
 
     name = "inpainting"
     deterministic = False
-
-    def __init__(self, data: Collage) -> None:
-        self.data = data
-
-    def draw_style(self, rng: np.random.Generator) -> Style:
-        """Nothing varies."""
-        return Style()
 
     def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
         """Draw a picture and put the square at a random place."""
@@ -173,7 +150,7 @@ class Inpainting:
         return Sample(holed, target)
 
 
-class Depth:
+class Depth(FromCollage):
     """Paint inverse depth of a rendered scene; see ``scenes.depth_image``.
 
     The style's foreground is the colour of the nearest point, its background that of the farthest:
@@ -182,9 +159,6 @@ class Depth:
 
     name = "depth"
     deterministic = True
-
-    def __init__(self, data: Collage) -> None:
-        self.data = data
 
     def draw_style(self, rng: np.random.Generator) -> Style:
         """Near is bright in two of three episodes, else far is."""
@@ -200,18 +174,11 @@ class Depth:
         return Sample(scene.image, paint(near, style.foreground, style.background))
 
 
-class Normals:
+class Normals(FromCollage):
     """Paint the surface normals of a rendered scene as (n + 1) / 2; see ``scenes``."""
 
     name = "normals"
     deterministic = True
-
-    def __init__(self, data: Collage) -> None:
-        self.data = data
-
-    def draw_style(self, rng: np.random.Generator) -> Style:
-        """Nothing varies."""
-        return Style()
 
     def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
         """Draw a rendered scene and its normals."""

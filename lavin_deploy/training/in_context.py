@@ -7,7 +7,7 @@ import numpy as np
 
 from lavin_deploy.tasks.samples import Style
 from lavin_deploy.training.collage import Collage
-from lavin_deploy.training.pictures import Sample, UInt8
+from lavin_deploy.training.pictures import FromCollage, Sample, UInt8
 
 _SEPIA = np.array([[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]])
 """The usual matrix: rows give red, green, blue."""
@@ -34,7 +34,7 @@ def sketch(image: UInt8) -> UInt8:
 FILTERS = {"sepia": sepia, "negative": negative, "sketch": sketch}
 
 
-class Filter:
+class Filter(FromCollage):
     """Do to a photo what the pairs show; one of ``FILTERS``.
 
     Args:
@@ -45,11 +45,8 @@ class Filter:
     deterministic = True
 
     def __init__(self, name: str, data: Collage) -> None:
-        self.name, self.data = name, data
-
-    def draw_style(self, rng: np.random.Generator) -> Style:
-        """Nothing varies."""
-        return Style()
+        super().__init__(data)
+        self.name = name
 
     def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
         """Draw a photo and filter it."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lavin_deploy.tasks.samples import Style
 from lavin_deploy.training.collage import Collage
 
 UInt8 = NDArray[np.uint8]
@@ -24,6 +25,21 @@ class Sample(NamedTuple):
     input: UInt8
     target: UInt8
     source: int | None = None
+
+
+class FromCollage:
+    """A task made from the pictures of one split, without a choice of style unless it has one.
+
+    Args:
+        data: the pictures.
+    """
+
+    def __init__(self, data: Collage) -> None:
+        self.data = data
+
+    def draw_style(self, rng: np.random.Generator) -> Style:
+        """Nothing varies."""
+        return Style()
 
 
 def picture(rng: np.random.Generator, data: Collage, size: int) -> UInt8:

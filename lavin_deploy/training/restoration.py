@@ -13,7 +13,7 @@ import numpy as np
 
 from lavin_deploy.tasks.samples import Style
 from lavin_deploy.training.collage import Collage
-from lavin_deploy.training.pictures import Sample, UInt8, picture
+from lavin_deploy.training.pictures import FromCollage, Sample, UInt8, picture
 
 Degrade = Callable[[np.random.Generator, UInt8, float], UInt8]
 """Generator, picture (S, S, 3), strength -> the same shape and type."""
@@ -112,7 +112,7 @@ HARMS: dict[str, Harm] = {
 """By the name of the task that undoes them."""
 
 
-class Restoration:
+class Restoration(FromCollage):
     """Undo one of ``HARMS``.
 
     Args:
@@ -123,7 +123,8 @@ class Restoration:
     deterministic = True
 
     def __init__(self, name: str, data: Collage) -> None:
-        self.name, self.data, self.harm = name, data, HARMS[name]
+        super().__init__(data)
+        self.name, self.harm = name, HARMS[name]
 
     def draw_style(self, rng: np.random.Generator) -> Style:
         """Draw the strength."""
