@@ -48,8 +48,14 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class _Placed:
-    """A cut-out put into the frame: which one, and where (a 2x3 map at scale 1)."""
+class Placed:
+    """A cut-out put into the frame.
+
+    Attributes:
+        level: (H, W, 4) uint8 RGBA, premultiplied.
+        matrix: (2, 3) float64, from its pixels to those of a frame at zoom 1.
+        flip: whether it is mirrored first.
+    """
 
     level: UInt8
     matrix: NDArray[np.float64]
@@ -57,6 +63,7 @@ class _Placed:
 
     @property
     def alpha(self) -> UInt8:
+        """(H, W) uint8."""
         return np.ascontiguousarray(self.level[..., 3])
 
 
@@ -129,13 +136,13 @@ class Collage:
             rng: every choice comes from it; the same state gives the same scene.
             size: side S of the square frame in pixels.
         """
-        placed, fine = self._place(rng, size)
+        placed, fine = self.place(rng, size)
         background = self._background(rng, size)
         canvas: Float32 = background.astype(np.float32)
         alpha: Float32 = np.zeros((size, size), np.float32)
         soften = float(rng.uniform(0.3, 0.7)) * size / 128 if rng.random() < 0.4 else 0.0
         for item in placed:
-            layer = _warp(item, item.level, 1, size)
+            layer = warp(item, item.level, 1, size)
             if soften > 0.15:
                 layer = cv2.GaussianBlur(layer, (0, 0), soften)
             opacity = layer[..., 3] / np.float32(255)
@@ -169,16 +176,20 @@ class Collage:
             picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.5, 2.5)) * size / 128)
         return picture
 
-    def _place(self, rng: np.random.Generator, size: int) -> tuple[list[_Placed], UInt8]:
-        """Draw placements until the covered share is within ``foreground``."""
+    def place(self, rng: np.random.Generator, size: int) -> tuple[list[Placed], UInt8]:
+        """Draw placements until the covered share is within ``foreground``.
+
+        Returns:
+            One to three cut-outs from back to front, and their numbers (2 size, 2 size) uint8.
+        """
         low, high = self.foreground
         for attempt in range(10 * TRIES):
             count = int(rng.choice((1, 1, 1, 2, 2, 3))) if attempt < TRIES else 1
-            placed: list[_Placed] = []
+            placed: list[Placed] = []
             fine = np.zeros((2 * size, 2 * size), np.uint8)
             for number in range(count):
                 item = self._draw(rng, size, count, centred=attempt >= TRIES)
-                mask = _warp(item, item.alpha, 2, size)
+                mask = warp(item, item.alpha, 2, size)
                 fine[mask > 127] = number + 1
                 placed.append(item)
             if low <= np.count_nonzero(fine) / fine.size <= high:
@@ -187,7 +198,7 @@ class Collage:
             f"no cut-out covers between {low:.0%} and {high:.0%} of the frame; widen 'foreground'."
         )
 
-    def _draw(self, rng: np.random.Generator, size: int, count: int, centred: bool) -> _Placed:
+    def _draw(self, rng: np.random.Generator, size: int, count: int, centred: bool) -> Placed:
         pyramid = self.pyramids[int(rng.integers(len(self.pyramids)))]
         largest = (0.9, 0.7, 0.55)[count - 1]
         side = float(rng.uniform(0.3, largest)) * size
@@ -205,7 +216,7 @@ class Collage:
         reach = 0.0 if centred else 0.36
         centre = (0.5 + rng.uniform(-reach, reach, 2)) * size
         matrix = np.column_stack([linear, centre - 0.5 - linear @ middle])
-        return _Placed(level, matrix, bool(rng.random() < 0.5))
+        return Placed(level, matrix, bool(rng.random() < 0.5))
 
 
 def _read(path: Path, mode: str) -> UInt8:
@@ -224,7 +235,7 @@ def _pyramid(rgba: UInt8) -> list[UInt8]:
     return [np.clip(level + 0.5, 0, 255).astype(np.uint8) for level in levels]
 
 
-def _warp(item: _Placed, picture: UInt8, zoom: int, size: int) -> Float32:
+def warp(item: Placed, picture: UInt8, zoom: int, size: int) -> Float32:
     """Map a level (or its alpha) into a frame ``zoom * size`` wide: float32 in [0, 255]."""
     matrix = item.matrix.copy()
     if item.flip:

@@ -71,6 +71,8 @@ class VAERecipe(Recipe):
         size: side in pixels.
         frames: of a clip, 4k + 1; 1 is phase 1.
         stills: share of the steps on single frames in phase 2.
+        temporal_only: train what clips alone can see and keep single frames as they are, see
+            ``temporal``; latent shift and scale stay too.
         l1: weight of the mean absolute error.
         mse: weight of the mean square error.
         perceptual: ``none``, ``efficientnet-lite0`` or ``lpips-vgg``, see ``perceptual``.
@@ -89,6 +91,7 @@ class VAERecipe(Recipe):
     size: int = 64
     frames: int = 1
     stills: float = 0.2
+    temporal_only: bool = False
     l1: float = 1.0
     mse: float = 1.0
     perceptual: str = "none"
@@ -196,6 +199,15 @@ def _published(preset: str) -> dict[str, Recipe]:
 RECIPES: dict[str, dict[str, Recipe]] = {
     "stvae": {
         "edge": VAERecipe(),
+        # Phase 2 for a model whose J-DiT is there already (--init-from).
+        "edge-temporal": VAERecipe(
+            frames=5,
+            batch=8,
+            stills=0.0,
+            temporal_only=True,
+            taught=0.0,
+            kl=0.0,
+        ),
         # Phase 2, from phase 1's weights (--init-from): clips, perceptual and adversarial losses.
         "edge-video": VAERecipe(
             size=128,

@@ -15,15 +15,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lavin_deploy.config import ModelConfig, preset
-from lavin_deploy.models.checkpoint import fill, read_state, save_vae
+from lavin_deploy.errors import InputError
+from lavin_deploy.models.checkpoint import fill, read_folder_config, read_state, save_vae
 from lavin_deploy.models.stvae import STVAE
+from lavin_deploy.training import temporal
 from lavin_deploy.training.adversarial import PatchDiscriminator, adversarial, judge_loss
 from lavin_deploy.training.collage import Collage
 from lavin_deploy.training.engine import Trainer, step_rng
 from lavin_deploy.training.episodes import Task
 from lavin_deploy.training.linear_code import LinearCode
 from lavin_deploy.training.mixed import bfloat16_pays
-from lavin_deploy.training.moving import pan
+from lavin_deploy.training.moving import animate, pan
 from lavin_deploy.training.objective import Batch, Objective
 from lavin_deploy.training.perceptual import make_perceptual
 from lavin_deploy.training.recipes import VAERecipe
@@ -108,7 +110,9 @@ def draw_clips(
         if still:
             clips.append(draw_image(tasks, rng, recipe.size)[None])
         else:
-            clips.append(pan(rng, data, frames, recipe.size))
+            moving = rng.random() < 0.5
+            clip = animate(rng, data, frames, recipe.size).images if moving else None
+            clips.append(pan(rng, data, frames, recipe.size) if clip is None else clip)
         shape = (16, (frames - 1) // 4 + 1, side, side)
         noises.append(rng.standard_normal(shape, dtype=np.float32))
     pixels = torch.from_numpy(np.stack(clips)).permute(0, 4, 1, 2, 3).float() / 127.5 - 1.0
@@ -195,9 +199,13 @@ def train_stvae(
     world = world or World()
     torch.manual_seed(recipe.seed)
     config = recipe.adapt(preset(recipe.preset))
+    if recipe.temporal_only:
+        config = _given_config(out if resume else init and init.parent)
     vae = STVAE(config.vae)
     if init is not None:
         fill(vae, read_state(init), init)
+    if recipe.temporal_only:
+        temporal.adapt(vae)
     losses = Losses(recipe, LinearCode.fit(draw_images(tasks, recipe.seed, 400, 64)), world)
     objectives = [Objective("model", Autoencoder(vae), losses.model)]
     if losses.judge is not None:
@@ -212,8 +220,10 @@ def train_stvae(
         weights = {name.removeprefix("vae."): x for name, x in trainer.averaged().items()}
         if world.main:
             averaged = STVAE(config.vae).eval()
-            averaged.load_state_dict(weights)
-            save_vae(out, weights, measure_scale(averaged, tasks, config))
+            plain = temporal.merged(weights)
+            averaged.load_state_dict(plain)
+            kept = recipe.temporal_only
+            save_vae(out, plain, config if kept else measure_scale(averaged, tasks, config))
             with torch.no_grad():
                 again = averaged.decode(averaged.encode(shown).mean)
             pairs = np.stack((to_images(shown), to_images(again)), axis=1)
@@ -221,3 +231,14 @@ def train_stvae(
 
     Trainer(objectives, recipe, out, "stvae", world=world, resume=resume).fit(draw, on_save)
     return out
+
+
+def _given_config(folder: Path | None) -> ModelConfig:
+    """The config that goes with weights to start from, whose latents shall stay."""
+    config = None if folder is None else read_folder_config(folder)
+    if config is None:
+        raise InputError(
+            "temporal_only goes on from a checkpoint folder that has a config.json; give it with "
+            "--init-from."
+        )
+    return config
