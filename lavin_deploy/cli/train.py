@@ -44,11 +44,13 @@ def train(
     chosen = override(recipe(model, name), settings)
 
     from lavin_deploy.models.checkpoint import DIT_FILE, VAE_FILES, load_vae
+    from lavin_deploy.training.clip_tasks import CLIP_TASKS
     from lavin_deploy.training.episodes import TASKS, Task
     from lavin_deploy.training.inventory import INVENTORY
     from lavin_deploy.training.jdit import train_jdit
     from lavin_deploy.training.latents import (
         LatentPools,
+        Pool,
         make_pool,
         parse_weights,
         pool_path,
@@ -70,24 +72,25 @@ def train(
             vae, config = load_vae(out)
             start = None if init_from is None else found_in(init_from, (DIT_FILE,))
             weights = parse_weights(chosen.tasks)
+            known = {**TASKS, **CLIP_TASKS}
             for task in weights:
-                if task not in TASKS and task not in own:
-                    raise unknown_name("task", task, [*TASKS, *own])
+                if task not in known and task not in own:
+                    raise unknown_name("task", task, [*known, *own])
             made: dict[str, tuple[Task, str]] = {n: (t, t.sha256) for n, t in own.items()}
             if set(weights) - set(own):
                 sources = prepared(data, ", ".join(set(weights) - set(own)))
                 assert data is not None
-                known = (data / INVENTORY).read_text()
-                made |= {name: (make(sources), known) for name, make in TASKS.items()}
-            files = {}
+                inventory = (data / INVENTORY).read_text()
+                made |= {name: (make(sources), inventory) for name, make in known.items()}
+            opened = []
             for task, groups in share_groups(weights, chosen.groups).items():
-                maker, known = made[task]
-                path = pool_path(out, task, groups, chosen, known)
+                maker, source = made[task]
+                path = pool_path(out, task, groups, chosen, source)
                 if world.main:
                     make_pool(vae, maker, path, groups=groups, recipe=chosen, device=world.device)
-                files[path] = weights[task]
-            world.barrier()
-            pools = LatentPools.open(files, config)
+                world.barrier()
+                opened.append(Pool.open(path, weights[task], ordered=maker.ordered))
+            pools = LatentPools.of(opened, config)
             train_jdit(pools, vae, chosen, config, out, world=world, resume=resume, init=start)
         if world.main:
             log = f"{model}.log.jsonl"

@@ -225,7 +225,8 @@ class JDiT(nn.Module):
         Args:
             x: noisy target latents (B, C, Tx, h, w), scaled; h and w even.
             t: (B,) in [0, 1], 0 = noise, 1 = data.
-            cond: clean context latents (B, C, Tc, h, w), scaled: in1, tgt1, ..., query.
+            cond: clean context latents (B, C, Tc, h, w), scaled: in1, tgt1, ..., query. Where the
+                context is frozen the query is its last Tx frames.
 
         Returns:
             (B, C, Tx, h, w), same dtype as ``x``.
@@ -253,7 +254,7 @@ class JDiT(nn.Module):
         *blocks, last = self.modulation(t).split(4 * self.config.hidden_size, dim=-1)
         frozen_pairs = None
         if self.config.context == "frozen":
-            frozen_pairs = (cond.shape[2] - 1) * (rows // patch) * (cols // patch)
+            frozen_pairs = (cond.shape[2] - frames) * (rows // patch) * (cols // patch)
             clean = self.modulation(torch.ones_like(t)).split(4 * self.config.hidden_size, dim=-1)
             blocks[::2] = clean[:-1:2]
         cos, sin = rope_tables(

@@ -140,6 +140,19 @@ def canny(episode: Episode) -> U8:
     return paint(np.mean(votes, axis=0), *_colours(episode.style))
 
 
+def flow_warp(episode: Episode) -> U8:
+    """Go on as the last pair did: DIS flow between its frames, applied to the query."""
+    import cv2
+
+    before, last = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in episode.pairs[-1])
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    came_from = search.calc(last, before, None)
+    rows, cols = np.mgrid[0 : last.shape[0], 0 : last.shape[1]].astype(np.float32)
+    x, y = cols + came_from[..., 0], rows + came_from[..., 1]
+    border = cv2.BORDER_REPLICATE
+    return np.asarray(cv2.remap(episode.query, x, y, cv2.INTER_LINEAR, borderMode=border), np.uint8)
+
+
 def mean_share(targets: Iterable[tuple[U8, Style]]) -> F32:
     """Return the mean of training targets, read as shares of foreground: (S, S) float32."""
     shares = [share_from_colours(target, *_colours(style)) for target, style in targets]

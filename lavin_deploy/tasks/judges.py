@@ -20,6 +20,9 @@ Targets = Sequence[tuple[U8, Style]]
 
 EDGE_THRESHOLDS = np.arange(0.1, 0.95, 0.1)
 
+MOVED = 12
+"""Grey levels by which a channel changes at least where something moves."""
+
 LEAST_COLOUR = 5.0
 """Colourfulness below which a truth is a grey photograph, for which grey is a perfect answer."""
 
@@ -116,6 +119,13 @@ def _tint_error(episode: Episode, image: U8) -> float:
     return abs(metrics.colourfulness(image) - metrics.colourfulness(episode.truth))
 
 
+def _moving_psnr(episode: Episode, image: U8) -> float:
+    """PSNR where the truth differs from the last frame; NaN where nothing moves."""
+    change = np.abs(episode.truth.astype(np.int16) - episode.query).max(axis=2)
+    moving = change > MOVED
+    return metrics.psnr(image, episode.truth, moving) if moving.any() else float("nan")
+
+
 def _of_coloured(metric: Metric) -> Metric:
     """Restrict a metric to samples whose truth has colours; grey photographs do not count."""
 
@@ -133,6 +143,7 @@ HOLE_PSNR = Metric(
 )
 AB_PSNR = Metric(name="ab_psnr", unit="dB", measure=lambda e, a: metrics.ab_psnr(a, e.truth))
 TINT = Metric(name="colourfulness_error", higher_is_better=False, measure=_tint_error)
+MOVING_PSNR = Metric(name="moving_psnr", unit="dB", measure=_moving_psnr)
 IOU = Metric(name="iou", measure=_iou)
 DICE = Metric(name="dice", measure=_dice)
 OUTLINE_F = Metric(name="boundary_f", measure=_outline_f)
@@ -238,6 +249,11 @@ JUDGES: dict[str, Judge] = {
         _restoration("low_light", stretched=baselines.stretched),
         _restoration("deraining", median=baselines.median),
         _restoration("glass_deblurring", median=baselines.median),
+        Judge(
+            task="next_frame",
+            metrics=(MOVING_PSNR, PSNR, SSIM),
+            references=lambda _: _classical(opencv=True, flow_warp=baselines.flow_warp),
+        ),
         *(_restoration(task) for task in ("sepia", "negative", "sketch")),
     )
 }
@@ -251,6 +267,7 @@ SUITES: dict[str, tuple[str, ...]] = {
         *("deblurring", "motion_deblurring", "super_resolution", "jpeg_repair", "low_light"),
         *("deraining", "glass_deblurring", "denoising", "inpainting", "removal", "matting"),
     ),
+    "video": ("next_frame",),
     "in-context": ("sepia", "negative", "sketch"),
 }
 """Tasks of each suite; ``JUDGES`` may hold more, which run when asked for by name."""

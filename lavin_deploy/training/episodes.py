@@ -25,6 +25,7 @@ from lavin_deploy.training.composed import Matting, Removal
 from lavin_deploy.training.in_context import FILTERS, Filter
 from lavin_deploy.training.pictures import FromCollage, Sample, UInt8, picture
 from lavin_deploy.training.restoration import HARMS, Restoration
+from lavin_deploy.training.sequences import NextFrame
 
 
 class Task(Protocol):
@@ -33,10 +34,17 @@ class Task(Protocol):
     Attributes:
         name: its name in ``TASKS`` and in bundles.
         deterministic: whether the input and the style fix the target.
+        frames: of an input, 4k + 1; 1 for pictures.
+        follows: the target is what comes after the input in one clip, and is encoded with it.
+        ordered: samples of an episode come one after another, so pairs stand right before the
+            query.
     """
 
     name: str
     deterministic: bool
+    frames: int
+    follows: bool
+    ordered: bool
 
     def draw_style(self, rng: np.random.Generator) -> Style:
         """Draw what an episode's pairs and query share."""
@@ -197,6 +205,7 @@ TASKS: dict[str, Callable[[Collage], Task]] = {
     "normals": Normals,
     "matting": Matting,
     "removal": Removal,
+    "next_frame": NextFrame,
     **{name: partial(Restoration, name) for name in HARMS},
 }
 """Tasks that models are trained on."""

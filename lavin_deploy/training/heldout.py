@@ -11,7 +11,7 @@ import numpy as np
 
 from lavin_deploy.tasks.painting import U8
 from lavin_deploy.tasks.samples import Episode, Style
-from lavin_deploy.training.episodes import Task, TaskSet, load_tasks
+from lavin_deploy.training.episodes import Task, TaskSet, episode, load_tasks
 
 TRIES = 64
 _TEST, _TRAIN = 0, 1
@@ -54,8 +54,11 @@ class HeldOut:
         seed = (self._seed, zlib.crc32(task.encode()), _TEST, index)
         rng = np.random.default_rng(seed)
         style = maker.draw_style(rng)
-        drawn = [maker.sample(rng, style, self._size) for _ in range(self._pairs + 2)]
-        *pairs, spare, asked = ((sample.input, sample.target) for sample in drawn)
+        drawn = [
+            (sample.input, sample.target)
+            for sample in episode(maker, rng, style, self._size, self._pairs + 2)
+        ]
+        *pairs, spare, asked = [*drawn[1:-1], drawn[0], drawn[-1]] if maker.ordered else drawn
         return Episode(
             task=task,
             style=style,

@@ -39,8 +39,8 @@ SHOWABLE = 500_000_000
 def draw_batch(pools: LatentPools, recipe: DiTRecipe, step: int, samples: Sequence[int]) -> Batch:
     """Context, data, noise and times of some samples of a step.
 
-    All samples of a step have as many pairs, drawn from the step's generator; the rest comes from
-    each sample's own.
+    All samples of a step have as many pairs and frames, drawn from the step's generator; the rest
+    comes from each sample's own.
 
     Args:
         pools: of latents.
@@ -50,10 +50,11 @@ def draw_batch(pools: LatentPools, recipe: DiTRecipe, step: int, samples: Sequen
     """
     rng = step_rng(recipe, step)
     pairs = 0 if rng.random() < recipe.drop else int(rng.integers(1, recipe.max_pairs + 1))
+    frames = pools.draw_frames(rng)
     rows = []
     for sample in samples:
         rng = step_rng(recipe, step, sample)
-        context, data = pools.draw(rng, pairs)
+        context, data = pools.draw(rng, pairs, frames)
         noise = rng.standard_normal(data.shape, dtype=np.float32)
         time = 1.0 / (1.0 + np.exp(-rng.standard_normal()))
         if rng.random() < recipe.at_noise:
@@ -102,7 +103,7 @@ class Teacher:
 
     @torch.no_grad()
     def answer(self, noise: Tensor, context: Tensor) -> Tensor:
-        """Latents (B, 16, 1, h, w) from noise of that shape under a context."""
+        """Latents (B, 16, T, h, w) from noise of that shape under a context."""
         z = noise
         for index in range(self.steps):
             t = noise.new_full((len(noise),), index / self.steps)
@@ -116,6 +117,8 @@ class Teacher:
 def answer_grid(dit: JDiT, vae: STVAE, batch: Batch, config: ModelConfig) -> NDArray[np.uint8]:
     """Query, answer of one evaluation and truth of each sample, decoded: (B, 3, H, W, 3) uint8.
 
+    Of clips the last frame is shown.
+
     Args:
         dit: the model.
         vae: of its latents.
@@ -126,7 +129,7 @@ def answer_grid(dit: JDiT, vae: STVAE, batch: Batch, config: ModelConfig) -> NDA
     answer = Teacher(dit, 1, bf16=False).answer(noise, context)
     columns = [
         to_images(vae.decode(z / config.latent_scale + config.latent_shift))
-        for z in (context[:, :, -1:], answer, data)
+        for z in (context[:, :, -data.shape[2] :], answer, data)
     ]
     return np.stack(columns, axis=1)
 

@@ -29,6 +29,9 @@ class OwnPairs:
     """
 
     deterministic = True
+    frames = 1
+    follows = False
+    ordered = False
 
     def __init__(self, name: str, folder: Path) -> None:
         if name in TASKS or not name.isidentifier():

@@ -14,7 +14,7 @@ UInt8 = NDArray[np.uint8]
 
 
 class Sample(NamedTuple):
-    """An input and its answer, (S, S, 3) uint8 RGB each.
+    """An input and its answer, (S, S, 3) uint8 RGB each, or (T, S, S, 3) in a clip task.
 
     Attributes:
         input: what is given.
@@ -33,6 +33,10 @@ class FromCollage:
     Args:
         data: the pictures.
     """
+
+    frames: int = 1
+    follows: bool = False
+    ordered: bool = False
 
     def __init__(self, data: Collage) -> None:
         self.data = data

@@ -15,7 +15,7 @@ ALL_TASKS = ",".join(
         **{"segmentation": 4, "edges": 2, "depth": 2, "normals": 2, "matting": 1, "removal": 1},
         **{"colorization": 2, "inpainting": 2, "denoising": 1, "deblurring": 1, "low_light": 1},
         **{"motion_deblurring": 1, "glass_deblurring": 1, "deraining": 1, "jpeg_repair": 1},
-        **{"super_resolution": 1},
+        **{"super_resolution": 1, "next_frame": 2},
     }.items()
 )
 """Every task that models are trained on, with its weight."""

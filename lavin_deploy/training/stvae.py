@@ -36,14 +36,15 @@ SHOWN = 4
 
 
 def to_clip(images: Sequence[NDArray[np.uint8]]) -> Tensor:
-    """uint8 (H, W, 3) images -> one-frame clips (B, 3, 1, H, W) float32 in [-1, 1]."""
-    stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).unsqueeze(2)
-    return stacked.float() / 127.5 - 1.0
+    """uint8 images (H, W, 3) or clips (T, H, W, 3) -> (B, 3, T, H, W) float32 in [-1, 1]."""
+    stacked = torch.from_numpy(np.stack(images))
+    clips = stacked if stacked.ndim == 5 else stacked.unsqueeze(1)
+    return clips.permute(0, 4, 1, 2, 3).float() / 127.5 - 1.0
 
 
 def to_images(clips: Tensor) -> NDArray[np.uint8]:
-    """The way back: (B, 3, 1, H, W) in [-1, 1] -> (B, H, W, 3) uint8."""
-    pixels = ((clips[:, :, 0].float().clamp(-1, 1) + 1) * 127.5).round()
+    """The way back for last frames: (B, 3, T, H, W) in [-1, 1] -> (B, H, W, 3) uint8."""
+    pixels = ((clips[:, :, -1].float().clamp(-1, 1) + 1) * 127.5).round()
     images: NDArray[np.uint8] = pixels.permute(0, 2, 3, 1).byte().cpu().numpy()
     return images
 
@@ -115,8 +116,7 @@ def draw_clips(
             clips.append(pan(rng, data, frames, recipe.size) if clip is None else clip)
         shape = (16, (frames - 1) // 4 + 1, side, side)
         noises.append(rng.standard_normal(shape, dtype=np.float32))
-    pixels = torch.from_numpy(np.stack(clips)).permute(0, 4, 1, 2, 3).float() / 127.5 - 1.0
-    return pixels, torch.from_numpy(np.stack(noises))
+    return to_clip(clips), torch.from_numpy(np.stack(noises))
 
 
 class Losses:

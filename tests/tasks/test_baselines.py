@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from lavin_deploy.tasks import baselines, metrics
+from lavin_deploy.tasks.judges import JUDGES
 from lavin_deploy.tasks.painting import U8, paint
 from lavin_deploy.tasks.samples import Episode, Style
 from tests.helpers.toy_bundle import flat
@@ -81,3 +83,38 @@ def test_constants_from_training_targets() -> None:
     assert (baselines.all_foreground(sample) == np.array(other.foreground)).all()
     greys = [(flat(4, 4, level, 0, 0), STYLE) for level in (100, 110)]
     assert (baselines.mean_picture(greys)(sample) == flat(4, 4, 105, 0, 0)).all()
+
+
+def test_flow_goes_on_as_the_last_pair_did() -> None:
+    rng = np.random.default_rng(0)
+    wide = np.repeat(rng.integers(0, 256, (16, 24, 3)).astype(np.uint8), 8, axis=0)
+    wide = np.asarray(cv2.GaussianBlur(np.repeat(wide, 8, axis=1), (0, 0), 3), np.uint8)
+    frames = [np.ascontiguousarray(wide[:, 8 + 3 * turn : 136 + 3 * turn]) for turn in range(3)]
+    asked = Episode(
+        task="next_frame",
+        style=Style(),
+        pairs=((frames[0], frames[1]),),
+        spare=(frames[0], frames[1]),
+        query=frames[1],
+        truth=frames[2],
+        seed=(0,),
+    )
+    answer = baselines.flow_warp(asked)
+    inner = np.s_[16:-16, 16:-16]
+    assert metrics.psnr(answer[inner], frames[2][inner]) > 30
+    assert metrics.psnr(frames[1][inner], frames[2][inner]) < 24
+
+
+def test_next_frames_are_judged_where_something_moves() -> None:
+    judge = JUDGES["next_frame"].metrics[0]
+    query = flat(32, 32, 100, 100, 100)
+    truth = query.copy()
+    truth[8:16] = 160
+    still = episode(query, query)
+    moving = episode(query, truth)
+    assert np.isnan(judge.measure(still, query))
+    assert judge.measure(moving, truth) == metrics.PSNR_LIMIT
+    noisy = truth.copy()
+    noisy[20:] = 0  # nothing moved there
+    assert judge.measure(moving, noisy) == metrics.PSNR_LIMIT
+    assert judge.measure(moving, query) < 15

@@ -31,6 +31,7 @@ PERFECT = {
     "psnr": PSNR_LIMIT,
     "ssim": 1,
     "hole_psnr": PSNR_LIMIT,
+    "moving_psnr": PSNR_LIMIT,
     "ab_psnr": PSNR_LIMIT,
     "colourfulness_error": 0,
     "abs_rel": 0,

@@ -15,7 +15,7 @@ from lavin_deploy.config import preset
 from lavin_deploy.errors import InputError
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.tasks.samples import Style
-from lavin_deploy.training.latents import LatentPools, ids_path, make_pool
+from lavin_deploy.training.latents import LatentPools, Pool, ids_path, make_pool
 from lavin_deploy.training.own import OwnPairs, parse_own
 from lavin_deploy.training.recipes import DiTRecipe
 
@@ -63,7 +63,7 @@ def test_pairs_are_dealt_out_and_never_shown_with_their_own_query(
         mine = ids[16 * group : 16 * group + 16]
         assert len(set(mine)) == 3
         assert min(mine) >= 16 * group
-    pools = LatentPools.open({file: 1.0}, preset("tiny"))
+    pools = LatentPools.of([Pool.open(file, 1.0)], preset("tiny"))
     for seed in range(20):
         context, target = pools.draw(np.random.default_rng(seed), 2)
         assert context.shape == (16, 5, 4, 4)

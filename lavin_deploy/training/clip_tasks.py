@@ -1,0 +1,162 @@
+"""Video tasks: what a clip of 5 frames is turned into, another one as long or the 8 frames after.
+
+Pairs and query are clips; targets have as many latents as their inputs (two), which is what a
+frozen context needs to know where the query begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from lavin_deploy.tasks.painting import paint
+from lavin_deploy.tasks.samples import Style
+from lavin_deploy.training import moving_scenes, scenes
+from lavin_deploy.training.collage import Collage
+from lavin_deploy.training.episodes import Colorization, Denoising, Depth, Segmentation, Task
+from lavin_deploy.training.moving import animate, pan
+from lavin_deploy.training.pictures import FromCollage, Sample, UInt8
+
+FRAMES = 5
+AFTER = 8
+"""Frames that two latents more stand for."""
+
+
+def clip(rng: np.random.Generator, data: Collage, frames: int, size: int) -> UInt8:
+    """A camera's pan, or cut-outs that move: (T, S, S, 3) uint8."""
+    if rng.random() < 0.3:
+        return pan(rng, data, frames, size)
+    return animate(rng, data, frames, size).images
+
+
+class FramePrediction(FromCollage):
+    """The 8 frames that follow 5; motion is even."""
+
+    name = "frame_prediction"
+    deterministic = False
+    frames = FRAMES
+    follows = True
+
+    def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
+        """Draw a clip of 13 frames and cut it."""
+        whole = clip(rng, self.data, FRAMES + AFTER, size)
+        return Sample(whole[:FRAMES], whole[FRAMES:])
+
+
+class VideoSegmentation(Segmentation):
+    """Paint what moves in front in one colour and the rest in another."""
+
+    name = "video_segmentation"
+    frames = FRAMES
+
+    def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
+        """Draw a clip and its masks."""
+        moving = animate(rng, self.data, FRAMES, size)
+        masks = (moving.instances > 0).astype(np.float32)
+        painted = [paint(mask, style.foreground, style.background) for mask in masks]
+        return Sample(moving.images, np.stack(painted))
+
+
+class VideoInstances(FromCollage):
+    """Paint every object in a colour of its own, the same in all frames, on black."""
+
+    name = "video_instances"
+    deterministic = False
+    frames = FRAMES
+
+    def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
+        """Draw a clip, and a bright random colour for each object."""
+        moving = animate(rng, self.data, FRAMES, size)
+        colours = rng.integers(60, 256, (int(moving.instances.max()) + 1, 3)).astype(np.uint8)
+        colours[0] = 0
+        return Sample(moving.images, colours[moving.instances])
+
+
+class VideoDepth(Depth):
+    """Paint inverse depth of a rendered clip, scaled over the whole clip."""
+
+    name = "video_depth"
+    frames = FRAMES
+
+    def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
+        """Draw a rendered clip and its inverse depth."""
+        shots = moving_scenes.film(rng, self.data.photos, FRAMES, size)
+        depth = np.stack([shot.depth for shot in shots if shot.depth is not None])
+        near = scenes.depth_image(depth).astype(np.float32) / np.float32(255)
+        painted = [paint(frame, style.foreground, style.background) for frame in near]
+        return Sample(np.stack([shot.image for shot in shots]), np.stack(painted))
+
+
+class VideoNormals(FromCollage):
+    """Paint the surface normals of a rendered clip as (n + 1) / 2."""
+
+    name = "video_normals"
+    deterministic = True
+    frames = FRAMES
+
+    def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
+        """Draw a rendered clip and its normals."""
+        shots = moving_scenes.film(rng, self.data.photos, FRAMES, size)
+        normals = np.stack([shot.normals for shot in shots if shot.normals is not None])
+        return Sample(np.stack([shot.image for shot in shots]), scenes.normal_image(normals))
+
+
+class DepthToVideo(VideoDepth):
+    """Make a clip whose inverse depth is given."""
+
+    name = "depth_to_video"
+    deterministic = False
+
+    def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
+        """The other way round."""
+        drawn = super().sample(rng, style, size)
+        return Sample(drawn.target, drawn.input)
+
+
+class NormalToVideo(VideoNormals):
+    """Make a clip whose surface normals are given."""
+
+    name = "normal_to_video"
+    deterministic = False
+
+    def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
+        """The other way round."""
+        drawn = super().sample(rng, style, size)
+        return Sample(drawn.target, drawn.input)
+
+
+class VideoColorization(Colorization):
+    """Give a grey clip its colours back."""
+
+    name = "video_colorization"
+    frames = FRAMES
+
+    def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
+        """Draw a clip; the input holds its grey in three channels."""
+        target = clip(rng, self.data, FRAMES, size)
+        grey = np.round(target @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
+        return Sample(np.repeat(grey[..., None], 3, axis=-1), target)
+
+
+class VideoDenoising(Denoising):
+    """Take Gaussian noise off, anew in every frame."""
+
+    name = "video_denoising"
+    frames = FRAMES
+
+    def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
+        """Draw a clip and add noise, clipped to [0, 255]."""
+        target = clip(rng, self.data, FRAMES, size)
+        noise = rng.standard_normal(target.shape, dtype=np.float32) * np.float32(style.strength)
+        return Sample(np.clip(np.round(target + noise), 0, 255).astype(np.uint8), target)
+
+
+CLIP_TASKS: Mapping[str, Callable[[Collage], Task]] = {
+    task.name: task
+    for task in (
+        *(FramePrediction, VideoSegmentation, VideoInstances, VideoDepth, VideoNormals),
+        *(DepthToVideo, NormalToVideo, VideoColorization, VideoDenoising),
+    )
+}
+"""Tasks whose inputs and targets are clips."""
