@@ -150,6 +150,34 @@ def _scenes(seed: int, cutouts: Sequence[str] = ("fig",)) -> tuple[Made, ...]:
     return tuple(Made(seed + n, HELD_OUT, cutouts, WIDE) for n in range(8))
 
 
+def _restored(seed: int, description: str, harm: str, strength: float) -> Plan:
+    """A plan of pictures that the same harm was done to; each task's seeds are its own."""
+    return Plan(
+        description=description,
+        deterministic=True,
+        view="side-by-side",
+        rendering={"kind": "picture", "harm": harm},
+        style=Style(strength=strength),
+        size=MODEL_SIZE,
+        pairs=_each(
+            seed,
+            (
+                *("monuments-tajmahal-webp", "animals-koala-webp"),
+                *("skimage-data-chelsea-png", "monuments-colosseum-webp"),
+            ),
+            "goldfish",
+        ),
+        validation=_each(
+            seed + 50,
+            (
+                *("tulips", "pavilion", "lake", "blossom", "dahlias"),
+                *("animals-moose-webp", "monuments-lemusee-webp", "monuments-kutubminar-webp"),
+            ),
+            "bowl",
+        ),
+    )
+
+
 PLANS: dict[str, Plan] = {
     "segmentation": Plan(
         description="Paint the objects in the foreground green and everything else black.",
@@ -281,6 +309,45 @@ PLANS: dict[str, Plan] = {
         pairs=(Made(26, SCENES), Made(27, SCENES), Made(39, SCENES), Made(28, SCENES)),
         validation=_scenes(600),
     ),
+    "matting": Plan(
+        description="Paint how opaque the objects in the foreground are: opaque is white.",
+        deterministic=True,
+        view="side-by-side",
+        rendering={"kind": "matte", "foreground": (255, 255, 255), "background": (0, 0, 0)},
+        style=Style(),
+        pairs=(
+            Made(703, (STREAM + "0",), ("macaw",), (0.18, 0.26)),
+            Made(704, (MOUNTAIN + "2",), ("volleyball",), (0.15, 0.26)),
+            Made(705, (STREAM + "3",), ("goldfish",), (0.17, 0.27)),
+            Made(706, (ROOM + "1",), ("bulb",), (0.13, 0.24)),
+        ),
+        validation=_scenes(750, HELD_OUT_THINGS),
+    ),
+    "removal": Plan(
+        description="Take the objects in the foreground away.",
+        deterministic=False,
+        view="side-by-side",
+        rendering={"kind": "picture"},
+        style=Style(),
+        pairs=(
+            Made(803, (STREAM + "0",), ("macaw",), (0.08, 0.2)),
+            Made(804, (MOUNTAIN + "2",), ("volleyball",), (0.08, 0.2)),
+            Made(805, (STREAM + "3",), ("goldfish",), (0.08, 0.2)),
+            Made(806, (ROOM + "1",), ("bulb",), (0.08, 0.2)),
+        ),
+        validation=_scenes(850, HELD_OUT_THINGS),
+    ),
+    "deblurring": _restored(900, "Sharpen a picture that is out of focus.", "Gaussian blur", 2.5),
+    "motion_deblurring": _restored(
+        1000, "Sharpen a picture that was shaken.", "blur along a line", 9.0
+    ),
+    "super_resolution": _restored(
+        1100, "Sharpen a picture that was enlarged.", "shrunk and enlarged", 3.0
+    ),
+    "jpeg_repair": _restored(1200, "Repair a JPEG of low quality.", "JPEG of quality 20", 30.0),
+    "low_light": _restored(1300, "Light a dark picture up.", "a fifth of the light", 5.0),
+    "deraining": _restored(1400, "Take the rain off a picture.", "streaks of rain", 50.0),
+    "glass_deblurring": _restored(1500, "Look through frosted glass.", "frosted glass", 2.5),
 }
 
 
