@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,9 @@ from lavin_deploy.errors import InputError, WorkError
 from lavin_deploy.training import states
 from lavin_deploy.training.meter import Meter
 from lavin_deploy.training.objective import Batch, Objective
+from lavin_deploy.training.prefetch import prefetch
 from lavin_deploy.training.recipes import Recipe
 from lavin_deploy.training.world import World
-
-AHEAD = 4
 
 Draw = Callable[[int, range], Batch]
 """Step and numbers of samples in the global batch -> those samples."""
@@ -49,16 +47,6 @@ def step_rng(recipe: Recipe, step: int, sample: int | None = None) -> np.random.
     # A seed of zeros at the end is the same as none: samples count from 1.
     words = (recipe.seed, step) if sample is None else (recipe.seed, step, sample + 1)
     return np.random.default_rng(words)
-
-
-def prefetch(make: Callable[[int], list[Batch]], first: int, last: int) -> Iterator[list[Batch]]:
-    """Yield make(first) ... make(last - 1) in order, a few made ahead in a thread."""
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        waiting: list[Future[list[Batch]]] = []
-        for index in range(first, last):
-            while len(waiting) < AHEAD and index + len(waiting) < last:
-                waiting.append(pool.submit(make, index + len(waiting)))
-            yield waiting.pop(0).result()
 
 
 class Trainer:

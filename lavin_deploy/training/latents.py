@@ -8,6 +8,7 @@ of a group make a pair and a query of one episode; in an ordered task those that
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from lavin_deploy.models.vae2d import Encoder2d
 from lavin_deploy.training.episodes import Task, episode
 from lavin_deploy.training.mixed import bfloat16_pays
 from lavin_deploy.training.pictures import Sample
+from lavin_deploy.training.prefetch import prefetch
 from lavin_deploy.training.recipes import DiTRecipe
 from lavin_deploy.training.stvae import to_clip
 from lavin_deploy.training.world import CPU
@@ -136,10 +138,14 @@ def make_pool(
     ids = np.arange(groups * GROUP)
     shape = (groups * GROUP, frames, vae.config.latent_channels, side, side)
     pool = np.empty(shape, np.float16)
-    for group in tqdm(range(groups), desc=path.name, disable=None, leave=False):
+
+    def draw(group: int) -> list[Sample]:
         rng = np.random.default_rng((recipe.seed, group))
-        style = task.draw_style(rng)
-        samples = episode(task, rng, style, size, GROUP)
+        return episode(task, rng, task.draw_style(rng), size, GROUP)
+
+    drawn = prefetch(draw, 0, groups, workers=max(1, (os.cpu_count() or 1) // 2))
+    bar = tqdm(drawn, total=groups, desc=path.name, disable=None, leave=False)
+    for group, samples in enumerate(bar):
         shared = [sample.source for sample in samples]
         places = [
             turn if source is None else shared.index(source) for turn, source in enumerate(shared)

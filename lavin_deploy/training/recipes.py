@@ -237,6 +237,20 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "edge": DiTRecipe(steps=20000),
         # From a trained joint model (--init-from) to one whose context never sees the target.
         "edge-frozen": DiTRecipe(steps=4000, learning_rate=3e-4, warmup=100, context="frozen"),
+        # What scripts/train_default.sh trains: all tasks, one to four pairs, a frozen context.
+        "edge-all": DiTRecipe(
+            steps=20_000,
+            batch=64,
+            size=128,
+            groups=4000,
+            tasks=ALL_TASKS,
+            max_pairs=4,
+            at_noise=0.85,
+            learning_rate=6e-4,
+            decay=0.3,
+            context="frozen",
+            compiled=True,
+        ),
         # From many evaluations to few, by the same weights as teacher (--init-from).
         "edge-few": DiTRecipe(
             steps=4000, learning_rate=3e-4, warmup=100, teacher_steps=8, at_noise=0.5, drop=0.0
