@@ -1,0 +1,61 @@
+"""The losses of the tiny recipes fall as the committed curves say.
+
+    python -m tests.training.test_curves
+
+writes ``curves/tiny.json`` anew, from generated pictures; a change of it belongs into the commit
+that changes what is learnt.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from lavin_deploy.cli.train import train
+from lavin_deploy.training import meter
+from tests.helpers.answers import generated_data
+
+pytestmark = pytest.mark.data
+
+CURVES = Path(__file__).parent / "curves" / "tiny.json"
+STEPS = {"stvae": 60, "jdit": 60}
+TOLERANCE = 0.02
+"""Relative. The same code on the same kind of CPU repeats to 1e-6; another one sums in another
+order, and sixty steps of AdamW make more of that."""
+
+
+def curve(kind: str, data: Path, out: Path) -> list[float]:
+    """The loss of every step."""
+    words = [kind, "--recipe=tiny", f"--data={data}", f"--out={out}", f"--set=steps={STEPS[kind]}"]
+    done = CliRunner().invoke(train, words)
+    assert done.exit_code == 0, done.output
+    rows = (out / f"{kind}.log.jsonl").read_text().splitlines()
+    return [json.loads(row)["loss"] for row in rows]
+
+
+def test_the_curves_are_the_committed_ones(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(meter, "EVERY", -1.0)
+    wanted = json.loads(CURVES.read_text())
+    for kind, steps in STEPS.items():
+        found = curve(kind, data, tmp_path)
+        assert len(found) == steps
+        np.testing.assert_allclose(found, wanted[kind], rtol=TOLERANCE, err_msg=kind)
+        assert np.mean(found[-10:]) < FALL[kind] * np.mean(found[:5])
+
+
+FALL = {"stvae": 0.4, "jdit": 0.6}
+"""What the last losses are of the first ones, at most."""
+
+if __name__ == "__main__":
+    meter.EVERY = -1.0
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = generated_data(Path(folder) / "data")
+        made = {kind: curve(kind, pictures, Path(folder) / "run") for kind in STEPS}
+    CURVES.write_text(json.dumps(made, indent=1) + "\n")
