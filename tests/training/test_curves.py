@@ -23,10 +23,12 @@ from tests.helpers.answers import generated_data
 pytestmark = pytest.mark.data
 
 CURVES = Path(__file__).parent / "curves" / "tiny.json"
-STEPS = {"stvae": 60, "jdit": 60}
-TOLERANCE = 0.02
-"""Relative. The same code on the same kind of CPU repeats to 1e-6; another one sums in another
-order, and sixty steps of AdamW make more of that."""
+STEPS = {"stvae": 36, "jdit": 60}
+EARLY = 12
+CLOSE, WIDE = 0.005, 0.1
+"""Relative, in the first steps and after them. The same code on the same kind of CPU repeats to
+1e-6; another number of threads sums in another order, and AdamW makes more of that at every step
+(2.5 % after thirty, one thread against two)."""
 
 
 def curve(kind: str, data: Path, out: Path) -> list[float]:
@@ -46,11 +48,12 @@ def test_the_curves_are_the_committed_ones(
     for kind, steps in STEPS.items():
         found = curve(kind, data, tmp_path)
         assert len(found) == steps
-        np.testing.assert_allclose(found, wanted[kind], rtol=TOLERANCE, err_msg=kind)
+        np.testing.assert_allclose(found[:EARLY], wanted[kind][:EARLY], rtol=CLOSE, err_msg=kind)
+        np.testing.assert_allclose(found, wanted[kind], rtol=WIDE, err_msg=kind)
         assert np.mean(found[-10:]) < FALL[kind] * np.mean(found[:5])
 
 
-FALL = {"stvae": 0.4, "jdit": 0.6}
+FALL = {"stvae": 0.7, "jdit": 0.6}
 """What the last losses are of the first ones, at most."""
 
 if __name__ == "__main__":
