@@ -113,6 +113,7 @@ def export(
     config = read_config(files)
     stem = ckpt.resolve().name if ckpt.is_dir() else ckpt.resolve().parent.name
     target = out or Path(f"{stem}.lavin")
+    data = files.dit.parent / "DATA.md"
     request = ExportRequest(
         name=target.name.removesuffix(".lavin"),
         out=target,
@@ -136,6 +137,7 @@ def export(
         clips=clips,
         stream=stream,
         model_card=None if model_card is None else model_card.read_text(),
+        credits=data.read_text() if data.is_file() else None,
         tasks=() if tasks is None else find_tasks(tasks),
         validation=validation,
     )

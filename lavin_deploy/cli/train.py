@@ -45,8 +45,9 @@ def train(
 
     from lavin_deploy.models.checkpoint import DIT_FILE, VAE_FILES, load_vae
     from lavin_deploy.training.clip_tasks import CLIP_TASKS
+    from lavin_deploy.training.credits import write_credits
     from lavin_deploy.training.episodes import TASKS, Task
-    from lavin_deploy.training.inventory import INVENTORY
+    from lavin_deploy.training.inventory import INVENTORY, Inventory
     from lavin_deploy.training.jdit import train_jdit
     from lavin_deploy.training.latents import (
         LatentPools,
@@ -62,6 +63,9 @@ def train(
 
     own = parse_own(pairs)
     with joined() as world:
+        if world.main:
+            items = [] if data is None else Inventory.load(data).items
+            write_credits(out, [item for item in items if item.split == "train"], own)
         if isinstance(chosen, VAERecipe):
             sources = prepared(data, "stvae")
             tasks = [*(make(sources) for make in TASKS.values()), *own.values()]

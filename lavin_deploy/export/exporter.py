@@ -67,8 +67,9 @@ def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> Manifest:
         filled, answers, wanted = export.fill(bundle, first)
         rows += answers
         validation = add_validation(writer, samples)
-        if request.model_card is not None:
-            writer.add_file("README.md", request.model_card.encode())
+        for name, text in (("README.md", request.model_card), ("DATA.md", request.credits)):
+            if text is not None:
+                writer.add_file(name, text.encode())
         draft = replace(filled, validation=validation, files=dict(writer.files))
         bases = {base.dialect: base for base in draft.variants}
         bundle = bundle.with_manifest(draft)

@@ -50,6 +50,7 @@ class ExportRequest:
         clips: frames of whole clips to encode and decode at once, each 4k + 1.
         stream: latents of a stream's piece (4 frames each); None: no stream graphs.
         model_card: README.md of the bundle, or None.
+        credits: DATA.md of the bundle, what the weights were trained on, or None.
         tasks: tasks to store, each with the folder of its pairs.
         validation: folder of held-out samples to store, one folder per task, or None.
     """
@@ -76,6 +77,7 @@ class ExportRequest:
     clips: Sequence[int] = ()
     stream: int | None = None
     model_card: str | None = None
+    credits: str | None = None
     tasks: Sequence[tuple[StoredTask, Path]] = ()
     validation: Path | None = None
 

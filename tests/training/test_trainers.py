@@ -33,6 +33,7 @@ from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.training import states
 from lavin_deploy.training.engine import Trainer, learning_rate
 from lavin_deploy.training.episodes import TASKS
+from lavin_deploy.training.inventory import Inventory
 from lavin_deploy.training.jdit import Teacher
 from lavin_deploy.training.latents import parse_weights, share_groups
 from lavin_deploy.training.mixed import bfloat16_pays
@@ -78,6 +79,11 @@ def test_from_data_to_an_answer(data: Path, tmp_path: Path, golden_tasks: Path) 
     assert config["latent_scale"] != pytest.approx(1.08936170213)  # measured, not the release's
     words = ["--ckpt", out, "--out", tmp_path / "m.lavin", "--tasks", golden_tasks, "--pairs", "1"]
     assert CliRunner().invoke(export, list(map(str, words))).exit_code == 0
+    listed = (tmp_path / "m.lavin" / "DATA.md").read_text()
+    items = Inventory.load(data).items
+    for item in items:
+        assert (item.file in listed) == (item.split == "train")
+    assert "Apache-2.0" in listed
     with lavin.load(tmp_path / "m.lavin") as model:
         picture = model.run("segmentation", torch.zeros(30, 40, 3, dtype=torch.uint8).numpy())
         assert picture.image.shape == (30, 40, 3)
