@@ -33,7 +33,7 @@ LIMBS: tuple[tuple[str, str], ...] = (
     ("left_knee", "left_ankle"),
     ("neck", "nose"),
 )
-"""Limbs in the order of OpenPose (Cao et al., 2019), without eyes and ears. Left is the figure's."""
+"""Limbs in OpenPose's order (Cao et al., 2019) without eyes and ears; left is the figure's."""
 
 
 def _rainbow(count: int) -> tuple[Colour, ...]:
@@ -151,7 +151,8 @@ def _flat(image: U8, step: int = 24) -> Mask:
     values = np.pad(image.astype(np.int16), ((1, 1), (1, 1), (0, 0)), mode="edge")
     inner = values[1:-1, 1:-1]
     around = (values[:-2, 1:-1], values[2:, 1:-1], values[1:-1, :-2], values[1:-1, 2:])
-    return np.all([(np.abs(inner - each) < step).all(axis=-1) for each in around], axis=0)
+    steps = np.max([np.abs(inner - each).max(axis=-1) for each in around], axis=0)
+    return np.asarray(steps < step)
 
 
 def _pieces(mask: Mask) -> list[NDArray[np.int64]]:
@@ -199,8 +200,13 @@ def _joined(
 
 
 def _is_outline(mask: Mask, box: tuple[int, int, int, int], width: int) -> bool:
-    """Whether 60 % of what the mask has in a box is border, and half of the border is filled."""
+    """Whether 60 % of what the mask has in a box is border, and half of the border is filled.
+
+    A box narrower than three lines is the seam of two that run beside each other.
+    """
     left, top, right, bottom = box
+    if min(right - left, bottom - top) < 3 * width:
+        return False
     part, band = mask[top:bottom, left:right], 2 * width
     inner = part[band:-band, band:-band]
     on_border = np.count_nonzero(part) - np.count_nonzero(inner)

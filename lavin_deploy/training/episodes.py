@@ -21,9 +21,9 @@ from lavin_deploy.tasks.samples import Style
 from lavin_deploy.training import scenes
 from lavin_deploy.training.collage import Collage
 from lavin_deploy.training.composed import Matting, Removal
-from lavin_deploy.training.in_context import FILTERS, Filter
 from lavin_deploy.training.figures import Pose
 from lavin_deploy.training.generation import Reverse
+from lavin_deploy.training.in_context import FILTERS, Filter
 from lavin_deploy.training.instances import Detection, Panoptic, SingleObjectDetection
 from lavin_deploy.training.pictures import (
     FromCollage,

@@ -153,7 +153,8 @@ def dress(rng: np.random.Generator, data: Collage, joints: Joints, size: int) ->
         part(joints["nose"] + 0.05 * unit * up, crown, 0.066, 0.066, hair.astype(np.float32)),
         part(joints["nose"], joints["nose"] + 0.02 * unit * up, 0.05, 0.056, skin),
     ]
-    behind, before = [], []
+    behind: list[Part] = []
+    before: list[Part] = []
     for arm in arms:
         (behind if rng.random() < 0.3 else before).extend(arm)
     return [*behind, *legs, *body, *head, *before]

@@ -101,16 +101,19 @@ def boxes(fine_instances: UInt8) -> list[tuple[int, int, int, int]]:
 
     Returns:
         Left, top, right, bottom in pixels of the S x S picture, right and bottom exclusive;
-        objects of which less than ``SMALL`` is seen have none.
+        objects of which less than ``SMALL`` is seen, or a strip under three lines, have none.
     """
     found = []
+    least = 3 * line_width(fine_instances.shape[0] // 2)
     for number in range(1, int(fine_instances.max()) + 1):
         mask = fine_instances == number
         if np.count_nonzero(mask) < SMALL * mask.size:
             continue
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         left, top = int(columns[0]) // 2, int(rows[0]) // 2
-        found.append((left, top, int(columns[-1]) // 2 + 1, int(rows[-1]) // 2 + 1))
+        right, bottom = int(columns[-1]) // 2 + 1, int(rows[-1]) // 2 + 1
+        if min(right - left, bottom - top) >= least:
+            found.append((left, top, right, bottom))
     return sorted(found, key=lambda box: (box[0] - box[2]) * (box[3] - box[1]))
 
 
