@@ -12,11 +12,22 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from lavin_deploy.tasks.decoding import LIMB_COLOURS, LIMBS, line_width
 from lavin_deploy.tasks.metrics import Mask, iou
 from lavin_deploy.tasks.painting import F32, U8, paint, share_from_colours
 from lavin_deploy.tasks.samples import Episode, Style
 
 Baseline = Callable[[Episode], U8]
+
+_STANDING: dict[str, tuple[float, float]] = {
+    "shoulder": (0.07, 0.28),
+    "elbow": (0.1, 0.39),
+    "wrist": (0.12, 0.49),
+    "hip": (0.04, 0.48),
+    "knee": (0.05, 0.65),
+    "ankle": (0.05, 0.82),
+}
+"""Joints of a standing figure: x from the middle, y from the top, as shares of the side."""
 
 CANNY = (60, 100, 150, 200, 260, 330, 420)
 
@@ -67,6 +78,59 @@ def border_colour(episode: Episode) -> U8:
     codes = np.clip(distance * 32, 0, 255).astype(np.uint8)
     _, front = cv2.threshold(codes, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     return paint(front, *_colours(episode.style))
+
+
+def centred_box(episode: Episode) -> U8:
+    """Answer with one box, the middle half of each side."""
+    quarter = episode.query.shape[0] // 4
+    return drawn_box((quarter, quarter, 3 * quarter, 3 * quarter), episode.query.shape[0])
+
+
+def boxes_by_border_colour(episode: Episode) -> U8:
+    """Outline the largest connected piece that differs from the frame's border in colour."""
+    import cv2
+
+    share = share_from_colours(border_colour(episode), *_colours(episode.style)) > 0.5
+    _, _, stats, _ = cv2.connectedComponentsWithStats(share.astype(np.uint8))
+    if len(stats) == 1:
+        return np.zeros_like(episode.query)
+    left, top, wide, high, _ = stats[1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())].tolist()
+    return drawn_box((left, top, left + wide, top + high), episode.query.shape[0])
+
+
+def drawn_box(box: tuple[int, int, int, int], size: int) -> U8:
+    """Outline a box (left, top, right, bottom; the last two exclusive) in white on black."""
+    left, top, right, bottom = box
+    width = line_width(size)
+    canvas = np.zeros((size, size, 3), np.uint8)
+    canvas[top:bottom, left:right] = 255
+    canvas[top + width : bottom - width, left + width : right - width] = 0
+    return canvas
+
+
+def mean_shift(episode: Episode) -> U8:
+    """Colours of the query after mean-shift filtering (Comaniciu and Meer, 2002)."""
+    import cv2
+
+    radius = 12 * episode.query.shape[0] / 128
+    return np.asarray(cv2.pyrMeanShiftFiltering(episode.query, radius, 36), np.uint8)
+
+
+def standing_figure(episode: Episode) -> U8:
+    """Answer with the skeleton of a figure that stands upright in the middle."""
+    size = episode.query.shape[0]
+    joints = {"neck": (0.0, 0.27), "nose": (0.0, 0.18)}
+    for side, sign in (("right", -1), ("left", 1)):
+        joints |= {f"{side}_{name}": (sign * x, y) for name, (x, y) in _STANDING.items()}
+    rows, columns = (np.mgrid[0:size, 0:size] + 0.5) / size
+    canvas = np.zeros((size, size, 3), np.uint8)
+    for (first, second), colour in zip(LIMBS, LIMB_COLOURS, strict=True):
+        (ax, ay), (x, y) = joints[first], joints[second]
+        bx, by = x - ax, y - ay
+        px, py = columns - 0.5 - ax, rows - ay
+        share = np.clip((px * bx + py * by) / (bx * bx + by * by), 0, 1)
+        canvas[np.hypot(px - share * bx, py - share * by) < 0.012] = colour
+    return canvas
 
 
 def telea(episode: Episode) -> U8:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
-from lavin_deploy.tasks import baselines, metrics
+from lavin_deploy.tasks import baselines, decoding, matching, metrics
 from lavin_deploy.tasks.baselines import Baseline, hole_of
 from lavin_deploy.tasks.metrics import F64, Mask
 from lavin_deploy.tasks.painting import F32, U8, share_from_colours
@@ -17,6 +17,7 @@ from lavin_deploy.tasks.samples import Episode, Style
 Kind = Literal["model", "ceiling", "control", "baseline"]
 Measure = Callable[[Episode, U8], float | F64]
 Targets = Sequence[tuple[U8, Style]]
+T = TypeVar("T")
 
 EDGE_THRESHOLDS = np.arange(0.1, 0.95, 0.1)
 
@@ -106,6 +107,17 @@ def _edge_f(episode: Episode, image: U8) -> F64:
     return np.array([metrics.boundary_f(share > cut, truth, tolerance) for cut in EDGE_THRESHOLDS])
 
 
+def _read(decode: Callable[[U8], T], score: Callable[[T, T], float]) -> Measure:
+    """Score what is read from the answer against what is read from the truth."""
+    return lambda episode, image: score(decode(image), decode(episode.truth))
+
+
+def _contour_f(episode: Episode, image: U8) -> float:
+    """Whether the answer's contours are where the truth's are, whatever the colours."""
+    answer, truth = (metrics.contours(each) for each in (image, episode.truth))
+    return metrics.boundary_f(answer, truth, edge_tolerance(image.shape[0]))
+
+
 def _fitted(episode: Episode, image: U8) -> tuple[F32, F32]:
     truth = _share(episode, episode.truth)
     return metrics.scale_shift_fit(_share(episode, image), truth), truth
@@ -160,6 +172,11 @@ ANGLE = Metric(
     higher_is_better=False,
     measure=lambda e, a: metrics.mean_angle(a, e.truth),
 )
+BOX_IOU = Metric(name="box_iou", measure=_read(decoding.boxes, matching.box_iou))
+BOX_F = Metric(name="box_f", measure=_read(decoding.boxes, matching.box_f))
+PQ = Metric(name="pq", measure=_read(decoding.segments, matching.panoptic_quality))
+LIMB_F = Metric(name="limb_f", measure=_read(decoding.limbs, matching.limb_f))
+CONTOUR_F = Metric(name="contour_f", measure=_contour_f)
 
 
 def _classical(*, opencv: bool = False, **methods: Baseline) -> tuple[Reference, ...]:
@@ -173,6 +190,29 @@ def _restoration(task: str, **methods: Baseline) -> Judge:
     """Judged by PSNR and SSIM against the picture that something was done to."""
     return Judge(
         task=task, metrics=(PSNR, SSIM), references=lambda _: _classical(opencv=True, **methods)
+    )
+
+
+def _generation(task: str) -> Judge:
+    """Many pictures are right: likeness to the one, and whether contours are where they must be."""
+    return Judge(
+        task=task,
+        metrics=(PSNR, SSIM, CONTOUR_F),
+        references=lambda targets: _constant(mean_picture=baselines.mean_picture(targets)),
+    )
+
+
+def _constant(**methods: Baseline) -> tuple[Reference, ...]:
+    return tuple(
+        Reference(name=name.replace("_", " "), kind="control", answer=method)
+        for name, method in methods.items()
+    )
+
+
+def _for_boxes(targets: Targets) -> tuple[Reference, ...]:
+    return (
+        *_constant(centred_box=baselines.centred_box),
+        *_classical(opencv=True, border_colour=baselines.boxes_by_border_colour),
     )
 
 
@@ -255,6 +295,22 @@ JUDGES: dict[str, Judge] = {
             references=lambda _: _classical(opencv=True, flow_warp=baselines.flow_warp),
         ),
         *(_restoration(task) for task in ("sepia", "negative", "sketch")),
+        Judge(task="detection", metrics=(BOX_IOU, BOX_F), references=_for_boxes),
+        Judge(task="single_object_detection", metrics=(BOX_IOU, BOX_F), references=_for_boxes),
+        Judge(
+            task="panoptic",
+            metrics=(PQ,),
+            references=lambda _: (
+                *_constant(one_segment=baselines.all_foreground),
+                *_classical(opencv=True, mean_shift=baselines.mean_shift),
+            ),
+        ),
+        Judge(
+            task="pose",
+            metrics=(LIMB_F,),
+            references=lambda _: _constant(standing_figure=baselines.standing_figure),
+        ),
+        *(_generation(task) for task in ("pose_to_image", "depth_to_image", "normal_to_image")),
     )
 }
 
@@ -269,5 +325,10 @@ SUITES: dict[str, tuple[str, ...]] = {
     ),
     "video": ("next_frame",),
     "in-context": ("sepia", "negative", "sketch"),
+    "paper-tasks": (
+        *("detection", "panoptic", "pose", "pose_to_image", "edges", "depth", "depth_to_image"),
+        *("normals", "normal_to_image", "inpainting", "colorization", "deraining"),
+        *("glass_deblurring", "motion_deblurring", "segmentation", "single_object_detection"),
+    ),
 }
 """Tasks of each suite; ``JUDGES`` may hold more, which run when asked for by name."""

@@ -76,6 +76,13 @@ def boundary_f(answer: Mask, truth: Mask, tolerance: float) -> float:
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
+def contours(image: U8, share: float = 0.1) -> Mask:
+    """Return the ``share`` of pixels (H, W) where grey changes most; nothing in a flat picture."""
+    grey = image.astype(np.float64).mean(axis=-1)
+    steepness = np.hypot(*np.gradient(grey))
+    return np.asarray(steepness > max(float(np.quantile(steepness, 1 - share)), 2.0))
+
+
 def psnr(answer: U8, truth: U8, where: Mask | None = None) -> float:
     """Return the peak signal-to-noise ratio in dB over all channels, peak 255.
 

@@ -14,16 +14,25 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from lavin_deploy.errors import unknown_name
-from lavin_deploy.tasks.painting import Colour, paint
+from lavin_deploy.tasks.painting import paint
 from lavin_deploy.tasks.samples import Style
 from lavin_deploy.training import scenes
 from lavin_deploy.training.collage import Collage
 from lavin_deploy.training.composed import Matting, Removal
+from lavin_deploy.training.figures import Pose
+from lavin_deploy.training.generation import Reverse
 from lavin_deploy.training.in_context import FILTERS, Filter
-from lavin_deploy.training.pictures import FromCollage, Sample, UInt8, picture
+from lavin_deploy.training.instances import Detection, Panoptic, SingleObjectDetection
+from lavin_deploy.training.pictures import (
+    FromCollage,
+    Sample,
+    boundaries,
+    far_colours,
+    picture,
+    vivid_colour,
+)
 from lavin_deploy.training.restoration import HARMS, Restoration
 from lavin_deploy.training.sequences import NextFrame
 
@@ -207,11 +216,18 @@ TASKS: dict[str, Callable[[Collage], Task]] = {
     "removal": Removal,
     "next_frame": NextFrame,
     **{name: partial(Restoration, name) for name in HARMS},
+    "detection": Detection,
+    "panoptic": Panoptic,
+    "pose": Pose,
+    "pose_to_image": partial(Reverse, "pose_to_image", Pose),
+    "depth_to_image": partial(Reverse, "depth_to_image", Depth),
+    "normal_to_image": partial(Reverse, "normal_to_image", Normals),
 }
 """Tasks that models are trained on."""
 
 NEVER_TRAINED: dict[str, Callable[[Collage], Task]] = {
-    name: partial(Filter, name) for name in FILTERS
+    **{name: partial(Filter, name) for name in FILTERS},
+    "single_object_detection": SingleObjectDetection,
 }
 """Tasks that are there for evaluation only."""
 
@@ -245,40 +261,3 @@ def episode(
         samples: list[Sample] = dealt(rng, size, count)
         return samples
     return [task.sample(rng, style, size) for _ in range(count)]
-
-
-def boundaries(fine_instances: UInt8) -> NDArray[np.float32]:
-    """Return how much of each pixel lies on a line 1.5 pixels wide between instances.
-
-    Args:
-        fine_instances: (2S, 2S) uint8.
-
-    Returns:
-        (S, S) float32 in [0, 1].
-    """
-    line = np.zeros(fine_instances.shape, np.uint8)
-    line[:, 1:] |= fine_instances[:, 1:] != fine_instances[:, :-1]
-    line[1:] |= fine_instances[1:] != fine_instances[:-1]
-    line = np.asarray(cv2.dilate(line, np.ones((3, 3), np.uint8)), np.uint8)
-    size = (fine_instances.shape[1] // 2, fine_instances.shape[0] // 2)
-    return np.asarray(cv2.resize(line.astype(np.float32), size, interpolation=cv2.INTER_AREA))
-
-
-def vivid_colour(rng: np.random.Generator) -> Colour:
-    """Draw a saturated RGB colour that is clearly not black (sometimes white)."""
-    if rng.random() < 0.1:
-        return (255, 255, 255)
-    hue, saturation = rng.uniform(0, 6), rng.uniform(0.6, 1.0)
-    value = rng.uniform(0.65, 1.0)
-    wave = np.clip(np.abs((hue + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1, 0, 1)
-    rgb = np.round(255 * value * (1 - saturation * (1 - wave)))
-    return (int(rgb[0]), int(rgb[1]), int(rgb[2]))
-
-
-def far_colours(rng: np.random.Generator, least: float = 100.0) -> tuple[Colour, Colour]:
-    """Draw two RGB colours at least ``least`` apart (Euclidean)."""
-    while True:
-        pair = rng.integers(0, 256, (2, 3))
-        if np.linalg.norm(pair[0] - pair[1]) >= least:
-            first, second = ((int(c[0]), int(c[1]), int(c[2])) for c in pair)
-            return first, second

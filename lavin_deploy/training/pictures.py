@@ -1,12 +1,14 @@
-"""What tasks are made of: a sample, and pictures to make it from."""
+"""What tasks are made of: a sample, pictures to make it from, colours and lines to paint it in."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lavin_deploy.tasks.painting import Colour
 from lavin_deploy.tasks.samples import Style
 from lavin_deploy.training.collage import Collage
 
@@ -51,3 +53,48 @@ def picture(rng: np.random.Generator, data: Collage, size: int) -> UInt8:
     if rng.random() < 0.25:
         return data.sample(rng, size).image
     return data.photo(rng, size)
+
+
+def boundaries(fine_instances: UInt8) -> NDArray[np.float32]:
+    """Return how much of each pixel lies on a line 1.5 pixels wide between instances.
+
+    Args:
+        fine_instances: (2S, 2S) uint8.
+
+    Returns:
+        (S, S) float32 in [0, 1].
+    """
+    line = np.zeros(fine_instances.shape, np.uint8)
+    line[:, 1:] |= fine_instances[:, 1:] != fine_instances[:, :-1]
+    line[1:] |= fine_instances[1:] != fine_instances[:-1]
+    line = np.asarray(cv2.dilate(line, np.ones((3, 3), np.uint8)), np.uint8)
+    size = (fine_instances.shape[1] // 2, fine_instances.shape[0] // 2)
+    return np.asarray(cv2.resize(line.astype(np.float32), size, interpolation=cv2.INTER_AREA))
+
+
+def vivid_colour(rng: np.random.Generator, hue: float | None = None) -> Colour:
+    """Draw a saturated RGB colour that is clearly not black.
+
+    Args:
+        rng: source of the choice.
+        hue: in [0, 6), red at 0, green at 2, blue at 4; None draws one, or in one of ten cases
+            white.
+    """
+    if hue is None:
+        if rng.random() < 0.1:
+            return (255, 255, 255)
+        hue = rng.uniform(0, 6)
+    saturation = rng.uniform(0.6, 1.0)
+    value = rng.uniform(0.65, 1.0)
+    wave = np.clip(np.abs((hue + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1, 0, 1)
+    rgb = np.round(255 * value * (1 - saturation * (1 - wave)))
+    return (int(rgb[0]), int(rgb[1]), int(rgb[2]))
+
+
+def far_colours(rng: np.random.Generator, least: float = 100.0) -> tuple[Colour, Colour]:
+    """Draw two RGB colours at least ``least`` apart (Euclidean)."""
+    while True:
+        pair = rng.integers(0, 256, (2, 3))
+        if np.linalg.norm(pair[0] - pair[1]) >= least:
+            first, second = ((int(c[0]), int(c[1]), int(c[2])) for c in pair)
+            return first, second

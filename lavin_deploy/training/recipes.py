@@ -16,6 +16,8 @@ ALL_TASKS = ",".join(
         **{"colorization": 2, "inpainting": 2, "denoising": 1, "deblurring": 1, "low_light": 1},
         **{"motion_deblurring": 1, "glass_deblurring": 1, "deraining": 1, "jpeg_repair": 1},
         **{"super_resolution": 1, "next_frame": 2},
+        **{"detection": 2, "panoptic": 2, "pose": 2},
+        **{"pose_to_image": 1, "depth_to_image": 1, "normal_to_image": 1},
     }.items()
 )
 """Every task that models are trained on, with its weight."""

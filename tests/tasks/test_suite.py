@@ -39,6 +39,11 @@ PERFECT = {
     "matte_error": 0,
     "unfitted_error": 0,
     "mean_angle": 0,
+    "box_iou": 1,
+    "box_f": 1,
+    "pq": 1,
+    "limb_f": 1,
+    "contour_f": 1,
 }
 
 

@@ -21,12 +21,11 @@ from lavin_deploy.training.collage import Collage
 from lavin_deploy.training.episodes import (
     NEVER_TRAINED,
     TASKS,
-    boundaries,
-    far_colours,
     load_tasks,
 )
 from lavin_deploy.training.inventory import Inventory, Item
 from lavin_deploy.training.packages import Package, verify
+from lavin_deploy.training.pictures import boundaries, far_colours
 from lavin_deploy.training.restoration import HARMS
 
 pytestmark = pytest.mark.data
