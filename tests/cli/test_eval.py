@@ -73,7 +73,8 @@ def test_a_table_of_every_task_of_the_suite(toy: Path, data: Path, tmp_path: Pat
     ):
         assert part in result.stdout, part
     written = {path.name for path in (tmp_path / "report").iterdir()}
-    assert written == {"report.json", "report.txt", *(f"{task}.png" for task in SUITES["core"])}
+    reports = {"report.html", "report.json", "report.txt"}
+    assert written == reports | {f"{task}.png" for task in SUITES["core"]}
 
 
 def test_one_json_object(toy: Path, data: Path) -> None:
