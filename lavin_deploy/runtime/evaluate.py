@@ -18,6 +18,7 @@ from lavin_deploy.runtime.outputs import kept_folder, require_folder
 from lavin_deploy.runtime.pipeline import Model
 from lavin_deploy.runtime.request import Size, choose_pairs
 from lavin_deploy.runtime.trial import Speed, Trial, identity, pairs_for
+from lavin_deploy.tasks.kid import Features
 from lavin_deploy.tasks.report import SuiteReport
 from lavin_deploy.tasks.samples import Source
 from lavin_deploy.tasks.stored_samples import StoredSamples
@@ -88,7 +89,12 @@ class _Material:
 
 
 def evaluate(
-    model: Model, what: Evaluation, *, held_out: HeldOutMaker, progress: Progress
+    model: Model,
+    what: Evaluation,
+    *,
+    held_out: HeldOutMaker,
+    progress: Progress,
+    features: Features | None = None,
 ) -> SuiteReport:
     """Measure a model beside controls and classical methods, and write the report if asked for.
 
@@ -97,6 +103,7 @@ def evaluate(
         what: to measure.
         held_out: makes the samples of ``what.data``.
         progress: is told of every sample, and of rows that are left out for want of OpenCV.
+        features: what sets of answers are compared by (KID); None leaves that out.
 
     Raises:
         InputError: a size, number or task that cannot be had, or no samples.
@@ -123,6 +130,7 @@ def evaluate(
             samples=count,
             ceiling=trial.reconstruct,
             opencv=opencv is not None,
+            features=features,
             advance=progress.advance,
         )
         for name, count in material.counts.items()

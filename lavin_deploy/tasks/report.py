@@ -93,6 +93,7 @@ def _task_json(result: TaskResult) -> dict[str, Any]:
         ],
         "swap": None if result.swap is None else asdict(result.swap),
         "gain_over_wrong_prompt": None if result.gain is None else asdict(result.gain),
+        **({} if result.kid is None else {"kid": asdict(result.kid)}),
     }
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from lavin_deploy.tasks.kid import Distance
 from lavin_deploy.tasks.suite import Score, TaskResult
 
 
@@ -26,15 +27,16 @@ def title(result: TaskResult, settings: Mapping[str, Any]) -> str:
 
 def heads(result: TaskResult) -> list[str]:
     """Return a head for each metric, with its unit and an arrow to what is better."""
-    return [
+    found = [
         f"{m.name}{f' ({m.unit})' if m.unit else ''} {'↑' if m.higher_is_better else '↓'}"
         for m in result.metrics
     ]
+    return found if result.kid is None else [*found, "kid ↓"]
 
 
 def lines(result: TaskResult) -> list[Line]:
-    """Return a line for each row."""
-    return [
+    """Return a line for each row, and one for the least distance of sets that can be expected."""
+    found = [
         Line(
             kind=row.kind,
             name=row.name,
@@ -42,6 +44,12 @@ def lines(result: TaskResult) -> list[Line]:
         )
         for row in result.rows
     ]
+    if result.kid is None:
+        return found
+    kid = result.kid
+    found = [replace(row, cells=(*row.cells, _distance(kid.rows[row.name]))) for row in found]
+    dashes = ("-",) * len(result.metrics)
+    return [*found, Line(kind="floor", name="real/real", cells=(*dashes, _distance(kid.floor)))]
 
 
 def sentences(result: TaskResult) -> list[str]:
@@ -60,6 +68,11 @@ def sentences(result: TaskResult) -> list[str]:
             f"{result.metrics[0].name} better than with pairs of another task by {gain.mean:.3f} "
             f"(95 % interval {gain.low:.3f} to {gain.high:.3f}, {gain.count} samples)"
         )
+    if result.kid is not None:
+        found.append(
+            f"kid: {result.kid.features}, answers to one half of {result.kid.samples} samples "
+            "against truths of the other, ± the spread over halvings; real/real has truths in both"
+        )
     return found
 
 
@@ -70,6 +83,10 @@ def cell(score: Score) -> str:
     digits = 3 if abs(score.mean) < 10 else 2
     error = "" if score.error is None else f" ±{score.error:.{digits}f}"
     return f"{score.mean:.{digits}f}{error}"
+
+
+def _distance(distance: Distance) -> str:
+    return f"{distance.mean:.4f} ±{distance.spread:.4f}"
 
 
 def _percent(value: float | None) -> str:

@@ -233,3 +233,25 @@ def test_help_is_quick_and_complete() -> None:
     assert result.exit_code == 0
     for option in ("--suite", "--data", "--samples", "--task", "--json", "--report"):
         assert option in result.stdout
+
+
+def test_kid_stands_beside_the_floor_and_names_its_features(toy: Path, data: Path) -> None:
+    arguments = (toy, "--data", data, "--samples", 4, "--task", "inpainting", "--kid")
+    result = call(*arguments)
+    assert result.exit_code == 0, result.stderr
+    assert "kid ↓" in result.stdout
+    assert "floor     real/real" in result.stdout
+    assert "kid: EfficientNet-Lite0, last block, mean over places, answers to one" in result.stdout
+    kid = json.loads(call(*arguments, "--json").stdout)["tasks"]["inpainting"]["kid"]
+    assert kid["samples"] == 4
+    assert kid["rows"]["copy input"]["mean"] != kid["floor"]["mean"]
+
+
+def test_kid_without_torch_says_what_to_install(stocked: Path) -> None:
+    ban = WITHOUT.replace("raise AssertionError(", "raise ModuleNotFoundError(name='torch', *[")
+    ban = ban.replace('imports {name}")', 'imports {name}"])')
+    command = [sys.executable, "-c", ban, str(stocked), "--kid"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "--kid needs torch and EfficientNet-Lite0" in done.stderr
+    assert not done.stdout
