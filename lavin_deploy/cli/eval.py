@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     metavar="DIR",
     type=click.Path(path_type=Path),
     help="Folder that lavin-data prepare filled: measure on its test split, each sample in random "
-    "colours. By default on the bundle's own validation samples.",
+    "colours. By default on the bundle's own validation samples. For the suite paper a folder with "
+    "any of pascal-5i, nyu-v2, imagenet-val.",
 )
 @click.option(
     "--samples",

@@ -25,7 +25,7 @@ def paint_flow(flow: F32, largest: float) -> U8:
     hue = np.arctan2(flow[..., 1], flow[..., 0]) / (2 * np.pi) % 1 * 6
     value = np.clip(np.hypot(flow[..., 0], flow[..., 1]) / largest, 0, 1)
     wave = np.abs((hue[..., None] + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1
-    return np.round(255 * value[..., None] * np.clip(wave, 0, 1)).astype(np.uint8)
+    return np.asarray(np.round(255 * value[..., None] * np.clip(wave, 0, 1)), np.uint8)
 
 
 def read_flow(image: U8, largest: float) -> F32:

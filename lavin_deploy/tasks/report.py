@@ -93,6 +93,8 @@ def _task_json(result: TaskResult) -> dict[str, Any]:
         ],
         "swap": None if result.swap is None else asdict(result.swap),
         "gain_over_wrong_prompt": None if result.gain is None else asdict(result.gain),
+        **({"published": dict(result.published)} if result.published else {}),
+        **({"note": result.note} if result.note else {}),
         **({} if result.kid is None else {"kid": asdict(result.kid)}),
     }
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lavin_deploy.page import Cell, Html, code, join, page, sheet, table, tag, text
 from lavin_deploy.tasks.contact_sheet import contact_sheet
+from lavin_deploy.tasks.paper import PUBLISHED_BY
 from lavin_deploy.tasks.report_table import cell, heads, lines, sentences, title
 from lavin_deploy.tasks.suite import CEILING, MODEL, WRONG_PROMPT, TaskResult
 
@@ -39,6 +40,7 @@ def render(report: SuiteReport) -> str:
 
 def _overview(results: tuple[TaskResult, ...]) -> Html:
     """A line for each task: its headline beside what it is to be compared with."""
+    published = any(result.published for result in results)
     columns = (MODEL, WRONG_PROMPT, CEILING)
     rows: list[list[Cell]] = []
     for result in results:
@@ -47,7 +49,12 @@ def _overview(results: tuple[TaskResult, ...]) -> Html:
         over = None if gain is None else f"{gain.mean:.3f} ({gain.low:.3f} to {gain.high:.3f})"
         link = Html(f'<a href="#{text(result.task)}">{text(result.task)}</a>')
         rows.append([link, heads(result)[0], *map(there.get, columns), over])
-    return table(("task", "headline", *columns, "gain over wrong prompt (95 %)"), rows, "  nnnn")
+        if published:
+            rows[-1].append(result.published.get(result.metrics[0].name))
+    names = ["task", "headline", *columns, "gain over wrong prompt (95 %)"]
+    if published:
+        names.append(f"published, {PUBLISHED_BY}")
+    return table(names, rows, "  nnnnn"[: len(names)])
 
 
 def _section(result: TaskResult, settings: Mapping[str, Any]) -> list[Html]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lavin_deploy.tasks.kid import Distance
+from lavin_deploy.tasks.paper import PUBLISHED_BY
 from lavin_deploy.tasks.suite import Score, TaskResult
 
 
@@ -35,7 +36,7 @@ def heads(result: TaskResult) -> list[str]:
 
 
 def lines(result: TaskResult) -> list[Line]:
-    """Return a line for each row, and one for the least distance of sets that can be expected."""
+    """Return a line for each row, for what was published, and for the floor of distances."""
     found = [
         Line(
             kind=row.kind,
@@ -44,12 +45,19 @@ def lines(result: TaskResult) -> list[Line]:
         )
         for row in result.rows
     ]
+    if result.published:
+        cells = tuple(cell(_published(result, metric.name)) for metric in result.metrics)
+        published = [Line(kind="published", name=PUBLISHED_BY, cells=cells)]
+    else:
+        published = []
     if result.kid is None:
-        return found
+        return [*found, *published]
     kid = result.kid
+    published = [replace(row, cells=(*row.cells, "-")) for row in published]
     found = [replace(row, cells=(*row.cells, _distance(kid.rows[row.name]))) for row in found]
     dashes = ("-",) * len(result.metrics)
-    return [*found, Line(kind="floor", name="real/real", cells=(*dashes, _distance(kid.floor)))]
+    floor = Line(kind="floor", name="real/real", cells=(*dashes, _distance(kid.floor)))
+    return [*found, *published, floor]
 
 
 def sentences(result: TaskResult) -> list[str]:
@@ -73,6 +81,8 @@ def sentences(result: TaskResult) -> list[str]:
             f"kid: {result.kid.features}, answers to one half of {result.kid.samples} samples "
             "against truths of the other, ± the spread over halvings; real/real has truths in both"
         )
+    if result.note:
+        found.append(result.note)
     return found
 
 
@@ -83,6 +93,10 @@ def cell(score: Score) -> str:
     digits = 3 if abs(score.mean) < 10 else 2
     error = "" if score.error is None else f" ±{score.error:.{digits}f}"
     return f"{score.mean:.{digits}f}{error}"
+
+
+def _published(result: TaskResult, metric: str) -> Score:
+    return Score(mean=result.published.get(metric), error=None, count=0)
 
 
 def _distance(distance: Distance) -> str:

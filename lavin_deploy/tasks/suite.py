@@ -9,20 +9,25 @@ shows what that loses; the input as the answer; constant answers and classical m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
 
 from lavin_deploy.errors import WorkError, unknown_name
+from lavin_deploy.tasks import judges
 from lavin_deploy.tasks.baselines import copy_input
 from lavin_deploy.tasks.bootstrap import Interval, interval
-from lavin_deploy.tasks.judges import JUDGES, SUITES, Judge, Kind, Metric, Reference
+from lavin_deploy.tasks.judges import Judge, Kind, Metric, Reference
 from lavin_deploy.tasks.kid import Features, KidResult, compare
 from lavin_deploy.tasks.metrics import F64
 from lavin_deploy.tasks.painting import U8
+from lavin_deploy.tasks.paper import PAPER_JUDGES
 from lavin_deploy.tasks.samples import Answer, Episode, Source
 from lavin_deploy.tasks.swap import SwapCase, SwapResult, run_swaps
+
+JUDGES = {**judges.JUDGES, **PAPER_JUDGES}
+SUITES = {**judges.SUITES, "paper": tuple(PAPER_JUDGES)}
 
 TRAINING_TARGETS = 200
 """Targets of the training split from which constant answers are made."""
@@ -77,6 +82,8 @@ class TaskResult:
             sample by sample; None without such pairs, or with fewer than two samples.
         kid: how far each row's answers as a set are from the truths; None where nobody asked, or
             with too few samples.
+        published: what the paper reports, by the name of the metric.
+        note: how that was measured otherwise; may be empty.
     """
 
     task: str
@@ -87,6 +94,8 @@ class TaskResult:
     gain: Interval | None
     shown: tuple[Shown, ...]
     kid: KidResult | None = None
+    published: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
 
     def score(self, row: str, metric: str | None = None) -> Score:
         """Return the score of a row, by the headline unless a metric is named."""
@@ -186,6 +195,8 @@ def evaluate_task(
         gain=_gain(values, judge.metrics[0]),
         shown=tuple(pictures),
         kid=None if features is None else _kid(features.name, seen),
+        published=judge.published,
+        note=judge.note,
     )
 
 
@@ -212,7 +223,11 @@ def _prompted(
     """Ask the model with the right pairs and with wrong ones; note the swap test in ``cases``."""
     first = _checked(answer(episode.pairs, episode.query), episode)
     rows: list[tuple[str, Kind, U8]] = [(MODEL, "model", first)]
-    others = [n for n in chain(*SUITES.values()) if n != judge.task and n in source.tasks]
+    others = [
+        name
+        for name in chain(*SUITES.values())
+        if JUDGES[name].family != judge.family and name in source.tasks
+    ]
     if others:
         other = source.episode(others[index % len(others)], index)
         rows.append((WRONG_PROMPT, "control", answer(other.pairs, episode.query)))
