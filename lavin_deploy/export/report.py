@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from lavin_deploy.export.page import (
+from lavin_deploy.export.report_variant import by, label, variant_section
+from lavin_deploy.page import (
     Cell,
     Html,
     code,
@@ -24,7 +25,6 @@ from lavin_deploy.export.page import (
     text,
     verdict,
 )
-from lavin_deploy.export.report_variant import by, label, variant_section
 from lavin_deploy.tasks.painting import U8
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from lavin_deploy.export.page import (
+from lavin_deploy.page import (
     Bar,
     Cell,
     Html,

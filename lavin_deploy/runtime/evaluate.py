@@ -18,10 +18,13 @@ from lavin_deploy.runtime.outputs import kept_folder, require_folder
 from lavin_deploy.runtime.pipeline import Model
 from lavin_deploy.runtime.request import Size, choose_pairs
 from lavin_deploy.runtime.trial import Speed, Trial, identity, pairs_for
+from lavin_deploy.tasks.kid import Features
+from lavin_deploy.tasks.paper import PAPER_JUDGES
+from lavin_deploy.tasks.protocols import SETS, Published
 from lavin_deploy.tasks.report import SuiteReport
 from lavin_deploy.tasks.samples import Source
 from lavin_deploy.tasks.stored_samples import StoredSamples
-from lavin_deploy.tasks.suite import choose_tasks, evaluate_task
+from lavin_deploy.tasks.suite import JUDGES, choose_tasks, evaluate_task
 
 if TYPE_CHECKING:
     from lavin_deploy.runtime.process import Progress
@@ -45,8 +48,8 @@ class Evaluation:
     Attributes:
         suite: its name.
         tasks: only these; empty takes the suite's that there are samples of.
-        data: prepared folder, whose held-out samples are drawn in random styles; None takes the
-            bundle's validation samples.
+        data: prepared folder, whose held-out samples are drawn in random styles, or for the suite
+            ``paper`` one with published test sets; None takes the bundle's validation samples.
         samples: of each task; None takes ``HELD_OUT_SAMPLES`` of a folder, all of a bundle's.
         seed: of what is drawn from ``data``; None is 0.
         size: (height, width) of the bundle; None takes its default.
@@ -67,6 +70,17 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         choose_tasks(self.suite, self.tasks, ())
+        strange = [name for name in self.tasks if (name in PAPER_JUDGES) != self.published]
+        if strange:
+            raise InputError(
+                f"--task {strange[0]} and --suite {self.suite} do not go together; the tasks of "
+                f"the suite paper are {', '.join(PAPER_JUDGES)}, and only it has them."
+            )
+        if self.published and self.data is None:
+            raise InputError(
+                "--suite paper measures on published test sets; give --data DIR, a folder that "
+                f"has any of {', '.join(SETS)}."
+            )
         if self.data is None and self.seed is not None:
             raise InputError(
                 f"--seed {self.seed} chooses what is drawn from --data DIR; give one, or leave "
@@ -74,6 +88,11 @@ class Evaluation:
             )
         if self.report is not None:
             require_folder(self.report, empty=False)
+
+    @property
+    def published(self) -> bool:
+        """Whether published test sets are measured on."""
+        return self.suite == "paper"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +107,12 @@ class _Material:
 
 
 def evaluate(
-    model: Model, what: Evaluation, *, held_out: HeldOutMaker, progress: Progress
+    model: Model,
+    what: Evaluation,
+    *,
+    held_out: HeldOutMaker,
+    progress: Progress,
+    features: Features | None = None,
 ) -> SuiteReport:
     """Measure a model beside controls and classical methods, and write the report if asked for.
 
@@ -97,6 +121,7 @@ def evaluate(
         what: to measure.
         held_out: makes the samples of ``what.data``.
         progress: is told of every sample, and of rows that are left out for want of OpenCV.
+        features: what sets of answers are compared by (KID); None leaves that out.
 
     Raises:
         InputError: a size, number or task that cannot be had, or no samples.
@@ -104,7 +129,9 @@ def evaluate(
     """
     size = model.manifest.defaults.size if what.size is None else what.size
     trial = Trial(model=model, size=size, steps=what.steps, guidance=what.guidance)
-    if what.data is None:
+    if what.published and what.data is not None:
+        material = _published_samples(model, what, size, what.data)
+    elif what.data is None:
         material = _own_samples(model, what, size)
     else:
         material = _drawn_samples(model, what, size, held_out, what.data)
@@ -119,10 +146,11 @@ def evaluate(
         evaluate_task(
             name,
             material.source,
-            trial.answer(name),
+            trial.answer(JUDGES[name].family),
             samples=count,
             ceiling=trial.reconstruct,
             opencv=opencv is not None,
+            features=features,
             advance=progress.advance,
         )
         for name, count in material.counts.items()
@@ -133,7 +161,7 @@ def evaluate(
         suite=what.suite,
         heading=_heading(facts, material),
         facts=facts,
-        settings={name: asdict(trial.settings(name)) for name in material.counts},
+        settings={name: asdict(trial.settings(JUDGES[name].family)) for name in material.counts},
         results=results,
         speed=None if speed is None else asdict(speed),
         closing="" if speed is None else _pace(speed),
@@ -191,6 +219,26 @@ def _drawn_samples(
         pairs=pairs,
         kind="held-out",
         about=f"held-out samples drawn from {data} in random styles, seed {what.seed or 0}",
+    )
+
+
+def _published_samples(model: Model, what: Evaluation, size: Size, data: Path) -> _Material:
+    pairs = pairs_for(model, size)
+    source = Published(data, size=min(size), pairs=pairs, seed=what.seed or 0)
+    names = choose_tasks(what.suite, what.tasks, source.tasks)
+    lost = [name for name in names if name not in source.tasks]
+    if lost:
+        raise InputError(
+            f"{data} has too few samples of {', '.join(lost)} for {pairs} pair(s); it has enough "
+            f"of: {', '.join(source.tasks)}."
+        )
+    samples = HELD_OUT_SAMPLES if what.samples is None else what.samples
+    return _Material(
+        source=source,
+        counts={name: min(samples, source.count(name)) for name in names},
+        pairs=pairs,
+        kind="published",
+        about=f"published test sets in {data}, seed {what.seed or 0}",
     )
 
 

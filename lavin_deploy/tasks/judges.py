@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -66,12 +66,22 @@ class Judge:
         metrics: the first is the headline.
         references: build the rows beside the model from targets of the training split.
         swap: whether the swap test applies: answers are masks in two colours.
+        family: the task whose stored settings hold for it, and whose pairs are no wrong prompt;
+            empty is its own name.
+        published: what the paper reports, by the name of the metric.
+        note: how this differs from what the paper does, a sentence without a full stop.
     """
 
     task: str
     metrics: tuple[Metric, ...]
     references: Callable[[Targets], tuple[Reference, ...]]
     swap: bool = False
+    family: str = ""
+    published: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "family", self.family or self.task)
 
 
 def edge_tolerance(size: int) -> float:

@@ -222,14 +222,18 @@ def mean_angle(answer: U8, truth: U8) -> float:
     Returns:
         In [0, 180]; NaN where no pixel has a surface.
     """
+    found = angles(answer, truth)
+    return float(found.mean()) if len(found) else float("nan")
+
+
+def angles(answer: U8, truth: U8) -> F64:
+    """Return the angle in degrees at each pixel with a surface, (N,); see ``mean_angle``."""
     given, right = answer / 127.5 - 1, truth / 127.5 - 1
     length = np.linalg.norm(right, axis=-1)
     counts = length > 0.5
-    if not counts.any():
-        return float("nan")
     product = (given * right).sum(axis=-1)[counts]
     both = np.maximum(np.linalg.norm(given, axis=-1) * length, 1e-9)[counts]
-    return float(np.degrees(np.arccos(np.clip(product / both, -1, 1))).mean())
+    return np.asarray(np.degrees(np.arccos(np.clip(product / both, -1, 1))))
 
 
 def _decibel(difference: F64) -> float:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from lavin_deploy.tasks.painting import U8, Colour, paint, share_from_colours
+from lavin_deploy.tasks.painting import F32, U8, Colour, paint, share_from_colours
 
 Pair = tuple[U8, U8]
 Pairs = Sequence[Pair]
@@ -59,6 +59,7 @@ class Episode:
         seed: what the episode was drawn from.
         recoloured: the style with another foreground colour, far from both of its colours; None
             where the task has no such choice.
+        depth: (S, S) float32, the truth in metres, 0 unknown; None where only the painting is.
     """
 
     task: str
@@ -69,6 +70,7 @@ class Episode:
     truth: U8
     seed: tuple[int, ...]
     recoloured: Style | None = None
+    depth: F32 | None = None
 
     def mismatched(self) -> Pairs:
         """Return pairs whose targets belong to other inputs of the same style."""

@@ -9,19 +9,25 @@ shows what that loses; the input as the answer; constant answers and classical m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
 
 from lavin_deploy.errors import WorkError, unknown_name
+from lavin_deploy.tasks import judges
 from lavin_deploy.tasks.baselines import copy_input
 from lavin_deploy.tasks.bootstrap import Interval, interval
-from lavin_deploy.tasks.judges import JUDGES, SUITES, Judge, Kind, Metric, Reference
+from lavin_deploy.tasks.judges import Judge, Kind, Metric, Reference
+from lavin_deploy.tasks.kid import Features, KidResult, compare
 from lavin_deploy.tasks.metrics import F64
 from lavin_deploy.tasks.painting import U8
+from lavin_deploy.tasks.paper import PAPER_JUDGES
 from lavin_deploy.tasks.samples import Answer, Episode, Source
 from lavin_deploy.tasks.swap import SwapCase, SwapResult, run_swaps
+
+JUDGES = {**judges.JUDGES, **PAPER_JUDGES}
+SUITES = {**judges.SUITES, "paper": tuple(PAPER_JUDGES)}
 
 TRAINING_TARGETS = 200
 """Targets of the training split from which constant answers are made."""
@@ -35,6 +41,7 @@ MISMATCHED = "mismatched pairs"
 EXCHANGED = "exchanged colours"
 COPY = "copy input"
 CEILING = "ST-VAE of truth"
+TRUTH = "truth"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +80,10 @@ class TaskResult:
     Attributes:
         gain: by how much the model's headline is better than its answers to pairs of another task,
             sample by sample; None without such pairs, or with fewer than two samples.
+        kid: how far each row's answers as a set are from the truths; None where nobody asked, or
+            with too few samples.
+        published: what the paper reports, by the name of the metric.
+        note: how that was measured otherwise; may be empty.
     """
 
     task: str
@@ -82,6 +93,9 @@ class TaskResult:
     swap: SwapResult | None
     gain: Interval | None
     shown: tuple[Shown, ...]
+    kid: KidResult | None = None
+    published: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
 
     def score(self, row: str, metric: str | None = None) -> Score:
         """Return the score of a row, by the headline unless a metric is named."""
@@ -119,6 +133,7 @@ def evaluate_task(
     ceiling: Callable[[U8], U8] | None = None,
     shown: int = SHOWN,
     opencv: bool = True,
+    features: Features | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> TaskResult:
     """Judge answers to one task.
@@ -131,6 +146,7 @@ def evaluate_task(
         ceiling: encodes and decodes a picture: what the truth becomes, which answers hardly beat.
         shown: keep the pictures of the first so many.
         opencv: whether rows that need OpenCV are wanted.
+        features: what answers as sets are compared by; None leaves that out.
         advance: called after each sample.
 
     Raises:
@@ -142,6 +158,7 @@ def evaluate_task(
     values: dict[tuple[str, str], list[float | F64]] = {}
     cases: list[SwapCase] = []
     pictures: list[Shown] = []
+    seen: dict[str, list[F64]] = {}
     for index in range(samples):
         episode = source.episode(task, index)
         answers: dict[str, U8] = {}
@@ -156,6 +173,9 @@ def evaluate_task(
             for metric in judge.metrics:
                 found = metric.measure(episode, image)
                 values.setdefault((name, metric.name), []).append(found)
+        if features is not None:
+            for name, image in {TRUTH: episode.truth, **answers}.items():
+                seen.setdefault(name, []).append(features.extract(image))
         if index < shown:
             pictures.append(Shown(episode=episode, answers=answers))
         advance()
@@ -174,7 +194,15 @@ def evaluate_task(
         swap=SwapResult.of(cases) if judge.swap else None,
         gain=_gain(values, judge.metrics[0]),
         shown=tuple(pictures),
+        kid=None if features is None else _kid(features.name, seen),
+        published=judge.published,
+        note=judge.note,
     )
+
+
+def _kid(features: str, seen: Mapping[str, list[F64]]) -> KidResult | None:
+    sets = {name: np.array(found) for name, found in seen.items()}
+    return compare(features, sets.pop(TRUTH), sets)
 
 
 def _references(judge: Judge, source: Source, opencv: bool) -> tuple[Reference, ...]:
@@ -195,7 +223,11 @@ def _prompted(
     """Ask the model with the right pairs and with wrong ones; note the swap test in ``cases``."""
     first = _checked(answer(episode.pairs, episode.query), episode)
     rows: list[tuple[str, Kind, U8]] = [(MODEL, "model", first)]
-    others = [n for n in chain(*SUITES.values()) if n != judge.task and n in source.tasks]
+    others = [
+        name
+        for name in chain(*SUITES.values())
+        if JUDGES[name].family != judge.family and name in source.tasks
+    ]
     if others:
         other = source.episode(others[index % len(others)], index)
         rows.append((WRONG_PROMPT, "control", answer(other.pairs, episode.query)))

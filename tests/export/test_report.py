@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lavin_deploy.export.page import Bar, bars, error, near_one, number, size, table, text
 from lavin_deploy.export.report import render, short
+from lavin_deploy.page import Bar, bars, error, near_one, number, size, table, text
 from tests.helpers import reports
 
 pytestmark = pytest.mark.unit

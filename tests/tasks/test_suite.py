@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +14,12 @@ import pytest
 from PIL import Image
 
 from lavin_deploy.errors import InputError, WorkError
+from lavin_deploy.tasks.contact_sheet import contact_sheet
 from lavin_deploy.tasks.judges import JUDGES, SUITES
 from lavin_deploy.tasks.metrics import PSNR_LIMIT
 from lavin_deploy.tasks.painting import U8, paint
-from lavin_deploy.tasks.report import SuiteReport, contact_sheet
+from lavin_deploy.tasks.report import SuiteReport
+from lavin_deploy.tasks.report_table import lines
 from lavin_deploy.tasks.samples import Episode, Pairs, Style
 from lavin_deploy.tasks.suite import Score, TaskResult, choose_tasks, evaluate_task
 from lavin_deploy.tasks.swap import follows
@@ -205,7 +210,7 @@ def test_the_report_for_people_and_for_programs(perfect: TaskResult, tmp_path: P
     assert "model     model                 1.000 ±0.000" in table
     assert "follows a new colour in 100.0 % of" in table
     report.write(tmp_path)
-    names = {"report.json", "report.txt", "segmentation.png"}
+    names = {"report.html", "report.json", "report.txt", "segmentation.png"}
     assert {path.name for path in tmp_path.iterdir()} == names
     data = json.loads((tmp_path / "report.json").read_text())
     assert data["seed"] == 3
@@ -223,3 +228,28 @@ def test_the_report_for_people_and_for_programs(perfect: TaskResult, tmp_path: P
         assert np.array_equal(np.asarray(picture), contact_sheet(perfect))
         assert picture.height == 14 + 3 * 132 - 4
         assert picture.width == (4 + len(perfect.rows)) * 132 - 4
+
+
+def test_the_page_has_all_numbers_and_pictures_inside(perfect: TaskResult, tmp_path: Path) -> None:
+    report = SuiteReport(
+        suite="core",
+        heading="a <bundle>\nmeasured",
+        facts={"seed": 3, "versions": {"numpy": "2"}},
+        settings={"segmentation": {"steps": 2}},
+        results=(perfect,),
+    )
+    report.write(tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "a &lt;bundle&gt;" in page
+    assert "<script" not in page
+    assert set(re.findall(r'(?:src|href)="([^"]{5})', page)) == {"data:", "#segm"}
+    for line in lines(perfect):
+        assert line.name in page
+        assert all(cell in page for cell in line.cells)
+    assert "95 % interval" in page
+    assert "<td><code>seed</code></td><td>3</td>" in page
+    found = re.search(r'src="data:image/jpeg;base64,([^"]+)"', page)
+    assert found is not None
+    with Image.open(io.BytesIO(base64.b64decode(found[1]))) as picture:
+        shown = np.asarray(picture, np.int16)
+    assert np.abs(shown - contact_sheet(perfect)).mean() < 8

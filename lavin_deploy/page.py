@@ -56,6 +56,7 @@ svg rect.marked { fill: var(--mark); }
 figure { margin: 0; width: 160px; }
 figure img { width: 160px; display: block; background: var(--shade); }
 figure img.small { image-rendering: pixelated; }
+.sheet { display: block; max-width: none; }
 figcaption { font-size: .8rem; line-height: 1.35; margin-top: .25rem; overflow-wrap: anywhere; }
 @media print { h2, figure { break-inside: avoid; } }
 """
@@ -240,6 +241,24 @@ def picture(image: U8, caption: Html) -> Html:
     return Html(
         f'<figure><img{css} alt="" src="data:image/png;base64,{data}">'
         f"<figcaption>{caption}</figcaption></figure>\n"
+    )
+
+
+def sheet(image: U8, about: str) -> Html:
+    """Show a large picture as a JPEG inside the page, in a strip that scrolls sideways.
+
+    Args:
+        image: (H, W, 3) uint8.
+        about: what it shows, for those who cannot see it.
+    """
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, format="JPEG", quality=85, subsampling=0, optimize=True)
+    data = base64.b64encode(stream.getvalue()).decode("ascii")
+    return Html(
+        f'<div class="wide"><img class="sheet" alt="{text(about)}" width="{image.shape[1]}" '
+        f'height="{image.shape[0]}" src="data:image/jpeg;base64,{data}"></div>\n'
     )
 
 
