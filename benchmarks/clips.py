@@ -4,7 +4,8 @@
 
 Reconstruction: PSNR of clips of 5 and 9 frames, posterior mode. Every task: PSNR of the answer's
 frames, of the answer to pairs of another task, of the truth after the ST-VAE, and of the last
-frame of the query held (copy). `frame_prediction` counts the pixels that move, frame by frame.
+frame of the query held (copy). `frame_prediction` counts the pixels that move, frame by frame;
+`optical_flow` has the end-point error too.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import Tensor
 from lavin_deploy.models.checkpoint import DIT_FILE, load_checkpoint, load_vae
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.stvae import STVAE
+from lavin_deploy.tasks.flow_colours import end_point_error, read_flow
 from lavin_deploy.tasks.judges import MOVED
 from lavin_deploy.training.clip_tasks import CLIP_TASKS, clip
 from lavin_deploy.training.collage import Collage
@@ -50,6 +52,13 @@ def pixels(decoded: Tensor) -> NDArray[np.float32]:
         (decoded[0].clamp(-1, 1) + 1).mul(127.5).permute(1, 2, 3, 0).numpy()
     )
     return shown
+
+
+def flow_error(answer: NDArray[np.float32], truth: NDArray[np.uint8]) -> F64:
+    """End-point error of each frame (T,), in hundredths of the clip's largest speed."""
+    painted = answer.round().astype(np.uint8)
+    pairs = zip(painted, truth, strict=True)
+    return np.array([end_point_error(read_flow(a, 100.0), read_flow(b, 100.0)) for a, b in pairs])
 
 
 def mean(rows: list[F64]) -> list[float]:
@@ -98,6 +107,8 @@ def judge(
         for name, z in found.items():
             whole = torch.cat((query.transpose(0, 1)[None], z), dim=2) if task.follows else z
             answer = pixels(vae.decode(vae.unscale(whole)))[-len(asked.target) :]
+            if task.name == "optical_flow":
+                rows.setdefault(f"{name}, EPE", []).append(flow_error(answer, asked.target))
             rows.setdefault(name, []).append(decibel(answer, asked.target, where))
         held = np.broadcast_to(asked.input[-1], asked.target.shape)
         copy = held if task.follows else asked.input

@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from lavin_deploy.tasks.flow_colours import paint_flow
 from lavin_deploy.tasks.painting import paint
 from lavin_deploy.tasks.samples import Style
 from lavin_deploy.training import moving_scenes, scenes
 from lavin_deploy.training.collage import Collage
 from lavin_deploy.training.episodes import Colorization, Denoising, Depth, Segmentation, Task
-from lavin_deploy.training.moving import animate, pan
+from lavin_deploy.training.moving import Float32, animate, pan
 from lavin_deploy.training.pictures import FromCollage, Sample, UInt8
 
 FRAMES = 5
@@ -71,6 +72,25 @@ class VideoInstances(FromCollage):
         colours = rng.integers(60, 256, (int(moving.instances.max()) + 1, 3)).astype(np.uint8)
         colours[0] = 0
         return Sample(moving.images, colours[moving.instances])
+
+
+class OpticalFlow(FromCollage):
+    """Paint where each pixel goes until the next frame; the clip's swiftest pixel is brightest."""
+
+    name = "optical_flow"
+    deterministic = True
+    frames = FRAMES
+
+    def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
+        """Draw a clip and its flow, see ``tasks.flow_colours``."""
+        moving = animate(rng, self.data, FRAMES, size)
+        largest = largest_speed(moving.flow)
+        return Sample(moving.images, np.stack([paint_flow(f, largest) for f in moving.flow]))
+
+
+def largest_speed(flow: Float32) -> float:
+    """Of all pixels of a clip's flow (T, S, S, 2), in px a frame; at least 1e-3."""
+    return max(float(np.hypot(flow[..., 0], flow[..., 1]).max()), 1e-3)
 
 
 class VideoDepth(Depth):
@@ -155,7 +175,8 @@ class VideoDenoising(Denoising):
 CLIP_TASKS: Mapping[str, Callable[[Collage], Task]] = {
     task.name: task
     for task in (
-        *(FramePrediction, VideoSegmentation, VideoInstances, VideoDepth, VideoNormals),
+        *(FramePrediction, VideoSegmentation, VideoInstances, OpticalFlow),
+        *(VideoDepth, VideoNormals),
         *(DepthToVideo, NormalToVideo, VideoColorization, VideoDenoising),
     )
 }

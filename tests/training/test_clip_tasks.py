@@ -17,11 +17,13 @@ from lavin_deploy.config import preset
 from lavin_deploy.models.checkpoint import load_checkpoint
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.stvae import STVAE, CausalConv3d
-from lavin_deploy.training.clip_tasks import AFTER, CLIP_TASKS, FRAMES
+from lavin_deploy.tasks.flow_colours import end_point_error, read_flow
+from lavin_deploy.training.clip_tasks import AFTER, CLIP_TASKS, FRAMES, largest_speed
 from lavin_deploy.training.collage import Collage
 from lavin_deploy.training.episodes import episode
 from lavin_deploy.training.heldout import HeldOut
 from lavin_deploy.training.latents import GROUP, LatentPools, Pool, make_pool
+from lavin_deploy.training.moving import animate
 from lavin_deploy.training.recipes import DiTRecipe
 from lavin_deploy.training.sequences import NextFrame
 from lavin_deploy.training.stvae import to_clip
@@ -69,6 +71,16 @@ def test_the_reverse_tasks_are_the_reverse(collage: Collage) -> None:
         again = back.sample(np.random.default_rng(5), style, 32)
         assert np.array_equal(there.input, again.target)
         assert np.array_equal(there.target, again.input)
+
+
+def test_flow_is_painted_so_that_it_can_be_read(collage: Collage) -> None:
+    task = CLIP_TASKS["optical_flow"](collage)
+    drawn = task.sample(np.random.default_rng(7), task.draw_style(np.random.default_rng(0)), 32)
+    moving = animate(np.random.default_rng(7), collage, FRAMES, 32)
+    largest = largest_speed(moving.flow)
+    assert largest > 0.3
+    for painted, flow in zip(drawn.target, moving.flow, strict=True):
+        assert end_point_error(read_flow(painted, largest), flow) < 0.02 * largest
 
 
 def test_an_episode_of_next_frames_is_one_clip(collage: Collage, data: Path) -> None:
