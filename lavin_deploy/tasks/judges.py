@@ -122,12 +122,6 @@ def _read(decode: Callable[[U8], T], score: Callable[[T, T], float]) -> Measure:
     return lambda episode, image: score(decode(image), decode(episode.truth))
 
 
-def _contour_f(episode: Episode, image: U8) -> float:
-    """Whether the answer's contours are where the truth's are, whatever the colours."""
-    answer, truth = (metrics.contours(each) for each in (image, episode.truth))
-    return metrics.boundary_f(answer, truth, edge_tolerance(image.shape[0]))
-
-
 def _fitted(episode: Episode, image: U8) -> tuple[F32, F32]:
     truth = _share(episode, episode.truth)
     return metrics.scale_shift_fit(_share(episode, image), truth), truth
@@ -186,7 +180,9 @@ BOX_IOU = Metric(name="box_iou", measure=_read(decoding.boxes, matching.box_iou)
 BOX_F = Metric(name="box_f", measure=_read(decoding.boxes, matching.box_f))
 PQ = Metric(name="pq", measure=_read(decoding.segments, matching.panoptic_quality))
 LIMB_F = Metric(name="limb_f", measure=_read(decoding.limbs, matching.limb_f))
-CONTOUR_F = Metric(name="contour_f", measure=_contour_f)
+CONTOURS = Metric(
+    name="contour_correlation", measure=lambda e, a: metrics.contour_correlation(a, e.truth)
+)
 
 
 def _classical(*, opencv: bool = False, **methods: Baseline) -> tuple[Reference, ...]:
@@ -207,7 +203,7 @@ def _generation(task: str) -> Judge:
     """Many pictures are right: likeness to the one, and whether contours are where they must be."""
     return Judge(
         task=task,
-        metrics=(PSNR, SSIM, CONTOUR_F),
+        metrics=(PSNR, SSIM, CONTOURS),
         references=lambda targets: _constant(mean_picture=baselines.mean_picture(targets)),
     )
 

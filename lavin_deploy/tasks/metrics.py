@@ -76,11 +76,24 @@ def boundary_f(answer: Mask, truth: Mask, tolerance: float) -> float:
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
-def contours(image: U8, share: float = 0.1) -> Mask:
-    """Return the ``share`` of pixels (H, W) where grey changes most; nothing in a flat picture."""
-    grey = image.astype(np.float64).mean(axis=-1)
-    steepness = np.hypot(*np.gradient(grey))
-    return np.asarray(steepness > max(float(np.quantile(steepness, 1 - share)), 2.0))
+def contour_correlation(answer: U8, truth: U8) -> float:
+    """Return Pearson's correlation of how steep grey (mean of RGB) is in two pictures.
+
+    It asks whether contours lie where they must, whatever the colours.
+
+    Args:
+        answer: (H, W, 3) uint8.
+        truth: (H, W, 3) uint8.
+
+    Returns:
+        In [-1, 1]; 0 for a flat answer, NaN for a flat truth.
+    """
+    steep = [np.hypot(*np.gradient(image.mean(axis=-1))) for image in (answer, truth)]
+    given, right = (each - each.mean() for each in steep)
+    if not right.any():
+        return float("nan")
+    spread = np.sqrt(np.square(given).sum() * np.square(right).sum())
+    return float((given * right).sum() / spread) if spread else 0.0
 
 
 def psnr(answer: U8, truth: U8, where: Mask | None = None) -> float:

@@ -225,7 +225,7 @@ def _prompted(
     rows: list[tuple[str, Kind, U8]] = [(MODEL, "model", first)]
     others = [
         name
-        for name in chain(*SUITES.values())
+        for name in dict.fromkeys(chain(*SUITES.values()))
         if JUDGES[name].family != judge.family and name in source.tasks
     ]
     if others:

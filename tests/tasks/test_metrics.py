@@ -136,3 +136,13 @@ def test_angle_between_normals() -> None:
     assert metrics.mean_angle(up, ahead) == pytest.approx(90, abs=1)
     assert metrics.mean_angle(up, up) == pytest.approx(0, abs=0.1)
     assert math.isnan(metrics.mean_angle(up, none))
+
+
+def test_contours_correlate_where_they_lie_alike_whatever_the_colours() -> None:
+    truth = flat(32, 32, 200, 40, 40)
+    truth[8:20, 10:24] = (20, 30, 90)
+    assert metrics.contour_correlation(truth, truth) == pytest.approx(1)
+    assert metrics.contour_correlation(255 - truth, truth) == pytest.approx(1)
+    assert metrics.contour_correlation(np.roll(truth, 5, axis=1), truth) < 0.5
+    assert metrics.contour_correlation(flat(32, 32, 9, 9, 9), truth) == 0
+    assert np.isnan(metrics.contour_correlation(truth, flat(32, 32, 9, 9, 9)))

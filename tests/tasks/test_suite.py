@@ -48,7 +48,7 @@ PERFECT = {
     "box_f": 1,
     "pq": 1,
     "limb_f": 1,
-    "contour_f": 1,
+    "contour_correlation": 1,
 }
 
 
