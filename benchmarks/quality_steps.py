@@ -70,7 +70,10 @@ def whole_numbers(_: click.Context, option: click.Parameter, given: str) -> tupl
 
 def curve(task: str, numbers: Sequence[int], measure: Callable[[int], TaskResult]) -> Curve:
     """Measure a task at each number."""
-    results = [measure(number) for number in numbers]
+    results = []
+    for number in numbers:
+        click.echo(f"measuring {task} at {number}", err=True)
+        results.append(measure(number))
     metric = results[0].metrics[0]
     unit = f" ({metric.unit})" if metric.unit else ""
     return Curve(

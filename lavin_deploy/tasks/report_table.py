@@ -100,7 +100,7 @@ def _published(result: TaskResult, metric: str) -> Score:
 
 
 def _distance(distance: Distance) -> str:
-    return f"{distance.mean:.4f} ±{distance.spread:.4f}"
+    return f"{distance.mean:.3f} ±{distance.spread:.3f}"
 
 
 def _percent(value: float | None) -> str:

@@ -77,6 +77,7 @@ def pooled_lite0() -> Features:
 
     A picture is resized to 224 x 224 px (bicubic, antialiased), which the network was trained at;
     the 320 channels after the last block are averaged over places.
+    Distances in them are on a scale of their own, not that of Inception features.
 
     Raises:
         InputError: the packages are not installed.
