@@ -75,6 +75,7 @@ class VAERecipe(Recipe):
         stills: share of the steps on single frames in phase 2.
         temporal_only: train what clips alone can see and keep single frames as they are, see
             ``temporal``; latent shift and scale stay too.
+        decoder_only: train the decoder and keep the encoder, so that all latents stay.
         l1: weight of the mean absolute error.
         mse: weight of the mean square error.
         perceptual: ``none``, ``efficientnet-lite0`` or ``lpips-vgg``, see ``perceptual``.
@@ -94,6 +95,7 @@ class VAERecipe(Recipe):
     frames: int = 1
     stills: float = 0.2
     temporal_only: bool = False
+    decoder_only: bool = False
     l1: float = 1.0
     mse: float = 1.0
     perceptual: str = "none"
@@ -209,6 +211,10 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             temporal_only=True,
             taught=0.0,
             kl=0.0,
+        ),
+        # Sharper pictures for a J-DiT that is there already (--init-from).
+        "edge-decoder": VAERecipe(
+            size=128, batch=8, learning_rate=5e-4, decoder_only=True, taught=0.0, kl=0.0
         ),
         # Phase 2, from phase 1's weights (--init-from): clips, perceptual and adversarial losses.
         "edge-video": VAERecipe(

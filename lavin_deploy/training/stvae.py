@@ -199,13 +199,16 @@ def train_stvae(
     world = world or World()
     torch.manual_seed(recipe.seed)
     config = recipe.adapt(preset(recipe.preset))
-    if recipe.temporal_only:
+    kept = recipe.temporal_only or recipe.decoder_only
+    if kept:
         config = _given_config(out if resume else init and init.parent)
     vae = STVAE(config.vae)
     if init is not None:
         fill(vae, read_state(init), init)
     if recipe.temporal_only:
         temporal.adapt(vae)
+    if recipe.decoder_only:
+        vae.encoder.requires_grad_(False)
     losses = Losses(recipe, LinearCode.fit(draw_images(tasks, recipe.seed, 400, 64)), world)
     objectives = [Objective("model", Autoencoder(vae), losses.model)]
     if losses.judge is not None:
@@ -222,7 +225,6 @@ def train_stvae(
             averaged = STVAE(config.vae).eval()
             plain = temporal.merged(weights)
             averaged.load_state_dict(plain)
-            kept = recipe.temporal_only
             save_vae(out, plain, config if kept else measure_scale(averaged, tasks, config))
             with torch.no_grad():
                 again = averaged.decode(averaged.encode(shown).mean)
@@ -238,7 +240,7 @@ def _given_config(folder: Path | None) -> ModelConfig:
     config = None if folder is None else read_folder_config(folder)
     if config is None:
         raise InputError(
-            "temporal_only goes on from a checkpoint folder that has a config.json; give it with "
-            "--init-from."
+            "temporal_only and decoder_only go on from a checkpoint folder that has a config.json; "
+            "give it with --init-from."
         )
     return config

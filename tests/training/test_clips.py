@@ -142,3 +142,23 @@ def test_a_temporal_run_keeps_pictures_scale_and_resumes(data: Path, tmp_path: P
     # Weights are stored as float16, three taps where there was one sum.
     assert (now - was).norm() / was.norm() < 2e-3
     assert (after - before).norm() / before.norm() > 5e-3
+
+
+def test_a_decoder_run_keeps_all_latents(data: Path, tmp_path: Path) -> None:
+    vae = frame_norm_vae()
+    config = replace(preset("tiny"), vae=vae.config, latent_shift=0.25, latent_scale=1.5)
+    save_vae(tmp_path / "start", vae.state_dict(), config)
+    tiny = ("preset=tiny", "bf16=0", "size=32", "batch=2", "warmup=1", "steps=3")
+    words = ["stvae", "--recipe", "edge-decoder", "--data", str(data), "--out", str(tmp_path / "r")]
+    words += [word for each in tiny for word in ("--set", each)]
+    done = CliRunner().invoke(train, [*words, "--init-from", str(tmp_path / "start")])
+    assert done.exit_code == 0, done.output
+    trained, found = load_vae(tmp_path / "r")
+    started, _ = load_vae(tmp_path / "start")
+    assert (found.latent_shift, found.latent_scale) == (0.25, 1.5)
+    before, after = started.state_dict(), trained.state_dict()
+    kept = [name for name in before if name.startswith("encoder.")]
+    assert all(torch.equal(before[name], after[name]) for name in kept)
+    assert not torch.equal(
+        before["decoder.conv_in.conv.weight"], after["decoder.conv_in.conv.weight"]
+    )
