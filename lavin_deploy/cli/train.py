@@ -55,6 +55,7 @@ def train(
         share_groups,
     )
     from lavin_deploy.training.own import parse_own
+    from lavin_deploy.training.pixels import check_deterministic
     from lavin_deploy.training.stvae import train_stvae
     from lavin_deploy.training.world import joined
 
@@ -79,6 +80,8 @@ def train(
                 assert data is not None
                 known = (data / INVENTORY).read_text()
                 made |= {name: (make(sources), known) for name, make in TASKS.items()}
+            if chosen.in_pixels:
+                check_deterministic(made[task][0] for task in weights)
             files = {}
             for task, groups in share_groups(weights, chosen.groups).items():
                 maker, known = made[task]
@@ -87,7 +90,7 @@ def train(
                     make_pool(vae, maker, path, groups=groups, recipe=chosen, device=world.device)
                 files[path] = weights[task]
             world.barrier()
-            pools = LatentPools.open(files, config)
+            pools = LatentPools.open(files, config, in_pixels=chosen.in_pixels)
             train_jdit(pools, vae, chosen, config, out, world=world, resume=resume, init=start)
         if world.main:
             log = f"{model}.log.jsonl"

@@ -2,7 +2,8 @@
 
 A pool is one ``.npy`` file, float16 (N, 2, 16, h, w): posterior means of inputs and targets, not
 scaled. Items stand in groups of ``GROUP`` that share a style, so any two of a group make a pair and
-a query of one episode.
+a query of one episode. Where answers are compared in pixels, the targets' pixels lie beside it,
+uint8 (N, S, S, 3): three times as many bytes.
 """
 
 from __future__ import annotations
@@ -83,12 +84,18 @@ def make_pool(
     Beside it ``<name>.ids.npy`` tells which items were made of one picture. A file that is there
     already is kept; an unfinished one never carries the final name.
     """
-    if path.exists():
+    if path.exists() and (pixels_path(path).exists() or not recipe.in_pixels):
         return
     size, side = recipe.size, recipe.size // 8
     bf16 = bfloat16_pays(recipe, device)
     encoder = Encoder2d(vae).eval().to(device)
     ids = np.arange(groups * GROUP)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = pixels_path(path).with_suffix(".tmp.npy")
+    targets = None
+    if recipe.in_pixels:
+        shape = (groups * GROUP, size, size, 3)
+        targets = np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape)
     pool = np.empty((groups * GROUP, 2, vae.config.latent_channels, side, side), np.float16)
     for group in tqdm(range(groups), desc=path.name, disable=None, leave=False):
         rng = np.random.default_rng((recipe.seed, group))
@@ -99,11 +106,15 @@ def make_pool(
             turn if source is None else shared.index(source) for turn, source in enumerate(shared)
         ]
         ids[group * GROUP : (group + 1) * GROUP] = group * GROUP + np.array(places)
+        if targets is not None:
+            targets[group * GROUP : (group + 1) * GROUP] = [sample.target for sample in samples]
         pixels = to_clip([s.input for s in samples] + [s.target for s in samples]).to(device)
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             means = encoder(pixels).squeeze(2).float().cpu().numpy()
         pool[group * GROUP : (group + 1) * GROUP] = np.stack((means[:GROUP], means[GROUP:]), axis=1)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if targets is not None:
+        targets.flush()
+        unfinished.replace(pixels_path(path))
     np.save(ids_path(path), ids)
     fresh = path.with_suffix(".tmp.npy")
     np.save(fresh, pool)
@@ -115,6 +126,11 @@ def ids_path(pool: Path) -> Path:
     return pool.with_suffix(".ids.npy")
 
 
+def pixels_path(pool: Path) -> Path:
+    """The file beside a pool: (N, S, S, 3) uint8, the targets; only where a recipe asked for it."""
+    return pool.with_suffix(".pixels.npy")
+
+
 @dataclass(frozen=True, kw_only=True)
 class LatentPools:
     """Pools of several tasks and how often each is drawn.
@@ -122,6 +138,7 @@ class LatentPools:
     Attributes:
         pools: per task (N, 2, 16, h, w) float16, unscaled.
         ids: per task (N,), equal for items that were made of one picture.
+        pixels: per task (N, S, S, 3) uint8 targets, or empty where nothing is compared in pixels.
         weights: probability of each task.
         shift: latent shift.
         scale: latent scale.
@@ -129,13 +146,16 @@ class LatentPools:
 
     pools: list[NDArray[np.float16]]
     ids: list[NDArray[np.int64]]
+    pixels: list[NDArray[np.uint8]]
     weights: NDArray[np.float64]
     shift: float
     scale: float
 
     @classmethod
-    def open(cls, files: dict[Path, float], config: ModelConfig) -> LatentPools:
-        """Map pool files, each with its weight, into memory.
+    def open(
+        cls, files: dict[Path, float], config: ModelConfig, *, in_pixels: bool = False
+    ) -> LatentPools:
+        """Map pool files, each with its weight, into memory, with pixels if asked for.
 
         Raises:
             InputError: there is no pool.
@@ -146,6 +166,7 @@ class LatentPools:
         return cls(
             pools=[np.load(path, mmap_mode="r") for path in files],
             ids=[np.load(ids_path(path)) for path in files],
+            pixels=[np.load(pixels_path(p), mmap_mode="r") for p in files if in_pixels],
             weights=weights / weights.sum(),
             shift=config.latent_shift,
             scale=config.latent_scale,
@@ -153,7 +174,7 @@ class LatentPools:
 
     def draw(
         self, rng: np.random.Generator, pairs: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    ) -> tuple[NDArray[np.float32] | NDArray[np.uint8], ...]:
         """Draw one episode.
 
         Args:
@@ -161,7 +182,8 @@ class LatentPools:
             pairs: example pairs P; 0 gives the null context [zeros, query].
 
         Returns:
-            Scaled context (16, 2P + 1 or 2, h, w) and target (16, 1, h, w), float32.
+            Scaled context (16, 2P + 1 or 2, h, w) and target (16, 1, h, w), float32; behind them
+            the target's pixels (3, S, S) uint8 if there are any.
         """
         number = int(rng.choice(len(self.pools), p=self.weights))
         pool, ids = self.pools[number], self.ids[number]
@@ -178,4 +200,7 @@ class LatentPools:
         query = items[-1, :1]
         shown = items[:-1].reshape(-1, *query.shape[1:]) if pairs else np.zeros_like(query)
         context = np.concatenate((shown, query))
-        return context.swapaxes(0, 1), items[-1, 1:].swapaxes(0, 1)
+        latents = context.swapaxes(0, 1), items[-1, 1:].swapaxes(0, 1)
+        if not self.pixels:
+            return latents
+        return *latents, self.pixels[number][chosen[-1]].transpose(2, 0, 1)
