@@ -26,8 +26,8 @@ from lavin_deploy.tasks.flow_colours import end_point_error, read_flow
 from lavin_deploy.tasks.judges import MOVED
 from lavin_deploy.training.clip_tasks import CLIP_TASKS, clip
 from lavin_deploy.training.collage import Collage
+from lavin_deploy.training.consistency import answer
 from lavin_deploy.training.episodes import Task
-from lavin_deploy.training.jdit import Teacher
 from lavin_deploy.training.latents import encode_samples
 from lavin_deploy.training.stvae import to_clip
 from lavin_deploy.training.world import CPU
@@ -79,7 +79,6 @@ def judge(
     dit: JDiT, vae: STVAE, task: Task, other: Task, *, size: int, samples: int, steps: int
 ) -> dict[str, list[float]]:
     """PSNR of each frame by row."""
-    ways = Teacher(dit, steps, bf16=False)
     rows: dict[str, list[F64]] = {}
     for index in range(samples):
         drawn = []
@@ -99,17 +98,17 @@ def judge(
         found = {"truth after the ST-VAE": truth.transpose(0, 1)[None]}
         for name, pairs in (("model", own), ("wrong prompt", wrong)):
             context = torch.cat((pairs[0], query)).transpose(0, 1)[None]
-            found[name] = ways.answer(noise.float(), context)
+            found[name] = answer(dit, noise.float(), context, steps, bf16=False)
         where = None
         if task.follows:
             change = np.abs(asked.target.astype(np.int16) - asked.input[-1]).max(axis=-1)
             where = (change > MOVED).astype(np.float64)
         for name, z in found.items():
             whole = torch.cat((query.transpose(0, 1)[None], z), dim=2) if task.follows else z
-            answer = pixels(vae.decode(vae.unscale(whole)))[-len(asked.target) :]
+            frames = pixels(vae.decode(vae.unscale(whole)))[-len(asked.target) :]
             if task.name == "optical_flow":
-                rows.setdefault(f"{name}, EPE", []).append(flow_error(answer, asked.target))
-            rows.setdefault(name, []).append(decibel(answer, asked.target, where))
+                rows.setdefault(f"{name}, EPE", []).append(flow_error(frames, asked.target))
+            rows.setdefault(name, []).append(decibel(frames, asked.target, where))
         held = np.broadcast_to(asked.input[-1], asked.target.shape)
         copy = held if task.follows else asked.input
         rows.setdefault("copy", []).append(decibel(copy.astype(np.float32), asked.target, where))

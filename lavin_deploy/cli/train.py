@@ -58,6 +58,7 @@ def train(
         share_groups,
     )
     from lavin_deploy.training.own import parse_own
+    from lavin_deploy.training.pixels import check_deterministic
     from lavin_deploy.training.stvae import train_stvae
     from lavin_deploy.training.world import joined
 
@@ -86,6 +87,8 @@ def train(
                 assert data is not None
                 inventory = (data / INVENTORY).read_text()
                 made |= {name: (make(sources), inventory) for name, make in known.items()}
+            if chosen.in_pixels:
+                check_deterministic(made[task][0] for task in weights)
             opened = []
             for task, groups in share_groups(weights, chosen.groups).items():
                 maker, source = made[task]
@@ -93,7 +96,14 @@ def train(
                 if world.main:
                     make_pool(vae, maker, path, groups=groups, recipe=chosen, device=world.device)
                 world.barrier()
-                opened.append(Pool.open(path, weights[task], ordered=maker.ordered))
+                opened.append(
+                    Pool.open(
+                        path,
+                        weights[task],
+                        ordered=maker.ordered,
+                        in_pixels=chosen.in_pixels,
+                    )
+                )
             pools = LatentPools.of(opened, config)
             train_jdit(pools, vae, chosen, config, out, world=world, resume=resume, init=start)
         if world.main:

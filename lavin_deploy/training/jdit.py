@@ -22,10 +22,12 @@ from lavin_deploy.models.checkpoint import fill, read_folder_config, read_state,
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.training import lora
+from lavin_deploy.training.consistency import Teacher, answer, ask, draw_time
 from lavin_deploy.training.engine import Trainer, step_rng
 from lavin_deploy.training.latents import LatentPools
 from lavin_deploy.training.mixed import bfloat16_pays
 from lavin_deploy.training.objective import Batch, Objective
+from lavin_deploy.training.pixels import PixelLoss
 from lavin_deploy.training.recipes import DiTRecipe
 from lavin_deploy.training.stvae import to_images
 from lavin_deploy.training.world import World
@@ -37,7 +39,7 @@ SHOWABLE = 500_000_000
 
 
 def draw_batch(pools: LatentPools, recipe: DiTRecipe, step: int, samples: Sequence[int]) -> Batch:
-    """Context, data, noise and times of some samples of a step.
+    """Context, data, noise and times of some samples of a step; targets' pixels if pools have them.
 
     All samples of a step have as many pairs and frames, drawn from the step's generator; the rest
     comes from each sample's own.
@@ -54,68 +56,61 @@ def draw_batch(pools: LatentPools, recipe: DiTRecipe, step: int, samples: Sequen
     rows = []
     for sample in samples:
         rng = step_rng(recipe, step, sample)
-        context, data = pools.draw(rng, pairs, frames)
+        context, data, *pixels = pools.draw(rng, pairs, frames)
         noise = rng.standard_normal(data.shape, dtype=np.float32)
-        time = 1.0 / (1.0 + np.exp(-rng.standard_normal()))
-        if rng.random() < recipe.at_noise:
-            time = 0.0
-        rows.append((context, data, noise, np.float32(time)))
+        if recipe.segments:
+            time = draw_time(rng, recipe)
+        else:
+            time = 1.0 / (1.0 + np.exp(-rng.standard_normal()))
+            if rng.random() < recipe.at_noise:
+                time = 0.0
+        rows.append((context, data, noise, np.float32(time), *pixels))
     return tuple(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True))
 
 
 def flow_loss(
-    dit: nn.Module, batch: Batch, *, l1: float = 0.0, bf16: bool = False
+    dit: nn.Module,
+    batch: Batch,
+    recipe: DiTRecipe,
+    *,
+    bf16: bool,
+    teacher: Teacher | None = None,
+    pixel_loss: PixelLoss | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
-    """Mean square error of the velocity, and ``l1`` times its mean absolute error.
+    """Square error of the velocity, ``recipe.l1`` times its absolute error, and errors in pixels.
 
     Args:
         dit: the model.
         batch: as :func:`draw_batch` gives it.
-        l1: weight; the released training had 0.1.
+        recipe: weights.
         bf16: matrix work in bfloat16.
+        teacher: what velocity is wanted; None is that of the straight line from noise to data.
+        pixel_loss: compares the answers, all from t = 0, with the targets' pixels.
     """
-    context, data, noise, times = batch
+    context, data, noise, times, *pixels = batch
     t = times.view(-1, 1, 1, 1, 1)
     z_t = (1 - t) * noise + t * data
-    with torch.autocast(data.device.type, torch.bfloat16, enabled=bf16):
-        velocity = dit(z_t, times, context).float()
-    off = velocity - (data - noise)
+    wanted = data - noise if teacher is None else teacher.wanted(dit, z_t, times, context)
+    velocity = ask(dit, z_t, times, context, bf16=bf16)
+    off = velocity - wanted
     errors = off.square().flatten(1).mean(dim=1)
     figures = {"mse": errors.mean().item()}
     if (times == 0).any():
         figures["mse_at_0"] = errors[times == 0].mean().item()
     value = errors.mean()
-    return (value + l1 * off.abs().mean() if l1 else value), figures
-
-
-class Teacher:
-    """Answers samples by frozen weights and Euler steps on a uniform grid, without guidance.
-
-    Args:
-        dit: the weights.
-        steps: evaluations.
-        bf16: matrix work in bfloat16.
-    """
-
-    def __init__(self, dit: JDiT, steps: int, *, bf16: bool) -> None:
-        self.dit = dit.eval().requires_grad_(False)
-        self.steps, self.bf16 = steps, bf16
-
-    @torch.no_grad()
-    def answer(self, noise: Tensor, context: Tensor) -> Tensor:
-        """Latents (B, 16, T, h, w) from noise of that shape under a context."""
-        z = noise
-        for index in range(self.steps):
-            t = noise.new_full((len(noise),), index / self.steps)
-            with torch.autocast(noise.device.type, torch.bfloat16, enabled=self.bf16):
-                velocity = self.dit(z, t, context)
-            z = z + velocity.float() / self.steps
-        return z
+    if recipe.l1:
+        value = value + recipe.l1 * off.abs().mean()
+    if pixel_loss is None:
+        return value, figures
+    seen, more = pixel_loss(noise + velocity, pixels[0])
+    return recipe.velocity * value + seen, {**figures, **more}
 
 
 @torch.no_grad()
-def answer_grid(dit: JDiT, vae: STVAE, batch: Batch, config: ModelConfig) -> NDArray[np.uint8]:
-    """Query, answer of one evaluation and truth of each sample, decoded: (B, 3, H, W, 3) uint8.
+def answer_grid(
+    dit: JDiT, vae: STVAE, batch: Batch, config: ModelConfig, steps: int
+) -> NDArray[np.uint8]:
+    """Query, answer and truth of each sample, decoded: (B, 3, H, W, 3) uint8.
 
     Of clips the last frame is shown.
 
@@ -124,12 +119,13 @@ def answer_grid(dit: JDiT, vae: STVAE, batch: Batch, config: ModelConfig) -> NDA
         vae: of its latents.
         batch: as :func:`draw_batch` gives it; its times are not read.
         config: shift and scale of the latents.
+        steps: evaluations of the answer.
     """
-    context, data, noise, _ = batch
-    answer = Teacher(dit, 1, bf16=False).answer(noise, context)
+    context, data, noise = batch[:3]
+    given = answer(dit, noise, context, steps, bf16=False)
     columns = [
         to_images(vae.decode(z / config.latent_scale + config.latent_shift))
-        for z in (context[:, :, -data.shape[2] :], answer, data)
+        for z in (context[:, :, -data.shape[2] :], given, data)
     ]
     return np.stack(columns, axis=1)
 
@@ -158,7 +154,8 @@ def train_jdit(
         init: weight file to start from; a resumed run has its own, and needs it for a teacher only.
 
     Raises:
-        InputError: sizes other than the recipe's; ``recipe.lora`` or a teacher without weights.
+        InputError: sizes other than the recipe's; ``recipe.lora`` or a teacher without weights;
+            what :class:`Teacher` and :class:`PixelLoss` raise.
     """
     world = world or World()
     torch.manual_seed(recipe.seed)
@@ -180,19 +177,20 @@ def train_jdit(
         lora.adapt(dit, recipe.lora)
     bf16 = bfloat16_pays(recipe, world.device)
     teacher: Teacher | None = None
-    if recipe.teacher_steps:
+    if recipe.segments:
         if init is None:
             raise InputError("a teacher has trained weights; give them with --init-from.")
         given = read_folder_config(init.parent) or trained
         wise = JDiT(replace(config.dit, context=given.dit.context))
         fill(wise, read_state(init), init)
-        teacher = Teacher(wise.to(world.device), recipe.teacher_steps, bf16=bf16)
+        wise.to(world.device)
+        teacher = Teacher(wise, recipe.segments, recipe.teacher_steps, bf16=bf16)
+    pixel_loss = None
+    if recipe.in_pixels:
+        pixel_loss = PixelLoss(vae, recipe, config, world.device, bf16=bf16)
 
     def loss(model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
-        if teacher is not None:
-            context, _, noise, times = batch
-            batch = context, teacher.answer(noise, context), noise, times
-        return flow_loss(model, batch, l1=recipe.l1, bf16=bf16)
+        return flow_loss(model, batch, recipe, bf16=bf16, teacher=teacher, pixel_loss=pixel_loss)
 
     def draw(step: int, samples: range) -> Batch:
         return draw_batch(pools, recipe, step, samples)
@@ -208,7 +206,7 @@ def train_jdit(
             if sum(weight.numel() for weight in plain.values()) < SHOWABLE:
                 averaged = JDiT(config.dit)
                 averaged.load_state_dict(plain)
-                rows = answer_grid(averaged, vae.cpu(), shown, config)
+                rows = answer_grid(averaged, vae.cpu(), shown, config, recipe.segments or 1)
                 trainer.meter.pictures("query, answer, truth", rows, trainer.step)
 
     modulations = [m for b in dit.joint_blocks() for m in (b.cond_modulation, b.x_modulation)]

@@ -3,6 +3,8 @@
 A pool is one ``.npy`` file, float16 (N, 2f, 16, h, w): posterior means of N inputs, f latents each,
 and of their targets, not scaled. Items stand in groups of ``GROUP`` that share a style, so any two
 of a group make a pair and a query of one episode; in an ordered task those that follow each other.
+Where answers are compared in pixels, the targets' pixels lie beside it, uint8 (N, S, S, 3): three
+times as many bytes.
 """
 
 from __future__ import annotations
@@ -128,7 +130,7 @@ def make_pool(
     Beside it ``<name>.ids.npy`` tells which items were made of one picture. A file that is there
     already is kept; an unfinished one never carries the final name.
     """
-    if path.exists():
+    if path.exists() and (pixels_path(path).exists() or not recipe.in_pixels):
         return
     size, side = recipe.size, recipe.size // 8
     bf16 = bfloat16_pays(recipe, device)
@@ -138,6 +140,12 @@ def make_pool(
     ids = np.arange(groups * GROUP)
     shape = (groups * GROUP, frames, vae.config.latent_channels, side, side)
     pool = np.empty(shape, np.float16)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = pixels_path(path).with_suffix(".tmp.npy")
+    targets = None
+    if recipe.in_pixels:
+        shown = (groups * GROUP, size, size, 3)
+        targets = np.lib.format.open_memmap(unfinished, "w+", np.uint8, shown)
 
     def draw(group: int) -> list[Sample]:
         rng = np.random.default_rng((recipe.seed, group))
@@ -153,7 +161,11 @@ def make_pool(
         there = slice(group * GROUP, (group + 1) * GROUP)
         ids[there] = group * GROUP + np.array(places)
         pool[there] = encode_samples(encode, task, samples, bf16=bf16, device=device)
-    path.parent.mkdir(parents=True, exist_ok=True)
+        if targets is not None:
+            targets[there] = [sample.target for sample in samples]
+    if targets is not None:
+        targets.flush()
+        unfinished.replace(pixels_path(path))
     np.save(ids_path(path), ids)
     fresh = path.with_suffix(".tmp.npy")
     np.save(fresh, pool)
@@ -165,6 +177,11 @@ def ids_path(pool: Path) -> Path:
     return pool.with_suffix(".ids.npy")
 
 
+def pixels_path(pool: Path) -> Path:
+    """The file beside a pool: (N, S, S, 3) uint8, the targets; only where a recipe asked for it."""
+    return pool.with_suffix(".pixels.npy")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pool:
     """Latents of one task.
@@ -174,18 +191,27 @@ class Pool:
         ids: (N,), equal for items that were made of one picture.
         weight: how often it is drawn, relative to the others.
         ordered: items of a group come one after another.
+        pixels: (N, S, S, 3) uint8 targets, or None where nothing is compared in pixels.
     """
 
     latents: NDArray[np.float16]
     ids: NDArray[np.int64]
     weight: float
     ordered: bool = False
+    pixels: NDArray[np.uint8] | None = None
 
     @classmethod
-    def open(cls, path: Path, weight: float, *, ordered: bool = False) -> Pool:
-        """Map a file that :func:`make_pool` wrote into memory."""
-        latents = np.load(path, mmap_mode="r")
-        return cls(latents=latents, ids=np.load(ids_path(path)), weight=weight, ordered=ordered)
+    def open(
+        cls, path: Path, weight: float, *, ordered: bool = False, in_pixels: bool = False
+    ) -> Pool:
+        """Map a file that :func:`make_pool` wrote into memory, with its pixels if asked for."""
+        return cls(
+            latents=np.load(path, mmap_mode="r"),
+            ids=np.load(ids_path(path)),
+            weight=weight,
+            ordered=ordered,
+            pixels=np.load(pixels_path(path), mmap_mode="r") if in_pixels else None,
+        )
 
     @property
     def frames(self) -> int:
@@ -251,7 +277,7 @@ class LatentPools:
 
     def draw(
         self, rng: np.random.Generator, pairs: int, frames: int = 1
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    ) -> tuple[NDArray[np.float32] | NDArray[np.uint8], ...]:
         """Draw one episode.
 
         Args:
@@ -260,7 +286,8 @@ class LatentPools:
             frames: latents f of an input; there is a pool that has so many.
 
         Returns:
-            Scaled context (16, (2P + 1) f or 1 + f, h, w) and target (16, f, h, w), float32.
+            Scaled context (16, (2P + 1) f or 1 + f, h, w) and target (16, f, h, w), float32; behind
+            them the target's pixels (3, S, S) uint8 if the pool has any.
         """
         fitting = [pool for pool in self.pools if pool.frames == frames]
         pool = fitting[int(rng.choice(len(fitting), p=_shares([p.weight for p in fitting])))]
@@ -269,7 +296,10 @@ class LatentPools:
         query = items[-1, :frames]
         shown = items[:-1].reshape(-1, *query.shape[1:]) if pairs else np.zeros_like(query[:1])
         context = np.concatenate((shown, query))
-        return context.swapaxes(0, 1), items[-1, frames:].swapaxes(0, 1)
+        latents = context.swapaxes(0, 1), items[-1, frames:].swapaxes(0, 1)
+        if pool.pixels is None:
+            return latents
+        return *latents, pool.pixels[chosen[-1]].transpose(2, 0, 1)
 
 
 def _shares(weights: Sequence[float]) -> NDArray[np.float64]:

@@ -143,9 +143,15 @@ class DiTRecipe(Recipe):
         l1: weight of the mean absolute error beside the mean square one; 0.1 in the release's code.
         context: ``joint``, ``frozen`` (the context never sees the target, see ``config``), or empty
             for the preset's.
-        teacher_steps: evaluations by which the weights of ``--init-from`` answer each sample; what
-            they answer takes the place of the data, and a few steps of the trained model come near
-            to many of theirs (reflow; Liu et al., 2022, arXiv 2209.03003). 0: no teacher.
+        segments: K equal segments of [0, 1] whose ends the model learns to reach by one Euler step
+            each, see ``consistency``; the weights of ``--init-from`` are the teacher, ``at_noise``
+            is the share of samples at the start of a segment. 0: no teacher.
+        teacher_steps: Euler steps of the teacher's whole path, a multiple of K: many for a field of
+            velocities, and K' for weights that were distilled to K' segments.
+        pixel_l1: weight of the mean absolute error of the decoded one-step answer against the
+            target's pixels, see ``pixels``; deterministic tasks only.
+        pixel_perceptual: weight of the EfficientNet-Lite0 distance of the same two.
+        velocity: weight of the velocity's (at t = 0 the latents') loss beside these two.
         lora: rank of adapters that are trained in place of the weights, see ``lora``; 0: none.
     """
 
@@ -157,15 +163,34 @@ class DiTRecipe(Recipe):
     drop: float = 0.05
     l1: float = 0.0
     context: str = ""
-    teacher_steps: int = 0
+    segments: int = 0
+    teacher_steps: int = 32
+    pixel_l1: float = 0.0
+    pixel_perceptual: float = 0.0
+    velocity: float = 1.0
     lora: int = 0
+
+    @property
+    def in_pixels(self) -> bool:
+        """Whether answers are decoded and compared with the targets' pixels."""
+        return self.pixel_l1 > 0 or self.pixel_perceptual > 0
 
     def adapt(self, config: ModelConfig) -> ModelConfig:
         """Return a model config with the recipe's own choices.
 
+        Few-step models say how they are to be run: as many steps of a uniform grid, unguided.
+
         Raises:
-            InputError: ``context`` is unknown.
+            InputError: ``context`` is unknown, or answers of one step meet several steps.
         """
+        if self.in_pixels and (self.segments or self.at_noise < 1 or self.drop > 0):
+            raise InputError(
+                "pixel_l1 and pixel_perceptual compare answers of one step from t = 0 under pairs; "
+                "set at_noise=1, drop=0 and segments=0."
+            )
+        if self.segments or self.in_pixels:
+            few = replace(config.inference, steps=self.segments or 1, grid="uniform", guidance=1.0)
+            config = replace(config, inference=few)
         if not self.context:
             return config
         if self.context not in get_args(ContextMode):
@@ -193,6 +218,9 @@ PUBLISHED = DiTRecipe(
 )
 """The paper's schedule (section 4.1): 100k steps at 256 px, then 20k at 512 px, 640 samples a step
 on 64 GPUs; AdamW 1e-4. What it does not say (warm-up, averaging, share without pairs) is ours."""
+
+
+FEW = DiTRecipe(steps=4000, learning_rate=3e-4, warmup=100, at_noise=0.5, drop=0.0)
 
 
 def _published(preset: str) -> dict[str, Recipe]:
@@ -259,10 +287,13 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             context="frozen",
             compiled=True,
         ),
-        # From many evaluations to few, by the same weights as teacher (--init-from).
-        "edge-few": DiTRecipe(
-            steps=4000, learning_rate=3e-4, warmup=100, teacher_steps=8, at_noise=0.5, drop=0.0
-        ),
+        # From many evaluations to few (--init-from): from a field of velocities to 4 segments, and
+        # on by halves; from any field of velocities with --set teacher_steps=32.
+        "edge-4": replace(FEW, segments=4),
+        "edge-2": replace(FEW, segments=2, teacher_steps=4),
+        "edge-1": replace(FEW, segments=1, teacher_steps=2),
+        # One evaluation, end to end in pixels (--init-from), for deterministic tasks.
+        "edge-one-step": replace(FEW, at_noise=1.0, pixel_l1=1.0, learning_rate=1e-4),
         **_published("0.1b"),
         **_published("1b"),
         **_published("3.4b"),

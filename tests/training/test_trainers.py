@@ -34,7 +34,6 @@ from lavin_deploy.training import states
 from lavin_deploy.training.engine import Trainer, learning_rate
 from lavin_deploy.training.episodes import TASKS
 from lavin_deploy.training.inventory import Inventory
-from lavin_deploy.training.jdit import Teacher
 from lavin_deploy.training.latents import parse_weights, share_groups
 from lavin_deploy.training.mixed import bfloat16_pays
 from lavin_deploy.training.objective import Batch, Loss, Objective
@@ -48,7 +47,6 @@ from lavin_deploy.training.recipes import (
     recipe,
 )
 from lavin_deploy.training.world import CPU, World
-from tests.helpers.checkpoints import random_models
 
 pytestmark = pytest.mark.data
 
@@ -210,30 +208,6 @@ def test_lora_trains_adapters_and_saves_plain_weights(
         assert ".joint_attn." in name or "_mlp." in name
         values = torch.linalg.svdvals(after[name].float() - before[name].float())
         assert values[0] > 1e-3 > values[2]  # what lies behind is the rounding to float16
-
-
-def test_a_teacher_takes_the_place_of_the_data(data: Path, vae: Path, tmp_path: Path) -> None:
-    base, out = started(vae, tmp_path / "base"), started(vae, tmp_path / "run")
-    words = [*saving(data, out), "--set=steps=1", "--set=teacher_steps=2"]
-    result = CliRunner().invoke(train, words)
-    assert result.exit_code == 2
-    assert "--init-from" in result.stderr
-    _, config = load_vae(base)
-    still = JDiT(config.dit)  # its velocity is zero, so that it answers with the noise
-    save_dit(base, still.state_dict(), config)
-    run(*words, f"--init-from={base}")
-    row = json.loads((out / "jdit.log.jsonl").read_text().splitlines()[-1])
-    assert row["loss"] == 0  # and the velocity from noise to noise is zero as well
-
-
-def test_a_teacher_takes_euler_steps() -> None:
-    dit, _ = random_models(preset("tiny"))
-    noise, context = torch.randn(2, 16, 1, 4, 4), torch.randn(2, 16, 3, 4, 4)
-    with torch.no_grad():
-        half = noise + 0.5 * dit(noise, torch.zeros(2), context)
-        wanted = half + 0.5 * dit(half, torch.full((2,), 0.5), context)
-    found = Teacher(dit, 2, bf16=False).answer(noise, context)
-    torch.testing.assert_close(found, wanted)
 
 
 def test_a_joint_model_goes_on_as_a_frozen_one(data: Path, vae: Path, tmp_path: Path) -> None:
