@@ -52,17 +52,24 @@ class CausalConv3d(nn.Module):
         if x.shape[2] == 1:
             weight = self.conv.weight.sum(dim=2)
             return F.conv2d(x.squeeze(2), weight, self.conv.bias, padding=self.pad).unsqueeze(2)
-        padded = self.padded(x)
-        # oneDNN's bfloat16 gradient of a 3D kernel can be NaN (32 channels at 64 px, torch 2.13).
-        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-            return by_frames(padded, self.conv.weight, self.conv.bias)
-        return cast(Tensor, self.conv(padded))
+        return convolve(self.conv, self.padded(x))
 
     def padded(self, x: Tensor) -> Tensor:
         """The first frame of (B, C, T, H, W) repeated in front, zeros around."""
         first = x[:, :, :1].expand(-1, -1, 2 * self.pad, -1, -1)
         space = (self.pad, self.pad, self.pad, self.pad, 0, 0)
         return F.pad(torch.cat((first, x), dim=2), space)
+
+
+def convolve(conv: nn.Conv3d, x: Tensor) -> Tensor:
+    """A 3D convolution of stride 1 of what is padded already.
+
+    In bfloat16 on CPUs it goes by frames: the gradients of oneDNN's 3D kernels are NaN for some
+    shapes there, and kill the process for others (torch 2.13 on a CPU with AMX).
+    """
+    if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        return by_frames(x, conv.weight, conv.bias)
+    return cast(Tensor, conv(x))
 
 
 def by_frames(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -151,7 +158,7 @@ class ResBlock(nn.Module):
         """(B, Cin, T, H, W) -> (B, Cout, T, H, W)."""
         h = self.conv1(F.silu(self.norm1(x, z)))
         h = self.conv2(F.silu(self.norm2(h, z)))
-        return cast(Tensor, h + (x if self.conv_shortcut is None else self.conv_shortcut(x)))
+        return h + (x if self.conv_shortcut is None else convolve(self.conv_shortcut, x))
 
 
 class Stage(nn.Module):
