@@ -156,7 +156,7 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
         """(B, Cin, T, H, W) -> (B, Cout, T, H, W)."""
-        h = self.conv1(F.silu(self.norm1(x, z)))
+        h: Tensor = self.conv1(F.silu(self.norm1(x, z)))
         h = self.conv2(F.silu(self.norm2(h, z)))
         return h + (x if self.conv_shortcut is None else convolve(self.conv_shortcut, x))
 
