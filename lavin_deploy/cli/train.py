@@ -44,7 +44,7 @@ def train(
     chosen = override(recipe(model, name), settings)
 
     from lavin_deploy.models.checkpoint import DIT_FILE, VAE_FILES, load_vae
-    from lavin_deploy.training.episodes import TASKS, Task
+    from lavin_deploy.training.episodes import TASKS, Task, available
     from lavin_deploy.training.inventory import INVENTORY
     from lavin_deploy.training.jdit import train_jdit
     from lavin_deploy.training.latents import (
@@ -62,7 +62,7 @@ def train(
     with joined() as world:
         if isinstance(chosen, VAERecipe):
             sources = prepared(data, "stvae")
-            tasks = [*(make(sources) for make in TASKS.values()), *own.values()]
+            tasks = [*available(TASKS, sources).values(), *own.values()]
             start = None if init_from is None else found_in(init_from, VAE_FILES)
             train_stvae(sources, tasks, chosen, out, world=world, resume=resume, init=start)
         else:
@@ -78,7 +78,7 @@ def train(
                 sources = prepared(data, ", ".join(set(weights) - set(own)))
                 assert data is not None
                 known = (data / INVENTORY).read_text()
-                made |= {name: (make(sources), known) for name, make in TASKS.items()}
+                made |= {name: (TASKS[name](sources), known) for name in weights if name in TASKS}
             files = {}
             for task, groups in share_groups(weights, chosen.groups).items():
                 maker, known = made[task]

