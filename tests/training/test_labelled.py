@@ -25,6 +25,7 @@ from lavin_deploy.training.heldout import HeldOut
 from lavin_deploy.training.inventory import Inventory
 from lavin_deploy.training.labelled import LABELLED, Labelled, draw_palette
 from lavin_deploy.training.pictures import Sample
+from lavin_deploy.training.shards import Shards
 
 pytestmark = pytest.mark.data
 
@@ -197,11 +198,12 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_no_place_is_in_both_splits(real: Path) -> None:
     """Over all tasks of a source: no slice, tile or column, and a gap where regions border."""
     items = [item for item in Inventory.load(real).items if item.kind in LABELLED]
+    shards = Shards(real)
     splits = defaultdict(set)
     places: dict[tuple[str, bool], set[int]] = defaultdict(set)
     for item in items:
-        assert (real / item.path).is_file()
-        assert (real / item.target).is_file()
+        assert shards.read(item.path)
+        assert shards.read(item.target)
         assert item.license
         assert item.attribution
         splits[item.package, item.file].add(item.split)
