@@ -18,6 +18,7 @@ from lavin_deploy.errors import InputError, WorkError
 from lavin_deploy.tasks.judges import JUDGES, SUITES
 from lavin_deploy.tasks.metrics import mean_iou, nearest_colour
 from lavin_deploy.tasks.samples import Episode, Style
+from lavin_deploy.tasks.suite import evaluate_task
 from lavin_deploy.training import generated, label_readers, sources
 from lavin_deploy.training.collage import Collage
 from lavin_deploy.training.episodes import NEVER_TRAINED, TASKS, available, load_tasks
@@ -26,6 +27,7 @@ from lavin_deploy.training.inventory import Inventory
 from lavin_deploy.training.labelled import LABELLED, Labelled, draw_palette
 from lavin_deploy.training.pictures import Sample
 from lavin_deploy.training.shards import Shards
+from tests.helpers.answers import Oracle
 
 pytestmark = pytest.mark.data
 
@@ -239,6 +241,18 @@ def test_real_pictures_give_every_task(real: Path) -> None:
     assert list(held_out.training_targets("parcellation", 2)) == []
     assert len(list(held_out.training_targets("tissue", 2))) == 2
     assert len(available(TASKS, Collage.load(real, "train"))) == len(TASKS)
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_a_perfect_answer_is_above_every_other_row(real: Path, name: str) -> None:
+    oracle = Oracle(HeldOut(real, size=32, pairs=2))
+    result = evaluate_task(name, oracle, oracle.answer, samples=3)
+    headline = result.metrics[0].name
+    best = result.score("model", headline).mean
+    assert best == pytest.approx(100 if headline == "psnr" else 1)
+    for row in result.rows[1:]:
+        mean = row.scores[headline].mean
+        assert mean is None or mean < best, row.name
 
 
 def test_bright_places_are_land_and_brain(real: Path) -> None:
