@@ -12,6 +12,7 @@ looking at the pictures.
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -30,6 +31,7 @@ from lavin_deploy.tasks.samples import Style
 from lavin_deploy.training.collage import Collage
 from lavin_deploy.training.episodes import TASKS
 from lavin_deploy.training.inventory import Inventory
+from lavin_deploy.training.shards import Shards
 
 UInt8 = NDArray[np.uint8]
 
@@ -82,7 +84,7 @@ class Material:
             "license": item.license,
             "split": item.split,
         }
-        return _read(self.data / item.path, "RGB"), credit
+        return _read(io.BytesIO(Shards(self.data).read(item.path)), "RGB"), credit
 
     def cutout(self, name: str) -> tuple[UInt8, dict[str, str]]:
         """Return a cut-out (H, W, 4) uint8 RGBA and its credit."""
@@ -104,8 +106,8 @@ class Material:
         return sample.input, sample.target, [credit for _, credit in photos + cutouts]
 
 
-def _read(path: Path, mode: str) -> UInt8:
-    with Image.open(path) as opened:
+def _read(file: Path | io.BytesIO, mode: str) -> UInt8:
+    with Image.open(file) as opened:
         return np.asarray(opened.convert(mode), np.uint8)
 
 

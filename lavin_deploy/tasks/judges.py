@@ -11,7 +11,7 @@ import numpy as np
 from lavin_deploy.tasks import baselines, decoding, matching, metrics
 from lavin_deploy.tasks.baselines import Baseline, hole_of
 from lavin_deploy.tasks.metrics import F64, Mask
-from lavin_deploy.tasks.painting import F32, U8, share_from_colours
+from lavin_deploy.tasks.painting import F32, U8, Colour, share_from_colours
 from lavin_deploy.tasks.samples import Episode, Style
 
 Kind = Literal["model", "ceiling", "control", "baseline"]
@@ -102,6 +102,19 @@ def _iou(episode: Episode, image: U8) -> float:
     return metrics.iou(_mask(episode, image), _mask(episode, episode.truth))
 
 
+def _mean_iou(episode: Episode, image: U8) -> float:
+    answer, truth = (
+        metrics.nearest_colour(each, _palette(episode)) for each in (image, episode.truth)
+    )
+    return metrics.mean_iou(answer, truth)
+
+
+def _palette(episode: Episode) -> Sequence[Colour]:
+    """The style's colours; of a stored sample, which tells none, those of the truth."""
+    found = np.unique(episode.truth.reshape(-1, 3), axis=0).tolist()
+    return episode.style.palette or [(r, g, b) for r, g, b in found]
+
+
 def _dice(episode: Episode, image: U8) -> float:
     return metrics.dice(_mask(episode, image), _mask(episode, episode.truth))
 
@@ -161,6 +174,7 @@ AB_PSNR = Metric(name="ab_psnr", unit="dB", measure=lambda e, a: metrics.ab_psnr
 TINT = Metric(name="colourfulness_error", higher_is_better=False, measure=_tint_error)
 MOVING_PSNR = Metric(name="moving_psnr", unit="dB", measure=_moving_psnr)
 IOU = Metric(name="iou", measure=_iou)
+MEAN_IOU = Metric(name="mean_iou", measure=_mean_iou)
 DICE = Metric(name="dice", measure=_dice)
 OUTLINE_F = Metric(name="boundary_f", measure=_outline_f)
 EDGE_F = Metric(name="boundary_f", measure=_edge_f)
@@ -229,6 +243,37 @@ def _for_masks(targets: Targets) -> tuple[Reference, ...]:
         Reference(name="mean mask", kind="control", answer=baselines.painted(constant)),
         *_classical(opencv=True, grabcut=baselines.grabcut, border_colour=baselines.border_colour),
     )
+
+
+def _for_land(targets: Targets) -> tuple[Reference, ...]:
+    constant = baselines.best_constant_mask(targets).astype(np.float32)
+    return (
+        Reference(name="all foreground", kind="control", answer=baselines.all_foreground),
+        Reference(name="mean mask", kind="control", answer=baselines.painted(constant)),
+        *_classical(not_blue=baselines.not_blue),
+    )
+
+
+def _for_bright(targets: Targets) -> tuple[Reference, ...]:
+    """Masks of what is bright; there may be no training targets."""
+    mean: tuple[Reference, ...] = ()
+    if targets:
+        constant = baselines.best_constant_mask(targets).astype(np.float32)
+        mean = (Reference(name="mean mask", kind="control", answer=baselines.painted(constant)),)
+    return (
+        Reference(name="all foreground", kind="control", answer=baselines.all_foreground),
+        *mean,
+        *_classical(opencv=True, otsu=baselines.otsu),
+    )
+
+
+def _for_pictures(targets: Targets) -> tuple[Reference, ...]:
+    mean = baselines.mean_picture(targets)
+    return (Reference(name="mean picture", kind="control", answer=mean),)
+
+
+def _for_tissue(targets: Targets) -> tuple[Reference, ...]:
+    return _classical(opencv=True, grey_levels=baselines.grey_levels)
 
 
 def _for_edges(targets: Targets) -> tuple[Reference, ...]:
@@ -317,6 +362,17 @@ JUDGES: dict[str, Judge] = {
             references=lambda _: _constant(standing_figure=baselines.standing_figure),
         ),
         *(_generation(task) for task in ("pose_to_image", "depth_to_image", "normal_to_image")),
+        Judge(task="land_mask", metrics=(IOU, DICE), references=_for_land, swap=True),
+        *(
+            Judge(task=task, metrics=(IOU, DICE), references=_for_bright, swap=True)
+            for task in ("brain_mask", "nuclei", "scratch_assay")
+        ),
+        *(
+            Judge(task=task, metrics=(PSNR, SSIM), references=_for_pictures)
+            for task in ("relief", "shaded_relief")
+        ),
+        Judge(task="tissue", metrics=(MEAN_IOU,), references=_for_tissue),
+        Judge(task="parcellation", metrics=(MEAN_IOU,), references=lambda _: ()),
     )
 }
 
@@ -330,6 +386,10 @@ SUITES: dict[str, tuple[str, ...]] = {
         *("deraining", "glass_deblurring", "denoising", "inpainting", "removal", "matting"),
     ),
     "video": ("next_frame",),
+    "labelled": (
+        *("land_mask", "relief", "brain_mask", "tissue", "nuclei"),
+        *("shaded_relief", "parcellation", "scratch_assay"),
+    ),
     "in-context": ("sepia", "negative", "sketch"),
     "paper-tasks": (
         *("detection", "panoptic", "pose", "pose_to_image", "edges", "depth", "depth_to_image"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
@@ -40,6 +42,24 @@ def iou(first: Mask, second: Mask) -> float:
     """Return intersection over union, in [0, 1]; two empty masks agree (1)."""
     union = np.count_nonzero(first | second)
     return np.count_nonzero(first & second) / union if union else 1.0
+
+
+def mean_iou(first: NDArray[np.integer], second: NDArray[np.integer]) -> float:
+    """Return the mean IoU over the classes of the truth, in [0, 1].
+
+    Args:
+        first: (H, W) classes of the answer.
+        second: (H, W) classes of the truth.
+    """
+    return float(np.mean([iou(first == each, second == each) for each in np.unique(second)]))
+
+
+def nearest_colour(image: U8, palette: Sequence[Colour]) -> NDArray[np.int64]:
+    """Return for each pixel of (H, W, 3) the number of the palette's nearest colour: (H, W)."""
+    colours = np.array(palette, np.float32)
+    # |p - c|^2 less |p|^2, which is the same for all colours
+    distance = (colours**2).sum(axis=1) - 2 * image.astype(np.float32) @ colours.T
+    return np.asarray(distance.argmin(axis=-1))
 
 
 def dice(first: Mask, second: Mask) -> float:

@@ -28,12 +28,14 @@ class Style:
     Attributes:
         foreground: RGB of what the task marks (of depth: of the nearest point).
         background: RGB of the rest.
+        palette: RGB of each class, where there are more than two.
         strength: a number the task explains (denoising: the noise's sigma in grey levels).
     """
 
     foreground: Colour = (255, 255, 255)
     background: Colour = (0, 0, 0)
     strength: float = 0.0
+    palette: tuple[Colour, ...] = ()
 
     def exchanged(self) -> Style:
         """Return the other polarity: foreground and background change places."""

@@ -102,7 +102,11 @@ class StoredSamples:
         return _Stored(
             pairs=pairs,
             samples=self._samples(name),
-            style=Style(**colours, strength=noise),
+            style=Style(
+                foreground=colours.get("foreground", Style.foreground),
+                background=colours.get("background", Style.background),
+                strength=noise,
+            ),
             painted="foreground" in colours,
         )
 

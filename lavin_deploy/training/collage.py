@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from PIL import Image
 from lavin_deploy.errors import InputError
 from lavin_deploy.training import appearance
 from lavin_deploy.training.inventory import Inventory
+from lavin_deploy.training.shards import Shards
 
 UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
@@ -76,6 +79,7 @@ class Collage:
         scene: per photo, whether it is free of a main object; those that are not serve as
             backgrounds only now and then and only in close crops. None means all are.
         foreground: least and largest share of the frame that the objects cover.
+        labelled: per labelled task, pictures (H, W, 3) and their targets, (H, W) or (H, W, 3).
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class Collage:
         cutouts: Sequence[UInt8],
         scene: Sequence[bool] | None = None,
         foreground: tuple[float, float] = (0.05, 0.40),
+        labelled: Mapping[str, Sequence[tuple[UInt8, UInt8]]] | None = None,
     ) -> None:
         if not photos or not cutouts:
             raise InputError(
@@ -91,6 +96,7 @@ class Collage:
             )
         self.photos = list(photos)
         self.foreground = foreground
+        self.labelled = dict(labelled or {})
         flags = [True] * len(photos) if scene is None else list(scene)
         self.scenes = [index for index, flag in enumerate(flags) if flag] or list(
             range(len(photos))
@@ -110,11 +116,18 @@ class Collage:
         items = [item for item in Inventory.load(folder).items if item.split == split]
         photos = [item for item in items if item.kind == "photo"]
         cutouts = [item for item in items if item.kind == "cutout"]
+        shards = Shards(folder)
+        labelled: dict[str, list[tuple[UInt8, UInt8]]] = defaultdict(list)
+        for item in items:
+            if item.target:
+                pair = (_read(shards, item.path, "RGB"), _read(shards, item.target))
+                labelled[item.kind].append(pair)
         return cls(
-            [_read(folder / item.path, "RGB") for item in photos],
-            [_read(folder / item.path, "RGBA") for item in cutouts],
+            [_read(shards, item.path, "RGB") for item in photos],
+            [_read(shards, item.path, "RGBA") for item in cutouts],
             [item.scene for item in photos],
             foreground,
+            labelled,
         )
 
     def photo(self, rng: np.random.Generator, size: int, jitter: bool = True) -> UInt8:
@@ -219,9 +232,9 @@ class Collage:
         return Placed(level, matrix, bool(rng.random() < 0.5))
 
 
-def _read(path: Path, mode: str) -> UInt8:
-    with Image.open(path) as opened:
-        return np.asarray(opened.convert(mode), np.uint8)
+def _read(shards: Shards, path: str, mode: str | None = None) -> UInt8:
+    with Image.open(io.BytesIO(shards.read(path))) as opened:
+        return np.asarray(opened.convert(mode) if mode else opened, np.uint8)
 
 
 def _pyramid(rgba: UInt8) -> list[UInt8]:

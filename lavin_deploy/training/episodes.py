@@ -7,7 +7,8 @@ is to paint the query's answer must read the style from the pairs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -25,6 +26,7 @@ from lavin_deploy.training.figures import Pose
 from lavin_deploy.training.generation import Reverse
 from lavin_deploy.training.in_context import FILTERS, Filter
 from lavin_deploy.training.instances import Detection, Panoptic, SingleObjectDetection
+from lavin_deploy.training.labelled import LABELLED, Labelled
 from lavin_deploy.training.pictures import (
     FromCollage,
     Sample,
@@ -35,6 +37,8 @@ from lavin_deploy.training.pictures import (
 )
 from lavin_deploy.training.restoration import HARMS, Restoration
 from lavin_deploy.training.sequences import NextFrame
+
+log = logging.getLogger(__name__)
 
 
 class Task(Protocol):
@@ -222,34 +226,44 @@ TASKS: dict[str, Callable[[Collage], Task]] = {
     "pose_to_image": partial(Reverse, "pose_to_image", Pose),
     "depth_to_image": partial(Reverse, "depth_to_image", Depth),
     "normal_to_image": partial(Reverse, "normal_to_image", Normals),
+    **{name: partial(Labelled, name) for name, of in LABELLED.items() if not of.never_trained},
 }
 """Tasks that models are trained on."""
 
 NEVER_TRAINED: dict[str, Callable[[Collage], Task]] = {
     **{name: partial(Filter, name) for name in FILTERS},
     "single_object_detection": SingleObjectDetection,
+    **{name: partial(Labelled, name) for name, of in LABELLED.items() if of.never_trained},
 }
 """Tasks that are there for evaluation only."""
 
 
-def load_tasks(folder: Path, split: str, names: Iterable[str] | None = None) -> TaskSet:
+def load_tasks(folder: Path, split: str, names: Sequence[str] | None = None) -> TaskSet:
     """Load one split of a prepared folder and return its tasks by name.
 
     Args:
         folder: what ``sources.prepare`` filled.
         split: ``"train"`` or ``"test"``.
-        names: tasks wanted; None means all.
+        names: tasks wanted; None means all that the folder has pictures for.
 
     Raises:
-        InputError: the folder is not prepared, or a task or split has no such name.
+        InputError: the folder is not prepared, a task or split has no such name, or a task asked
+            for by name has no pictures in that split.
     """
     known = {**TASKS, **NEVER_TRAINED}
-    wanted = list(known) if names is None else list(names)
-    for name in wanted:
+    for name in names or ():
         if name not in known:
             raise unknown_name("task", name, known)
     data = Collage.load(folder, split)
-    return {name: known[name](data) for name in wanted}
+    return available(known, data) if names is None else {n: known[n](data) for n in names}
+
+
+def available(makers: Mapping[str, Callable[[Collage], Task]], data: Collage) -> TaskSet:
+    """Make the tasks that there are pictures for; a log line names the others."""
+    absent = [name for name in makers if name in LABELLED and name not in data.labelled]
+    if absent:
+        log.info("no labelled pictures for %s; these tasks are left out", ", ".join(absent))
+    return {name: make(data) for name, make in makers.items() if name not in absent}
 
 
 def episode(
@@ -258,6 +272,6 @@ def episode(
     """Draw samples that may stand in one episode; a task with few pictures deals them out."""
     dealt = getattr(task, "episode", None)
     if dealt is not None:
-        samples: list[Sample] = dealt(rng, size, count)
+        samples: list[Sample] = dealt(rng, style, size, count)
         return samples
     return [task.sample(rng, style, size) for _ in range(count)]

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from lavin_deploy.errors import unknown_name
 from lavin_deploy.tasks.painting import U8
 from lavin_deploy.tasks.samples import Episode, Style
 from lavin_deploy.training.episodes import Task, TaskSet, episode, load_tasks
+from lavin_deploy.training.labelled import LABELLED, missing
 
 TRIES = 64
 _TEST, _TRAIN = 0, 1
@@ -40,7 +42,7 @@ class HeldOut:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """All tasks that the trainer has."""
+        """All tasks that the folder has test pictures for."""
         return tuple(self._test)
 
     def episode(self, task: str, index: int) -> Episode:
@@ -49,8 +51,13 @@ class HeldOut:
         Args:
             task: a name in ``training.episodes.TASKS``.
             index: 0 or more; the sample depends on it, the task and the seed alone.
+
+        Raises:
+            InputError: the folder has no such task.
         """
-        maker = self._test[task]
+        maker = self._test.get(task)
+        if maker is None:
+            raise missing(task) if task in LABELLED else unknown_name("task", task, self._test)
         seed = (self._seed, zlib.crc32(task.encode()), _TEST, index)
         rng = np.random.default_rng(seed)
         style = maker.draw_style(rng)
@@ -71,7 +78,12 @@ class HeldOut:
         )
 
     def training_targets(self, task: str, count: int) -> Iterator[tuple[U8, Style]]:
-        """Yield ``count`` targets (S, S, 3) uint8 of the training split, each in its own style."""
+        """Yield ``count`` targets (S, S, 3) uint8 of the training split, each in its own style.
+
+        A labelled task that is never trained may have none.
+        """
+        if task in LABELLED and task not in self._train:
+            return
         maker = self._train[task]
         for index in range(count):
             seed = (self._seed, zlib.crc32(task.encode()), _TRAIN, index)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ class Item:
     """One prepared picture.
 
     Attributes:
-        id: unique name, also the file's stem.
-        kind: ``"photo"`` or ``"cutout"``.
-        path: file relative to the folder of the inventory.
+        id: unique name without a dot, also the file's stem.
+        kind: ``"photo"``, ``"cutout"`` or the name of a labelled task.
+        path: ``<shard>/<file>``: a tar file beside the inventory and the picture's name in it.
         package: package it came from, or ``"generated"``.
         version: that package's version.
         file: source file inside the package (for film frames with the time in seconds).
@@ -28,6 +29,7 @@ class Item:
         split: ``"train"`` or ``"test"``.
         attribution: whom to credit.
         scene: a photo without one main object, so a good background for a collage.
+        target: of a labelled picture, likewise its labels or target; see ``label_readers``.
     """
 
     id: str
@@ -40,6 +42,7 @@ class Item:
     split: str
     attribution: str
     scene: bool = True
+    target: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,12 @@ class Inventory:
     Attributes:
         items: all pictures.
         missing: names of sources that could not be fetched.
+        complete: per source written to its end, what it was written from; see ``sources``.
     """
 
     items: tuple[Item, ...]
     missing: tuple[str, ...] = ()
+    complete: Mapping[str, str] = field(default_factory=dict)
 
     def counts(self) -> dict[str, int]:
         """Return how many pictures there are of each ``kind/split``."""
@@ -61,7 +66,11 @@ class Inventory:
 
     def save(self, folder: Path) -> None:
         """Write ``inventory.json`` into ``folder``, replacing it in one step."""
-        data = {"items": [asdict(item) for item in self.items], "missing": list(self.missing)}
+        data: dict[str, Any] = {
+            "items": [asdict(item) for item in self.items],
+            "missing": list(self.missing),
+        }
+        data["complete"] = dict(self.complete)
         partial = folder / f"{INVENTORY}.partial"
         partial.write_text(json.dumps(data, indent=1) + "\n")
         partial.replace(folder / INVENTORY)
@@ -75,7 +84,8 @@ class Inventory:
         """
         try:
             data: dict[str, Any] = json.loads((folder / INVENTORY).read_text())
-            return cls(tuple(Item(**item) for item in data["items"]), tuple(data["missing"]))
+            items = tuple(Item(**item) for item in data["items"])
+            return cls(items, tuple(data["missing"]), data["complete"])
         except FileNotFoundError as error:
             raise InputError(
                 f"{folder} holds no inventory.json; make it with 'lavin-data prepare --out DIR'."

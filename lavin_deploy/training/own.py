@@ -1,8 +1,10 @@
-"""A task from a folder of the user's own pairs, ``<id>_input.*`` beside ``<id>_target.*``."""
+"""A task from a folder of the user's own pairs: picture files, or shards of them."""
 
 from __future__ import annotations
 
 import hashlib
+import tarfile
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import numpy as np
 
 from lavin_deploy.errors import InputError
 from lavin_deploy.runtime.create_task import read_pairs
-from lavin_deploy.tasks.pairs import find_pairs
+from lavin_deploy.tasks.pairs import ROLES, find_pairs
 from lavin_deploy.tasks.samples import Style
 from lavin_deploy.training.episodes import TASKS
 from lavin_deploy.training.pictures import Sample, UInt8
@@ -22,7 +24,9 @@ class OwnPairs:
 
     Args:
         name: of the task; not one of ``episodes.TASKS``.
-        folder: with two pairs or more; every pair is trained on, so keep some elsewhere to measure.
+        folder: with two pairs or more, as picture files or, where it holds tar files, as
+            ``<id>.input.*`` and ``<id>.target.*`` in these WebDataset shards. Every pair is
+            trained on, so keep some elsewhere to measure.
 
     Raises:
         InputError: the name is taken, or the folder does not hold at least two pairs.
@@ -39,15 +43,17 @@ class OwnPairs:
                 f"{name!r} cannot name a task of your own pairs; take letters, digits and _, and "
                 f"none of {', '.join(TASKS)}."
             )
-        found = find_pairs(folder)
-        if len(found) < 2:
-            raise InputError(f"{folder} holds one pair; an episode needs two or more.")
         self.name = name
-        self.pairs: Sequence[tuple[UInt8, UInt8]] = [(a, b) for _, a, b in read_pairs(found)]
         digest = hashlib.sha256()
-        for pair in found:
-            for file in (pair.input, pair.target):
-                digest.update(file.name.encode() + file.read_bytes())
+        with tempfile.TemporaryDirectory() as held:
+            shards = sorted(folder.glob("*.tar"))
+            found = find_pairs(unpack_pairs(shards, Path(held)) if shards else folder)
+            if len(found) < 2:
+                raise InputError(f"{folder} holds one pair; an episode needs two or more.")
+            self.pairs: Sequence[tuple[UInt8, UInt8]] = [(a, b) for _, a, b in read_pairs(found)]
+            for pair in found:
+                for file in (pair.input, pair.target):
+                    digest.update(file.name.encode() + file.read_bytes())
         self.sha256 = digest.hexdigest()
 
     def draw_style(self, rng: np.random.Generator) -> Style:
@@ -58,7 +64,9 @@ class OwnPairs:
         """Crop 70 to 100 % of the short side out of a random pair."""
         return self._cut(rng, int(rng.integers(len(self.pairs))), size)
 
-    def episode(self, rng: np.random.Generator, size: int, count: int) -> list[Sample]:
+    def episode(
+        self, rng: np.random.Generator, style: Style, size: int, count: int
+    ) -> list[Sample]:
         """Deal out the pairs: none comes again before all have come."""
         rounds = -(-count // len(self.pairs))
         order = np.concatenate([rng.permutation(len(self.pairs)) for _ in range(rounds)])
@@ -78,6 +86,29 @@ class OwnPairs:
             how = cv2.INTER_AREA if side >= size else cv2.INTER_CUBIC
             cut.append(np.asarray(cv2.resize(square, (size, size), interpolation=how), np.uint8))
         return Sample(cut[0], cut[1], number)
+
+
+def unpack_pairs(shards: Sequence[Path], out: Path) -> Path:
+    """Write the pairs of shards into ``out`` as ``find_pairs`` expects them and return it.
+
+    Raises:
+        InputError: a shard is not a whole, uncompressed tar file.
+    """
+    for shard in shards:
+        try:
+            with tarfile.open(shard, "r:") as tar:
+                for member in tar:
+                    key, _, end = member.name.rpartition("/")[2].partition(".")
+                    role, _, suffix = end.partition(".")
+                    content = tar.extractfile(member)
+                    if role in ROLES and content is not None:
+                        file = out / f"{shard.stem}-{key}_{role}.{suffix}"
+                        file.write_bytes(content.read())
+        except tarfile.TarError as error:
+            raise InputError(
+                f"{shard} is not a whole tar file ({error}); pack its pairs again, uncompressed."
+            ) from error
+    return out
 
 
 def parse_own(words: Sequence[str]) -> dict[str, OwnPairs]:

@@ -35,6 +35,9 @@ class Picture:
         image: (H, W, 3) RGB or, for a cut-out, (H, W, 4) RGBA with straight alpha; uint8.
         file: source file inside its package.
         part: which crop of the file, or empty.
+        task: the labelled task that it is for, or empty.
+        target: of a labelled picture: (H, W) classes or (H, W, 3) RGB, uint8. The image may then
+            also be (H, W) grey.
     """
 
     image: UInt8
@@ -44,6 +47,8 @@ class Picture:
     test: bool
     scene: bool = True
     part: str = ""
+    task: str = ""
+    target: UInt8 | None = None
 
 
 def gcompris(path: Path) -> Iterator[Picture]:

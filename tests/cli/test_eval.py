@@ -185,7 +185,7 @@ def test_neither_torch_nor_onnx_is_imported(toy: Path, data: Path) -> None:
         (("--task", "segmentatoin"), "unknown task 'segmentatoin'. Did you mean 'segmentation'?"),
         (
             ("--suite", "all"),
-            "unknown suite 'all'. Accepted: core, in-context, paper, res",
+            "unknown suite 'all'. Accepted: core, in-context, labelled, paper",
         ),
         (("--size", "64"), "--size '64' is not HxW"),
         (("--size", "8x8"), "the bundle has no size 8x8; it has: 32x32, 16x48."),

@@ -14,10 +14,12 @@ from lavin_deploy.cli.train import train
 from lavin_deploy.config import preset
 from lavin_deploy.errors import InputError
 from lavin_deploy.models.stvae import STVAE
+from lavin_deploy.tasks.pairs import find_pairs
 from lavin_deploy.tasks.samples import Style
 from lavin_deploy.training.latents import LatentPools, Pool, ids_path, make_pool
 from lavin_deploy.training.own import OwnPairs, parse_own
 from lavin_deploy.training.recipes import DiTRecipe
+from lavin_deploy.training.shards import ShardWriter
 
 pytestmark = pytest.mark.data
 
@@ -48,11 +50,29 @@ def test_input_and_target_are_cut_alike(folder: Path) -> None:
     assert len(seen) == 5
 
 
+def test_shards_of_pairs_are_the_same_pairs(folder: Path, tmp_path: Path) -> None:
+    loose = OwnPairs("swap", folder)
+    with ShardWriter(tmp_path, ()) as writer:
+        for pair in find_pairs(folder):
+            files = {
+                f"{role}{file.suffix}": file.read_bytes()
+                for role, file in (("input", pair.input), ("target", pair.target))
+            }
+            writer.add("mine", pair.id, {**files, "json": b"{}"})
+    packed = OwnPairs("swap", tmp_path)
+    assert len(packed.pairs) == len(loose.pairs)
+    for one, other in zip(packed.pairs, loose.pairs, strict=True):
+        np.testing.assert_array_equal(one, other)
+    (tmp_path / "broken.tar").write_bytes(b"no tar" * 200)
+    with pytest.raises(InputError, match=r"broken\.tar"):
+        OwnPairs("swap", tmp_path)
+
+
 def test_pairs_are_dealt_out_and_never_shown_with_their_own_query(
     folder: Path, tmp_path: Path
 ) -> None:
     task = OwnPairs("swap", folder)
-    dealt = [sample.source for sample in task.episode(np.random.default_rng(0), 32, 16)]
+    dealt = [sample.source for sample in task.episode(np.random.default_rng(0), Style(), 32, 16)]
     assert all(set(dealt[turn : turn + 3]) == {0, 1, 2} for turn in range(0, 15, 3))
     vae = STVAE(preset("tiny").vae)
     file = tmp_path / "swap.npy"
