@@ -61,13 +61,14 @@ class CausalConv3d(nn.Module):
         return F.pad(torch.cat((first, x), dim=2), space)
 
 
-def convolve(conv: nn.Conv3d, x: Tensor) -> Tensor:
-    """A 3D convolution of stride 1 of what is padded already.
+def convolve(conv: nn.Module, x: Tensor) -> Tensor:
+    """A convolution of stride 1 of what is padded already; :mod:`vae2d` has 2D ones in its place.
 
     In bfloat16 on CPUs it goes by frames: the gradients of oneDNN's 3D kernels are NaN for some
     shapes there, and kill the process for others (torch 2.13 on a CPU with AMX).
     """
-    if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+    lowered = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+    if lowered and isinstance(conv, nn.Conv3d):
         return by_frames(x, conv.weight, conv.bias)
     return cast(Tensor, conv(x))
 

@@ -16,6 +16,7 @@ from lavin_deploy.config import preset
 from lavin_deploy.errors import InputError
 from lavin_deploy.models.checkpoint import load_vae, save_vae
 from lavin_deploy.models.stvae import STVAE, CausalConv3d, by_frames
+from lavin_deploy.models.vae2d import Encoder2d
 from lavin_deploy.training import temporal
 from lavin_deploy.training.collage import Collage
 from lavin_deploy.training.moving import animate, pan
@@ -78,6 +79,14 @@ def test_training_in_bfloat16_has_gradients(frames: int) -> None:
         vae.decode(mean).square().mean().backward()
     for name, parameter in vae.named_parameters():
         assert parameter.grad is None or parameter.grad.isfinite().all(), name
+
+
+def test_the_2d_form_runs_in_bfloat16() -> None:
+    vae = STVAE(preset("edge").vae).eval()
+    picture = torch.rand(1, 3, 1, 32, 32)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        mean, again = Encoder2d(vae)(picture), vae.encode(picture).mean
+    torch.testing.assert_close(mean.float(), again.float(), rtol=0.05, atol=0.02)
 
 
 def frame_norm_vae() -> STVAE:
