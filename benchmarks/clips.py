@@ -23,7 +23,7 @@ from lavin_deploy.models.checkpoint import DIT_FILE, load_checkpoint, load_vae
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.tasks.flow_colours import end_point_error, read_flow
-from lavin_deploy.tasks.judges import MOVED
+from lavin_deploy.tasks.measures import MOVED
 from lavin_deploy.training.clip_tasks import CLIP_TASKS, clip
 from lavin_deploy.training.collage import Collage
 from lavin_deploy.training.consistency import answer

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from lavin_deploy.tasks import baselines, metrics
-from lavin_deploy.tasks.judges import ANGLE, HOLE_PSNR, IOU, PSNR, Judge, Metric, Reference, Targets
+from lavin_deploy.tasks.judges import Judge, Reference, Targets
+from lavin_deploy.tasks.measures import ANGLE, HOLE_PSNR, IOU, PSNR, Metric
 from lavin_deploy.tasks.painting import U8, share_from_colours
 from lavin_deploy.tasks.paper_metrics import box_iou, depth_ratios, unit_mse
 from lavin_deploy.tasks.samples import Episode

@@ -18,8 +18,9 @@ from lavin_deploy.errors import WorkError, unknown_name
 from lavin_deploy.tasks import judges
 from lavin_deploy.tasks.baselines import copy_input
 from lavin_deploy.tasks.bootstrap import Interval, interval
-from lavin_deploy.tasks.judges import Judge, Kind, Metric, Reference
+from lavin_deploy.tasks.judges import Judge, Kind, Reference
 from lavin_deploy.tasks.kid import Features, KidResult, compare
+from lavin_deploy.tasks.measures import Metric
 from lavin_deploy.tasks.metrics import F64
 from lavin_deploy.tasks.painting import U8
 from lavin_deploy.tasks.paper import PAPER_JUDGES
