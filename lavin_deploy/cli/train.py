@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from lavin_deploy.training.collage import Collage
-
 from lavin_deploy.cli.common import command
-from lavin_deploy.errors import InputError, unknown_name
+from lavin_deploy.errors import InputError
 
 
 @command()
@@ -44,21 +40,12 @@ def train(
     chosen = override(recipe(model, name), settings)
 
     from lavin_deploy.models.checkpoint import DIT_FILE, VAE_FILES, load_vae
-    from lavin_deploy.training.clip_tasks import CLIP_TASKS
     from lavin_deploy.training.credits import write_credits
-    from lavin_deploy.training.episodes import TASKS, Task, available
-    from lavin_deploy.training.inventory import INVENTORY, Inventory
+    from lavin_deploy.training.episodes import TASKS, available
+    from lavin_deploy.training.inventory import Inventory
     from lavin_deploy.training.jdit import train_jdit
-    from lavin_deploy.training.latents import (
-        LatentPools,
-        Pool,
-        make_pool,
-        parse_weights,
-        pool_path,
-        share_groups,
-    )
     from lavin_deploy.training.own import parse_own
-    from lavin_deploy.training.pixels import check_deterministic
+    from lavin_deploy.training.pools import open_pools, prepared
     from lavin_deploy.training.stvae import train_stvae
     from lavin_deploy.training.world import joined
 
@@ -76,35 +63,7 @@ def train(
             assert isinstance(chosen, DiTRecipe)
             vae, config = load_vae(out)
             start = None if init_from is None else found_in(init_from, (DIT_FILE,))
-            weights = parse_weights(chosen.tasks)
-            known = {**TASKS, **CLIP_TASKS}
-            for task in weights:
-                if task not in known and task not in own:
-                    raise unknown_name("task", task, [*known, *own])
-            made: dict[str, tuple[Task, str]] = {n: (t, t.sha256) for n, t in own.items()}
-            if set(weights) - set(own):
-                sources = prepared(data, ", ".join(set(weights) - set(own)))
-                assert data is not None
-                inventory = (data / INVENTORY).read_text()
-                made |= {n: (known[n](sources), inventory) for n in weights if n in known}
-            if chosen.in_pixels:
-                check_deterministic(made[task][0] for task in weights)
-            opened = []
-            for task, groups in share_groups(weights, chosen.groups).items():
-                maker, source = made[task]
-                path = pool_path(out, task, groups, chosen, source)
-                if world.main:
-                    make_pool(vae, maker, path, groups=groups, recipe=chosen, device=world.device)
-                world.barrier()
-                opened.append(
-                    Pool.open(
-                        path,
-                        weights[task],
-                        ordered=maker.ordered,
-                        in_pixels=chosen.in_pixels,
-                    )
-                )
-            pools = LatentPools.of(opened, config)
+            pools = open_pools(chosen, vae, config, out, data=data, own=own, world=world)
             train_jdit(pools, vae, chosen, config, out, world=world, resume=resume, init=start)
         if world.main:
             log = f"{model}.log.jsonl"
@@ -121,16 +80,3 @@ def found_in(folder: Path, names: Sequence[str]) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise InputError(f"--init-from {folder} holds no {' or '.join(names)}.")
-
-
-def prepared(data: Path | None, what: str) -> Collage:
-    """The training split of a prepared folder.
-
-    Raises:
-        InputError: none is given, or it is not prepared.
-    """
-    from lavin_deploy.training.collage import Collage
-
-    if data is None:
-        raise InputError(f"{what} is trained on prepared pictures; give their folder with --data.")
-    return Collage.load(data, "train")

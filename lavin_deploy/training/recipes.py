@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar, cast, get_args
 
 from lavin_deploy.config import ContextMode, ModelConfig, TemporalNorm, Upsampler
 from lavin_deploy.errors import InputError, unknown_name
 
-ALL_TASKS = ",".join(
-    f"{name}:{weight}"
-    for name, weight in {
-        **{"segmentation": 4, "edges": 2, "depth": 2, "normals": 2, "matting": 1, "removal": 1},
-        **{"colorization": 2, "inpainting": 2, "denoising": 1, "deblurring": 1, "low_light": 1},
-        **{"motion_deblurring": 1, "glass_deblurring": 1, "deraining": 1, "jpeg_repair": 1},
-        **{"super_resolution": 1, "next_frame": 2},
-        **{"detection": 2, "panoptic": 2, "pose": 2},
-        **{"pose_to_image": 1, "depth_to_image": 1, "normal_to_image": 1},
-    }.items()
-)
-"""Every task that models are trained on, with its weight."""
+ALL = "all"
+
+ALL_TASKS: Mapping[str, float] = {
+    **{"segmentation": 4, "edges": 2, "depth": 2, "normals": 2, "matting": 1, "removal": 1},
+    **{"colorization": 2, "inpainting": 2, "denoising": 1, "deblurring": 1, "low_light": 1},
+    **{"motion_deblurring": 1, "glass_deblurring": 1, "deraining": 1, "jpeg_repair": 1},
+    **{"super_resolution": 1, "next_frame": 2},
+    **{"detection": 2, "panoptic": 2, "pose": 2},
+    **{"pose_to_image": 1, "depth_to_image": 1, "normal_to_image": 1},
+    **{"land_mask": 1, "relief": 1, "brain_mask": 1, "tissue": 1, "nuclei": 1},
+}
+"""Every image task that models are trained on, with its weight; what ``tasks=all`` means."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +139,8 @@ class DiTRecipe(Recipe):
         drop: share of batches whose pairs give way to one zero latent, for guidance.
         size: side of the images in pixels.
         groups: episodes encoded before training starts, shared out by the tasks' weights.
-        tasks: ``name:weight`` of every task drawn, separated by commas.
+        tasks: ``name:weight`` of every task drawn, separated by commas; or ``all``, which is
+            ``ALL_TASKS`` as far as the prepared folder has pictures for them.
         l1: weight of the mean absolute error beside the mean square one; 0.1 in the release's code.
         context: ``joint``, ``frozen`` (the context never sees the target, see ``config``), or empty
             for the preset's.
@@ -214,7 +215,7 @@ PUBLISHED = DiTRecipe(
     compiled=True,
     sharded=True,
     recompute=True,
-    tasks=ALL_TASKS,
+    tasks=ALL,
 )
 """The paper's schedule (section 4.1): 100k steps at 256 px, then 20k at 512 px, 640 samples a step
 on 64 GPUs; AdamW 1e-4. What it does not say (warm-up, averaging, share without pairs) is ours."""
@@ -279,7 +280,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             batch=64,
             size=128,
             groups=4000,
-            tasks=ALL_TASKS,
+            tasks=ALL,
             max_pairs=4,
             at_noise=0.85,
             learning_rate=6e-4,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,16 @@ from PIL import Image
 from lavin_deploy.cli.train import train
 from lavin_deploy.config import preset
 from lavin_deploy.errors import InputError
+from lavin_deploy.models.checkpoint import load_vae, save_vae
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.tasks.pairs import find_pairs
 from lavin_deploy.tasks.samples import Style
 from lavin_deploy.training.latents import LatentPools, Pool, ids_path, make_pool
 from lavin_deploy.training.own import OwnPairs, parse_own
-from lavin_deploy.training.recipes import DiTRecipe
+from lavin_deploy.training.pools import open_pools
+from lavin_deploy.training.recipes import ALL, ALL_TASKS, DiTRecipe
 from lavin_deploy.training.shards import ShardWriter
+from lavin_deploy.training.world import World
 
 pytestmark = pytest.mark.data
 
@@ -129,3 +133,26 @@ def test_training_on_nothing_but_own_pairs(data: Path, folder: Path, tmp_path: P
     assert made == {"swap"}
     row = json.loads((out / "jdit.log.jsonl").read_text().splitlines()[-1])
     assert row["step"] == 2
+
+
+def test_all_means_what_there_are_pictures_for(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    chosen = DiTRecipe(preset="tiny", size=32, bf16=False, groups=len(ALL_TASKS), tasks=ALL)
+    config = preset("tiny")
+    save_vae(tmp_path, STVAE(config.vae).state_dict(), config)
+    vae, _ = load_vae(tmp_path)
+    pools = open_pools(chosen, vae, config, tmp_path, data=data, own={}, world=World())
+    absent = {"land_mask", "relief", "brain_mask", "tissue", "nuclei"}
+    assert len(pools.pools) == len(ALL_TASKS) - len(absent)
+    assert all(name in caplog.text for name in absent)
+    with pytest.raises(InputError, match="land_mask"):
+        open_pools(
+            replace(chosen, tasks="land_mask:1"),
+            vae,
+            config,
+            tmp_path,
+            data=data,
+            own={},
+            world=World(),
+        )
