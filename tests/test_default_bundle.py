@@ -14,7 +14,10 @@ import pytest
 
 import lavin_deploy as lavin
 from lavin_deploy.bundle import open_bundle
+from lavin_deploy.runtime.backends import make_backend
 from lavin_deploy.runtime.images import read_image
+from lavin_deploy.runtime.modulation import Modulation
+from lavin_deploy.runtime.sampler import Sampler
 from lavin_deploy.tasks.metrics import iou, mask_from_colours
 
 pytestmark = pytest.mark.bundle
@@ -48,22 +51,26 @@ def test_weights_are_packed() -> None:
 
 
 def test_self_test_repeats() -> None:
-    with lavin.load(BUNDLE) as model:
-        bundle = model.bundle
-        context = bundle.array("selftest/context.npy").astype(np.float32)
-        noise = bundle.array("selftest/noise.npy").astype(np.float32)
-        wanted = bundle.array("selftest/latents.npy")
-        defaults = model.manifest.defaults
-        variant = bundle.variant()
+    with (
+        open_bundle(BUNDLE) as bundle,
+        make_backend("onnxruntime", bundle, bundle.variant()) as ort,
+    ):
+        context, noise, wanted = (
+            bundle.array(f"selftest/{name}.npy").astype(np.float32)
+            for name in ("context", "noise", "latents")
+        )
+        defaults = bundle.manifest.defaults
         height, width = defaults.size
-        graph = variant.graph("step", height=height, width=width, pairs=defaults.pairs)
+        sampler = Sampler(
+            ort,
+            Modulation(ort, bundle.manifest),
+            height=height,
+            width=width,
+            pairs=(context.shape[2] - 1) // 2,
+        )
         assert defaults.steps == 1
-        table = bundle.array("tables/modulation.npy").astype(np.float32)
-        from lavin_deploy.runtime.backends import make_backend
-
-        with make_backend("onnxruntime", bundle, variant) as backend:
-            velocity = backend.infer_one(graph, latent=noise, context=context, modulation=table[:1])
-    np.testing.assert_allclose(noise + velocity, wanted, rtol=1e-3, atol=1e-3)
+        found = sampler.sample(noise, context, grid=np.array([0, 1], np.float32))
+    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-3)
 
 
 def test_segmentation_of_the_stored_validation_samples() -> None:
