@@ -25,7 +25,7 @@ last=${STEPS:-20000}
 # The ST-VAE stays, so that the J-DiT to start from stays valid.
 mkdir -p "$run"
 [ -f "$run/stvae.safetensors" ] ||
-    cp "$root/checkpoints/edge/config.json" "$root/checkpoints/edge/stvae.safetensors" "$run"
+    cp "$root/checkpoints/edge-all/config.json" "$root/checkpoints/edge-all/stvae.safetensors" "$run"
 
 # part NAME STEPS [setting ...]: train up to STEPS, then export and evaluate as NAME.
 part() {
@@ -37,7 +37,7 @@ part() {
     [ -d "$run/jdit.states" ] && resume=--resume
     if [ ! -d "$out/$name.lavin" ]; then
         lavin-train jdit --recipe edge-all --data "$out/data" --out "$run" \
-            --init-from "$root/checkpoints/edge-frozen" "$@" --set "steps=$steps" $resume
+            --init-from "$root/checkpoints/edge-all" "$@" --set "steps=$steps" $resume
         # A run that was told to stop has saved and ended well, but not to the last step.
         if [ ! -d "$run/jdit.states/$(printf 'step-%08d' "$steps")" ]; then
             echo "stopped before step $steps; start this again to go on" >&2
