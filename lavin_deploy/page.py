@@ -232,14 +232,9 @@ def picture(image: U8, caption: Html) -> Html:
         image: (H, W, 3) uint8.
         caption: what stands below.
     """
-    from PIL import Image
-
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, format="PNG", optimize=True)
-    data = base64.b64encode(stream.getvalue()).decode("ascii")
     css = ' class="small"' if max(image.shape[:2]) < 160 else ""
     return Html(
-        f'<figure><img{css} alt="" src="data:image/png;base64,{data}">'
+        f'<figure><img{css} alt="" src="{_inside(image, "png")}">'
         f"<figcaption>{caption}</figcaption></figure>\n"
     )
 
@@ -251,15 +246,20 @@ def sheet(image: U8, about: str) -> Html:
         image: (H, W, 3) uint8.
         about: what it shows, for those who cannot see it.
     """
+    data = _inside(image, "jpeg", quality=85, subsampling=0)
+    return Html(
+        f'<div class="wide"><img class="sheet" alt="{text(about)}" width="{image.shape[1]}" '
+        f'height="{image.shape[0]}" src="{data}"></div>\n'
+    )
+
+
+def _inside(image: U8, kind: str, **how: int) -> str:
+    """An image file as a data URI."""
     from PIL import Image
 
     stream = io.BytesIO()
-    Image.fromarray(image).save(stream, format="JPEG", quality=85, subsampling=0, optimize=True)
-    data = base64.b64encode(stream.getvalue()).decode("ascii")
-    return Html(
-        f'<div class="wide"><img class="sheet" alt="{text(about)}" width="{image.shape[1]}" '
-        f'height="{image.shape[0]}" src="data:image/jpeg;base64,{data}"></div>\n'
-    )
+    Image.fromarray(image).save(stream, format=kind, optimize=True, **how)
+    return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
 
 
 def page(title: str, body: Html) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from lavin_deploy.tasks.decoding import LIMB_COLOURS, LIMBS, line_width
 from lavin_deploy.tasks.metrics import Mask, iou
 from lavin_deploy.tasks.painting import F32, U8, paint, share_from_colours
+from lavin_deploy.tasks.paper_metrics import box_outline
 from lavin_deploy.tasks.samples import Episode, Style
 
 Baseline = Callable[[Episode], U8]
@@ -101,11 +102,8 @@ def boxes_by_border_colour(episode: Episode) -> U8:
 def drawn_box(box: tuple[int, int, int, int], size: int) -> U8:
     """Outline a box (left, top, right, bottom; the last two exclusive) in white on black."""
     left, top, right, bottom = box
-    width = line_width(size)
-    canvas = np.zeros((size, size, 3), np.uint8)
-    canvas[top:bottom, left:right] = 255
-    canvas[top + width : bottom - width, left + width : right - width] = 0
-    return canvas
+    lines = box_outline((top, left, bottom, right), (size, size), line_width(size))
+    return paint(lines.astype(np.float32), (255, 255, 255), (0, 0, 0))
 
 
 def mean_shift(episode: Episode) -> U8:

@@ -98,7 +98,7 @@ def _generation(task: str) -> Judge:
     return Judge(
         task=task,
         metrics=(PSNR, SSIM, CONTOURS),
-        references=lambda targets: _constant(mean_picture=baselines.mean_picture(targets)),
+        references=_for_pictures,
     )
 
 
@@ -116,40 +116,21 @@ def _for_boxes(targets: Targets) -> tuple[Reference, ...]:
     )
 
 
-def _for_masks(targets: Targets) -> tuple[Reference, ...]:
-    constant = baselines.best_constant_mask(targets).astype(np.float32)
-    return (
-        Reference(name="all foreground", kind="control", answer=baselines.all_foreground),
-        Reference(name="mean mask", kind="control", answer=baselines.painted(constant)),
-        *_classical(opencv=True, grabcut=baselines.grabcut, border_colour=baselines.border_colour),
-    )
+def _for_masks(*classical: Reference) -> Callable[[Targets], tuple[Reference, ...]]:
+    """Constant masks, as far as there are training targets, then classical methods."""
 
+    def references(targets: Targets) -> tuple[Reference, ...]:
+        constant = _constant(all_foreground=baselines.all_foreground)
+        if targets:
+            mean = baselines.best_constant_mask(targets).astype(np.float32)
+            constant += _constant(mean_mask=baselines.painted(mean))
+        return (*constant, *classical)
 
-def _for_land(targets: Targets) -> tuple[Reference, ...]:
-    constant = baselines.best_constant_mask(targets).astype(np.float32)
-    return (
-        Reference(name="all foreground", kind="control", answer=baselines.all_foreground),
-        Reference(name="mean mask", kind="control", answer=baselines.painted(constant)),
-        *_classical(not_blue=baselines.not_blue),
-    )
-
-
-def _for_bright(targets: Targets) -> tuple[Reference, ...]:
-    """Masks of what is bright; there may be no training targets."""
-    mean: tuple[Reference, ...] = ()
-    if targets:
-        constant = baselines.best_constant_mask(targets).astype(np.float32)
-        mean = (Reference(name="mean mask", kind="control", answer=baselines.painted(constant)),)
-    return (
-        Reference(name="all foreground", kind="control", answer=baselines.all_foreground),
-        *mean,
-        *_classical(opencv=True, otsu=baselines.otsu),
-    )
+    return references
 
 
 def _for_pictures(targets: Targets) -> tuple[Reference, ...]:
-    mean = baselines.mean_picture(targets)
-    return (Reference(name="mean picture", kind="control", answer=mean),)
+    return _constant(mean_picture=baselines.mean_picture(targets))
 
 
 def _for_tissue(targets: Targets) -> tuple[Reference, ...]:
@@ -182,7 +163,11 @@ JUDGES: dict[str, Judge] = {
         Judge(
             task="segmentation",
             metrics=(IOU, DICE, OUTLINE_F),
-            references=_for_masks,
+            references=_for_masks(
+                *_classical(
+                    opencv=True, grabcut=baselines.grabcut, border_colour=baselines.border_colour
+                )
+            ),
             swap=True,
         ),
         Judge(task="edges", metrics=(EDGE_F,), references=_for_edges),
@@ -242,9 +227,19 @@ JUDGES: dict[str, Judge] = {
             references=lambda _: _constant(standing_figure=baselines.standing_figure),
         ),
         *(_generation(task) for task in ("pose_to_image", "depth_to_image", "normal_to_image")),
-        Judge(task="land_mask", metrics=(IOU, DICE), references=_for_land, swap=True),
+        Judge(
+            task="land_mask",
+            metrics=(IOU, DICE),
+            references=_for_masks(*_classical(not_blue=baselines.not_blue)),
+            swap=True,
+        ),
         *(
-            Judge(task=task, metrics=(IOU, DICE), references=_for_bright, swap=True)
+            Judge(
+                task=task,
+                metrics=(IOU, DICE),
+                references=_for_masks(*_classical(opencv=True, otsu=baselines.otsu)),
+                swap=True,
+            )
             for task in ("brain_mask", "nuclei", "scratch_assay")
         ),
         *(

@@ -14,12 +14,12 @@ def paint(share: NDArray[np.floating], foreground: Colour, background: Colour) -
     """Mix two colours.
 
     Args:
-        share: (H, W) in [0, 1], how much of each pixel is foreground.
+        share: (..., H, W) in [0, 1], how much of each pixel is foreground.
         foreground: RGB, 0-255.
         background: RGB, 0-255.
 
     Returns:
-        (H, W, 3) uint8.
+        (..., H, W, 3) uint8.
     """
     front, back = np.array(foreground, np.float32), np.array(background, np.float32)
     mixed = back + (front - back) * np.asarray(share, np.float32)[..., None]

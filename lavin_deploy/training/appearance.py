@@ -25,14 +25,24 @@ def crop(rng: np.random.Generator, photo: UInt8, size: int, low: float, high: fl
     Returns:
         (size, size, 3) uint8, mirrored half of the time.
     """
+    square = photo[window(rng, photo, low, high)]
+    if rng.random() < 0.5:
+        square = square[:, ::-1]
+    return resized(square, size)
+
+
+def window(rng: np.random.Generator, photo: UInt8, low: float, high: float) -> tuple[slice, slice]:
+    """Draw the rows and columns of a random square of a picture; see :func:`crop`."""
     height, width = photo.shape[:2]
     side = max(8, round(min(height, width) * rng.uniform(low, high)))
     y = int(rng.integers(height - side + 1))
     x = int(rng.integers(width - side + 1))
-    square = photo[y : y + side, x : x + side]
-    if rng.random() < 0.5:
-        square = square[:, ::-1]
-    how = cv2.INTER_AREA if side >= size else cv2.INTER_CUBIC
+    return slice(y, y + side), slice(x, x + side)
+
+
+def resized(square: UInt8, size: int) -> UInt8:
+    """Shrink a square (N, N, 3) uint8 with antialiasing, or enlarge it bicubically."""
+    how = cv2.INTER_AREA if len(square) >= size else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(square, (size, size), interpolation=how), np.uint8)
 
 

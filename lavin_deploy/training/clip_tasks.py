@@ -7,6 +7,7 @@ frozen context needs to know where the query begins.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 
@@ -16,8 +17,9 @@ from lavin_deploy.tasks.samples import Style
 from lavin_deploy.training import moving_scenes, scenes
 from lavin_deploy.training.collage import Collage
 from lavin_deploy.training.episodes import Colorization, Denoising, Depth, Segmentation, Task
+from lavin_deploy.training.generation import Reverse
 from lavin_deploy.training.moving import Float32, animate, pan
-from lavin_deploy.training.pictures import FromCollage, Sample, UInt8
+from lavin_deploy.training.pictures import FromCollage, Sample, UInt8, add_noise
 
 FRAMES = 5
 AFTER = 8
@@ -55,8 +57,7 @@ class VideoSegmentation(Segmentation):
         """Draw a clip and its masks."""
         moving = animate(rng, self.data, FRAMES, size)
         masks = (moving.instances > 0).astype(np.float32)
-        painted = [paint(mask, style.foreground, style.background) for mask in masks]
-        return Sample(moving.images, np.stack(painted))
+        return Sample(moving.images, paint(masks, style.foreground, style.background))
 
 
 class VideoInstances(FromCollage):
@@ -104,8 +105,8 @@ class VideoDepth(Depth):
         shots = moving_scenes.film(rng, self.data.photos, FRAMES, size)
         depth = np.stack([shot.depth for shot in shots if shot.depth is not None])
         near = scenes.depth_image(depth).astype(np.float32) / np.float32(255)
-        painted = [paint(frame, style.foreground, style.background) for frame in near]
-        return Sample(np.stack([shot.image for shot in shots]), np.stack(painted))
+        painted = paint(near, style.foreground, style.background)
+        return Sample(np.stack([shot.image for shot in shots]), painted)
 
 
 class VideoNormals(FromCollage):
@@ -122,28 +123,15 @@ class VideoNormals(FromCollage):
         return Sample(np.stack([shot.image for shot in shots]), scenes.normal_image(normals))
 
 
-class DepthToVideo(VideoDepth):
-    """Make a clip whose inverse depth is given."""
+class DepthToVideo(Reverse):
+    """Make a clip whose inverse depth is given, near bright or far bright."""
 
-    name = "depth_to_video"
-    deterministic = False
+    def __init__(self, data: Collage) -> None:
+        super().__init__("depth_to_video", VideoDepth, data)
 
-    def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
-        """The other way round."""
-        drawn = super().sample(rng, style, size)
-        return Sample(drawn.target, drawn.input)
-
-
-class NormalToVideo(VideoNormals):
-    """Make a clip whose surface normals are given."""
-
-    name = "normal_to_video"
-    deterministic = False
-
-    def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
-        """The other way round."""
-        drawn = super().sample(rng, style, size)
-        return Sample(drawn.target, drawn.input)
+    def draw_style(self, rng: np.random.Generator) -> Style:
+        """That of the depth."""
+        return self.forward.draw_style(rng)
 
 
 class VideoColorization(Colorization):
@@ -168,16 +156,18 @@ class VideoDenoising(Denoising):
     def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
         """Draw a clip and add noise, clipped to [0, 255]."""
         target = clip(rng, self.data, FRAMES, size)
-        noise = rng.standard_normal(target.shape, dtype=np.float32) * np.float32(style.strength)
-        return Sample(np.clip(np.round(target + noise), 0, 255).astype(np.uint8), target)
+        return Sample(add_noise(rng, target, style.strength), target)
 
 
 CLIP_TASKS: Mapping[str, Callable[[Collage], Task]] = {
-    task.name: task
-    for task in (
-        *(FramePrediction, VideoSegmentation, VideoInstances, OpticalFlow),
-        *(VideoDepth, VideoNormals),
-        *(DepthToVideo, NormalToVideo, VideoColorization, VideoDenoising),
-    )
+    **{
+        task.name: task
+        for task in (
+            *(FramePrediction, VideoSegmentation, VideoInstances, OpticalFlow, VideoDepth),
+            *(VideoNormals, VideoColorization, VideoDenoising),
+        )
+    },
+    "depth_to_video": DepthToVideo,
+    "normal_to_video": partial(Reverse, "normal_to_video", VideoNormals),
 }
 """Tasks whose inputs and targets are clips."""

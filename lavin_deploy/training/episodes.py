@@ -30,6 +30,7 @@ from lavin_deploy.training.labelled import LABELLED, Labelled
 from lavin_deploy.training.pictures import (
     FromCollage,
     Sample,
+    add_noise,
     boundaries,
     far_colours,
     picture,
@@ -151,8 +152,7 @@ class Denoising(FromCollage):
     def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
         """Draw a picture and add noise, clipped to [0, 255]."""
         target = picture(rng, self.data, size)
-        noise = rng.standard_normal(target.shape, dtype=np.float32) * np.float32(style.strength)
-        return Sample(np.clip(np.round(target + noise), 0, 255).astype(np.uint8), target)
+        return Sample(add_noise(rng, target, style.strength), target)
 
 
 class Inpainting(FromCollage):

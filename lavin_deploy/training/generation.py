@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Reverse(FromCollage):
-    """Draw a picture whose depth, normals or pose are given; many pictures are right.
+    """Draw a picture or clip whose depth, normals or pose are given; many are right.
 
     Args:
         name: of the task.
@@ -30,6 +30,7 @@ class Reverse(FromCollage):
     def __init__(self, name: str, forward: Callable[[Collage], Task], data: Collage) -> None:
         super().__init__(data)
         self.name, self.forward = name, forward(data)
+        self.frames = self.forward.frames
 
     def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
         """Draw a sample of the other task and exchange its sides."""

@@ -14,7 +14,7 @@ from lavin_deploy.tasks.painting import Colour, paint
 from lavin_deploy.tasks.samples import Style
 from lavin_deploy.training import appearance
 from lavin_deploy.training.collage import Collage
-from lavin_deploy.training.pictures import FromCollage, Sample, UInt8
+from lavin_deploy.training.pictures import FromCollage, Sample, UInt8, deal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,22 +87,17 @@ class Labelled(FromCollage):
         self, rng: np.random.Generator, style: Style, size: int, count: int
     ) -> list[Sample]:
         """Deal out the pictures: none comes again before all have come."""
-        rounds = -(-count // len(self.pairs))
-        order = np.concatenate([rng.permutation(len(self.pairs)) for _ in range(rounds)])
-        return [self._cut(rng, style, int(number), size) for number in order[:count]]
+        dealt = deal(rng, len(self.pairs), count)
+        return [self._cut(rng, style, number, size) for number in dealt]
 
     def _cut(self, rng: np.random.Generator, style: Style, number: int, size: int) -> Sample:
         given, target = self.pairs[number]
-        height, width = given.shape[:2]
-        side = round(min(height, width) * rng.uniform(0.65, 1.0))
-        y = int(rng.integers(height - side + 1))
-        x = int(rng.integers(width - side + 1))
+        place = appearance.window(rng, given, 0.65, 1.0)
         mirrored = self.labels.kind != "picture" and rng.random() < 0.5
         quarter = int(rng.integers(4)) if self.labels.turns else 0
 
         def square(picture: UInt8) -> UInt8:
-            cut = picture[y : y + side, x : x + side]
-            cut = cut[:, ::-1] if mirrored else cut
+            cut = picture[place][:, ::-1] if mirrored else picture[place]
             return np.ascontiguousarray(np.rot90(cut, quarter))
 
         shown = appearance.jitter(rng, _resized(square(given), size))

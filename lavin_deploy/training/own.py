@@ -8,15 +8,15 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from lavin_deploy.errors import InputError
 from lavin_deploy.runtime.create_task import read_pairs
 from lavin_deploy.tasks.pairs import ROLES, find_pairs
 from lavin_deploy.tasks.samples import Style
+from lavin_deploy.training import appearance
 from lavin_deploy.training.episodes import TASKS
-from lavin_deploy.training.pictures import Sample, UInt8
+from lavin_deploy.training.pictures import Sample, UInt8, deal
 
 
 class OwnPairs:
@@ -68,24 +68,16 @@ class OwnPairs:
         self, rng: np.random.Generator, style: Style, size: int, count: int
     ) -> list[Sample]:
         """Deal out the pairs: none comes again before all have come."""
-        rounds = -(-count // len(self.pairs))
-        order = np.concatenate([rng.permutation(len(self.pairs)) for _ in range(rounds)])
-        return [self._cut(rng, int(number), size) for number in order[:count]]
+        return [self._cut(rng, number, size) for number in deal(rng, len(self.pairs), count)]
 
     def _cut(self, rng: np.random.Generator, number: int, size: int) -> Sample:
         given, target = self.pairs[number]
-        height, width = given.shape[:2]
-        side = max(8, round(min(height, width) * rng.uniform(0.7, 1.0)))
-        y = int(rng.integers(height - side + 1))
-        x = int(rng.integers(width - side + 1))
-        mirrored = rng.random() < 0.5
-        cut = []
-        for picture in (given, target):
-            square = picture[y : y + side, x : x + side]
-            square = square[:, ::-1] if mirrored else square
-            how = cv2.INTER_AREA if side >= size else cv2.INTER_CUBIC
-            cut.append(np.asarray(cv2.resize(square, (size, size), interpolation=how), np.uint8))
-        return Sample(cut[0], cut[1], number)
+        place = appearance.window(rng, given, 0.7, 1.0)
+        way = -1 if rng.random() < 0.5 else 1
+        shown, asked = (
+            appearance.resized(picture[place][:, ::way], size) for picture in (given, target)
+        )
+        return Sample(shown, asked, number)
 
 
 def unpack_pairs(shards: Sequence[Path], out: Path) -> Path:

@@ -48,6 +48,19 @@ class FromCollage:
         return Style()
 
 
+def deal(rng: np.random.Generator, there: int, count: int) -> list[int]:
+    """Deal ``count`` of ``there`` numbers out: none comes again before all have come."""
+    rounds = -(-count // there)
+    order = np.concatenate([rng.permutation(there) for _ in range(rounds)])
+    return [int(number) for number in order[:count]]
+
+
+def add_noise(rng: np.random.Generator, given: UInt8, sigma: float) -> UInt8:
+    """Add Gaussian noise of ``sigma`` grey levels, clipped to [0, 255]; any shape."""
+    noise = rng.standard_normal(given.shape, dtype=np.float32) * np.float32(sigma)
+    return np.clip(np.round(given + noise), 0, 255).astype(np.uint8)
+
+
 def picture(rng: np.random.Generator, data: Collage, size: int) -> UInt8:
     """Draw a photo, or in one of four cases the picture of a collage: (size, size, 3) uint8."""
     if rng.random() < 0.25:

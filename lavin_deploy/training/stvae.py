@@ -112,8 +112,8 @@ def draw_clips(
             clips.append(draw_image(tasks, rng, recipe.size)[None])
         else:
             moving = rng.random() < 0.5
-            clip = animate(rng, data, frames, recipe.size).images if moving else None
-            clips.append(pan(rng, data, frames, recipe.size) if clip is None else clip)
+            draw = (lambda *of: animate(*of).images) if moving else pan
+            clips.append(draw(rng, data, frames, recipe.size))
         shape = (16, (frames - 1) // 4 + 1, side, side)
         noises.append(rng.standard_normal(shape, dtype=np.float32))
     return to_clip(clips), torch.from_numpy(np.stack(noises))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
-from lavin_deploy.config import ModelConfig
+from lavin_deploy.config import ModelConfig, preset
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.stvae import STVAE
 
@@ -73,3 +73,9 @@ def stream_released(folder: Path, config: ModelConfig, seed: int = 0) -> None:
         for name, parameter in vae.named_parameters():
             _fill(name, parameter)
     torch.save({"state_dict": vae.state_dict()}, folder / "stvae.pt")
+
+
+def frame_norm_vae() -> STVAE:
+    """A tiny ST-VAE with random weights whose norms are per frame."""
+    tiny = preset("tiny")
+    return random_models(replace(tiny, vae=replace(tiny.vae, temporal_norm="frame")))[1]

@@ -16,7 +16,7 @@ from lavin_deploy.cli.train import train
 from lavin_deploy.config import preset
 from lavin_deploy.models.checkpoint import load_checkpoint
 from lavin_deploy.models.jdit import JDiT
-from lavin_deploy.models.stvae import STVAE, CausalConv3d
+from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.tasks.flow_colours import end_point_error, read_flow
 from lavin_deploy.training.clip_tasks import AFTER, CLIP_TASKS, FRAMES, largest_speed
 from lavin_deploy.training.collage import Collage
@@ -27,6 +27,7 @@ from lavin_deploy.training.moving import animate
 from lavin_deploy.training.recipes import DiTRecipe
 from lavin_deploy.training.sequences import NextFrame
 from lavin_deploy.training.stvae import to_clip
+from tests.helpers.checkpoints import frame_norm_vae
 
 pytestmark = pytest.mark.data
 
@@ -40,13 +41,7 @@ def collage(data: Path) -> Collage:
 
 @pytest.fixture(scope="module")
 def vae() -> STVAE:
-    """Tiny, norms per frame, no kernel zero."""
-    torch.manual_seed(0)
-    made = STVAE(replace(preset("tiny").vae, temporal_norm="frame"))
-    for module in made.modules():
-        if isinstance(module, CausalConv3d):
-            nn.init.normal_(module.conv.weight, std=0.05)
-    return made.eval()
+    return frame_norm_vae()
 
 
 @pytest.mark.parametrize("name", CLIP_TASKS)

@@ -20,6 +20,7 @@ from lavin_deploy.models.vae2d import Encoder2d
 from lavin_deploy.training import temporal
 from lavin_deploy.training.collage import Collage
 from lavin_deploy.training.moving import animate, pan
+from tests.helpers.checkpoints import frame_norm_vae
 
 pytestmark = pytest.mark.data
 
@@ -87,16 +88,6 @@ def test_the_2d_form_runs_in_bfloat16() -> None:
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         mean, again = Encoder2d(vae)(picture), vae.encode(picture).mean
     torch.testing.assert_close(mean.float(), again.float(), rtol=0.05, atol=0.02)
-
-
-def frame_norm_vae() -> STVAE:
-    """A tiny ST-VAE whose norms are per frame, no kernel zero."""
-    torch.manual_seed(0)
-    vae = STVAE(replace(preset("tiny").vae, temporal_norm="frame"))
-    for module in vae.modules():
-        if isinstance(module, CausalConv3d):
-            torch.nn.init.normal_(module.conv.weight, std=0.05)
-    return vae.eval()
 
 
 def test_what_changes_over_time_leaves_single_frames_as_they_are() -> None:
