@@ -23,7 +23,7 @@ from lavin_deploy.models.checkpoint import load_vae
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.tasks.metrics import psnr
 from lavin_deploy.training.collage import Collage
-from lavin_deploy.training.stvae import to_clip, to_images
+from lavin_deploy.training.stvae import draw_labels, to_clip, to_images
 
 UInt8 = NDArray[np.uint8]
 Draw = Callable[[Collage, np.random.Generator, int], UInt8]
@@ -34,15 +34,7 @@ def photo(data: Collage, rng: np.random.Generator, size: int) -> UInt8:
     return data.photo(rng, size, jitter=False)
 
 
-def labels(data: Collage, rng: np.random.Generator, size: int) -> UInt8:
-    """Draw a label image, (size, size, 3) uint8 of few colours; 0 is black."""
-    instances = data.sample(rng, size).instances
-    colours = rng.integers(0, 256, (256, 3), dtype=np.uint8)
-    colours[0] = 0
-    return np.asarray(colours[instances])
-
-
-KINDS: dict[str, Draw] = {"photos": photo, "flat label images": labels}
+KINDS: dict[str, Draw] = {"photos": photo, "flat label images": draw_labels}
 
 
 def measure(vae: STVAE, data: Collage, draw: Draw, size: int, samples: int) -> dict[str, float]:

@@ -43,6 +43,13 @@ if TYPE_CHECKING:
 @click.option("--steps", type=click.IntRange(1), help="Model evaluations; by default the task's.")
 @click.option("--guidance", type=float, metavar="W", help="Guidance weight; by default the task's.")
 @click.option("--seed", type=click.IntRange(0), help="Of what is drawn from --data; 0 by default.")
+@click.option(
+    "--strength",
+    type=click.FloatRange(0, min_open=True),
+    metavar="X",
+    help="Of noise (sigma in grey levels of 255), blur (px at 128 px) and the like in what is "
+    "drawn from --data; drawn too by default.",
+)
 @click.option("--precision", metavar="NAME", help="Variant of the bundle; by default the bundle's.")
 @click.option(
     "--report",
@@ -67,6 +74,7 @@ def evaluate(
     steps: int | None,
     guidance: float | None,
     seed: int | None,
+    strength: float | None,
     precision: str | None,
     report: Path | None,
     kid: bool,
@@ -88,6 +96,7 @@ def evaluate(
         data=data,
         samples=samples,
         seed=seed,
+        strength=strength,
         size=None if size is None else parse_size(size),
         steps=steps,
         guidance=guidance,
@@ -113,7 +122,7 @@ def _features() -> Features:
     return pooled_lite0()
 
 
-def _held_out(folder: Path, *, size: int, pairs: int, seed: int) -> Source:
+def _held_out(folder: Path, *, size: int, pairs: int, seed: int, strength: float | None) -> Source:
     """Return the samples; the code that makes them is the trainer's and needs OpenCV."""
     try:
         from lavin_deploy.training.heldout import HeldOut
@@ -124,4 +133,4 @@ def _held_out(folder: Path, *, size: int, pairs: int, seed: int) -> Source:
             "drawing samples from --data needs OpenCV, which is not installed; run "
             "pip install opencv-python-headless, or leave --data out."
         ) from error
-    return HeldOut(folder, size=size, pairs=pairs, seed=seed)
+    return HeldOut(folder, size=size, pairs=pairs, seed=seed, strength=strength)

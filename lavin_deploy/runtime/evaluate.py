@@ -36,7 +36,9 @@ HELD_OUT_SAMPLES = 200
 class HeldOutMaker(Protocol):
     """Makes samples of a prepared folder's test split; it is the trainer's, see ``HeldOut``."""
 
-    def __call__(self, folder: Path, *, size: int, pairs: int, seed: int) -> Source:
+    def __call__(
+        self, folder: Path, *, size: int, pairs: int, seed: int, strength: float | None
+    ) -> Source:
         """Return the source of square samples of ``size`` pixels."""
         ...
 
@@ -52,6 +54,8 @@ class Evaluation:
             ``paper`` one with published test sets; None takes the bundle's validation samples.
         samples: of each task; None takes ``HELD_OUT_SAMPLES`` of a folder, all of a bundle's.
         seed: of what is drawn from ``data``; None is 0.
+        strength: of noise, blur and the like in what is drawn, in each task's own unit (see
+            ``training.restoration.HARMS``; noise: sigma in grey levels); None draws it too.
         size: (height, width) of the bundle; None takes its default.
         steps: model evaluations; None takes each task's.
         guidance: weight; None likewise.
@@ -63,6 +67,7 @@ class Evaluation:
     data: Path | None = None
     samples: int | None = None
     seed: int | None = None
+    strength: float | None = None
     size: Size | None = None
     steps: int | None = None
     guidance: float | None = None
@@ -81,10 +86,16 @@ class Evaluation:
                 "--suite paper measures on published test sets; give --data DIR, a folder that "
                 f"has any of {', '.join(SETS)}."
             )
-        if self.data is None and self.seed is not None:
+        for name in ("seed", "strength"):
+            given = getattr(self, name)
+            if self.data is None and given is not None:
+                raise InputError(
+                    f"--{name} {given} chooses what is drawn from --data DIR; give one, or leave "
+                    f"--{name} out to measure on the bundle's own samples."
+                )
+        if self.published and self.strength is not None:
             raise InputError(
-                f"--seed {self.seed} chooses what is drawn from --data DIR; give one, or leave "
-                "--seed out to measure on the bundle's own samples."
+                "--strength is for pictures that are drawn; published test sets are not."
             )
         if self.report is not None:
             require_folder(self.report, empty=False)
@@ -213,12 +224,16 @@ def _drawn_samples(
     names = choose_tasks(what.suite, what.tasks, model.tasks)
     pairs = pairs_for(model, size)
     samples = HELD_OUT_SAMPLES if what.samples is None else what.samples
+    about = f"held-out samples drawn from {data} in random styles, seed {what.seed or 0}"
+    if what.strength is not None:
+        about += f", strength {what.strength:g}"
+    seed = what.seed or 0
     return _Material(
-        source=held_out(data, size=min(size), pairs=pairs, seed=what.seed or 0),
+        source=held_out(data, size=min(size), pairs=pairs, seed=seed, strength=what.strength),
         counts=dict.fromkeys(names, samples),
         pairs=pairs,
         kind="held-out",
-        about=f"held-out samples drawn from {data} in random styles, seed {what.seed or 0}",
+        about=about,
     )
 
 
@@ -260,6 +275,7 @@ def _facts(
         "pairs": material.pairs,
         "samples": dict(material.counts),
         "seed": None if what.data is None else what.seed or 0,
+        "strength": what.strength,
         "versions": versions if opencv is None else {**versions, "opencv": opencv},
         "machine": {"cpu": platform.machine(), "cores": os.cpu_count()},
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -27,13 +28,23 @@ class HeldOut:
         size: side S of the square pictures in pixels.
         pairs: example pairs P of an episode.
         seed: another seed gives other samples.
+        strength: of every sample of tasks that have one (noise, blur, ...); None draws it.
 
     Raises:
         InputError: the folder is not prepared or has no test split.
     """
 
-    def __init__(self, folder: Path, *, size: int, pairs: int, seed: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        size: int,
+        pairs: int,
+        seed: int = 0,
+        strength: float | None = None,
+    ) -> None:
         self._folder, self._size, self._pairs, self._seed = folder, size, pairs, seed
+        self._strength = strength
         self._test = load_tasks(folder, "test")
 
     @cached_property
@@ -61,6 +72,8 @@ class HeldOut:
         seed = (self._seed, zlib.crc32(task.encode()), _TEST, index)
         rng = np.random.default_rng(seed)
         style = maker.draw_style(rng)
+        if self._strength is not None and style.strength:
+            style = replace(style, strength=self._strength)
         drawn = [
             (sample.input, sample.target)
             for sample in episode(maker, rng, style, self._size, self._pairs + 2)

@@ -73,6 +73,8 @@ class VAERecipe(Recipe):
         size: side in pixels.
         frames: of a clip, 4k + 1; 1 is phase 1.
         stills: share of the steps on single frames in phase 2.
+        labels: share of single frames that are flat label images, see ``stvae.draw_labels``; the
+            rest are inputs and targets of tasks.
         temporal_only: train what clips alone can see and keep single frames as they are, see
             ``temporal``; latent shift and scale stay too.
         decoder_only: train the decoder and keep the encoder, so that all latents stay.
@@ -94,6 +96,7 @@ class VAERecipe(Recipe):
     size: int = 64
     frames: int = 1
     stills: float = 0.2
+    labels: float = 0.0
     temporal_only: bool = False
     decoder_only: bool = False
     l1: float = 1.0
@@ -244,6 +247,10 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         # Sharper pictures for a J-DiT that is there already (--init-from).
         "edge-decoder": VAERecipe(
             size=128, batch=8, learning_rate=5e-4, decoder_only=True, taught=0.0, kl=0.0
+        ),
+        # Hard edges, encoder and all (--init-from); the J-DiT then learns the new latents.
+        "edge-labels": VAERecipe(
+            size=128, batch=8, learning_rate=7e-4, labels=0.5, taught=0.0, l1=0.5, mse=8.0
         ),
         # Phase 2, from phase 1's weights (--init-from): clips, perceptual and adversarial losses.
         "edge-video": VAERecipe(

@@ -56,6 +56,18 @@ def draw_image(tasks: Sequence[Task], rng: np.random.Generator, size: int) -> ND
     return sample.input if rng.random() < 0.5 else sample.target
 
 
+def draw_labels(data: Collage, rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
+    """A flat label image of a random collage: its objects in random RGB colours on black.
+
+    Returns:
+        (size, size, 3) uint8, not antialiased.
+    """
+    instances = data.sample(rng, size).instances
+    colours = rng.integers(0, 256, (256, 3), dtype=np.uint8)
+    colours[0] = 0
+    return np.asarray(colours[instances])
+
+
 def draw_images(tasks: Sequence[Task], seed: int, count: int, size: int) -> Tensor:
     """Clips of ``count`` images as :func:`draw_image` gives them, (count, 3, 1, size, size)."""
     return to_clip(
@@ -108,7 +120,9 @@ def draw_clips(
     side = recipe.size // 8
     for sample in samples:
         rng = step_rng(recipe, step, sample)
-        if still:
+        if still and recipe.labels and rng.random() < recipe.labels:
+            clips.append(draw_labels(data, rng, recipe.size)[None])
+        elif still:
             clips.append(draw_image(tasks, rng, recipe.size)[None])
         else:
             moving = rng.random() < 0.5

@@ -80,7 +80,7 @@ def test_a_table_of_every_task_of_the_suite(toy: Path, data: Path, tmp_path: Pat
 
 def test_one_json_object(toy: Path, data: Path) -> None:
     arguments = (toy, "--data", data, "--samples", 2, "--task", "segmentation", "--json")
-    result = call(*arguments, "--size", "16x48", "--steps", 2, "--seed", 5)
+    result = call(*arguments, "--size", "16x48", "--steps", 2, "--seed", 5, "--strength", 3)
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
     assert (
@@ -91,7 +91,7 @@ def test_one_json_object(toy: Path, data: Path) -> None:
     assert found["measured_on"] == "held-out"
     assert found["data"] == str(data)
     assert found["samples"] == {"segmentation": 2}
-    assert found["seed"] == 5
+    assert (found["seed"], found["strength"]) == (5, 3.0)
     assert found["size"] == [16, 48]
     assert found["pairs"] == 2
     assert set(found["versions"]) == {"lavin_deploy", "python", "numpy", "opencv"}
@@ -143,6 +143,7 @@ def test_own_samples_need_neither_opencv_nor_torch(stocked: Path) -> None:
         (("--task", "depth"), "has no validation samples of depth, but of: segmentation, denoi"),
         (("--samples", "4"), "--samples 4 is more than the 3 validation samples of segmentation"),
         (("--seed", "1"), "--seed 1 chooses what is drawn from --data DIR"),
+        (("--strength", "3"), "--strength 3.0 chooses what is drawn from --data DIR"),
     ],
 )
 def test_what_the_bundles_own_samples_cannot_do(

@@ -46,6 +46,18 @@ def test_a_sample_depends_on_seed_task_and_index_alone(
     assert first.query.shape == first.truth.shape == (32, 32, 3)
 
 
+def test_a_strength_holds_for_all_samples_and_changes_nothing_else(data: Path) -> None:
+    drawn = HeldOut(data, size=32, pairs=1).episode("denoising", 3)
+    held_out = HeldOut(data, size=32, pairs=1, strength=20.0)
+    fixed = held_out.episode("denoising", 3)
+    assert drawn.style.strength != fixed.style.strength == 20.0
+    assert (drawn.truth == fixed.truth).all()
+    unclipped = (fixed.truth > 80) & (fixed.truth < 176)
+    off = fixed.query.astype(np.float32) - fixed.truth
+    assert off[unclipped].std() == pytest.approx(20, rel=0.15)
+    assert held_out.episode("edges", 0).style.strength == 0
+
+
 def test_samples_come_from_the_test_split(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = []
 

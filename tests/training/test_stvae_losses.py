@@ -18,9 +18,11 @@ from lavin_deploy.errors import InputError
 from lavin_deploy.models.checkpoint import load_vae
 from lavin_deploy.training.adversarial import PatchDiscriminator, adversarial, judge_loss
 from lavin_deploy.training.collage import Collage
+from lavin_deploy.training.episodes import TASKS
 from lavin_deploy.training.moving import pan
 from lavin_deploy.training.perceptual import make_perceptual
 from lavin_deploy.training.recipes import VAERecipe
+from lavin_deploy.training.stvae import draw_clips
 
 pytestmark = pytest.mark.data
 
@@ -124,6 +126,20 @@ def test_phase_two_trains_every_variant(
     clip = torch.rand(1, 3, 5, 32, 32) * 2 - 1
     with torch.no_grad():
         assert vae.decode(vae.encode(clip).mean).shape == clip.shape
+
+
+def test_flat_label_images_take_their_share_of_single_frames(data: Path) -> None:
+    collage = Collage.load(data, "train")
+    tasks = [TASKS["deblurring"](collage)]
+
+    def few_colours(share: float) -> int:
+        recipe = VAERecipe(labels=share, size=32)
+        clips, _ = draw_clips(collage, tasks, recipe, 0, range(40))
+        flat = clips[:, :, 0].permute(0, 2, 3, 1).flatten(1, 2)
+        return sum(len(picture.unique(dim=0)) <= 4 for picture in flat)
+
+    assert [few_colours(share) for share in (0.0, 1.0)] == [0, 40]
+    assert 10 <= few_colours(0.5) <= 30
 
 
 def test_choices_are_checked() -> None:
