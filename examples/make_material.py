@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lavin_deploy.training.catalogue import SOURCES
 from lavin_deploy.training.packages import Package, fetch, read_rcc, unpack_deb
-from lavin_deploy.training.sources import SOURCES
 
 UInt8 = NDArray[np.uint8]
 Bool = NDArray[np.bool_]

@@ -35,7 +35,8 @@ def train(
     """Train MODEL (stvae, then jdit) on prepared data; SIGTERM saves and stops.
 
     Under torchrun all processes train together."""
-    from lavin_deploy.training.recipes import DiTRecipe, VAERecipe, override, recipe
+    from lavin_deploy.training.recipes import override, recipe
+    from lavin_deploy.training.settings import DiTRecipe, VAERecipe
 
     chosen = override(recipe(model, name), settings)
 

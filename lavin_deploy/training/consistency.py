@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lavin_deploy.errors import InputError
 from lavin_deploy.models.jdit import JDiT
-from lavin_deploy.training.recipes import DiTRecipe
+from lavin_deploy.training.settings import DiTRecipe
 
 
 def ask(dit: nn.Module, z: Tensor, times: Tensor, context: Tensor, *, bf16: bool) -> Tensor:

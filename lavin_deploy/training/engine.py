@@ -24,7 +24,7 @@ from lavin_deploy.training import states
 from lavin_deploy.training.meter import Meter
 from lavin_deploy.training.objective import Batch, Objective
 from lavin_deploy.training.prefetch import prefetch
-from lavin_deploy.training.recipes import Recipe
+from lavin_deploy.training.settings import Recipe
 from lavin_deploy.training.world import World
 
 Draw = Callable[[int, range], Batch]

@@ -28,7 +28,7 @@ from lavin_deploy.training.latents import LatentPools
 from lavin_deploy.training.mixed import bfloat16_pays
 from lavin_deploy.training.objective import Batch, Objective
 from lavin_deploy.training.pixels import PixelLoss
-from lavin_deploy.training.recipes import DiTRecipe
+from lavin_deploy.training.settings import DiTRecipe
 from lavin_deploy.training.stvae import to_images
 from lavin_deploy.training.world import World
 

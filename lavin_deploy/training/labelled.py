@@ -22,7 +22,7 @@ class Labels:
     """What a labelled task paints.
 
     Attributes:
-        source: its name in ``sources.SOURCES``.
+        source: its name in ``catalogue.SOURCES``.
         kind: ``"mask"`` in two colours, ``"palette"`` in one colour per class, or ``"picture"``.
         classes: of a palette, the rest among them.
         turns: whether pictures may be mirrored up and down and turned, besides left and right;

@@ -30,7 +30,7 @@ from lavin_deploy.training.episodes import Task, episode
 from lavin_deploy.training.mixed import bfloat16_pays
 from lavin_deploy.training.pictures import Sample
 from lavin_deploy.training.prefetch import prefetch
-from lavin_deploy.training.recipes import DiTRecipe
+from lavin_deploy.training.settings import DiTRecipe
 from lavin_deploy.training.stvae import to_clip
 from lavin_deploy.training.world import CPU
 

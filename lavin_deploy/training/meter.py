@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from lavin_deploy.training.recipes import Recipe
+from lavin_deploy.training.settings import Recipe
 from lavin_deploy.training.world import World
 
 EVERY = 20.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from tqdm import tqdm
 
-from lavin_deploy.training.recipes import Recipe
+from lavin_deploy.training.settings import Recipe
 
 
 def bfloat16_pays(recipe: Recipe, device: torch.device) -> bool:

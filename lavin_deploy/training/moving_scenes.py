@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lavin_deploy.training.collage import Scene
-from lavin_deploy.training.scenes import Box, Plane, Primitive, draw_world, render
+from lavin_deploy.training.primitives import Box, Plane, Primitive
+from lavin_deploy.training.scenes import draw_world, render
 
 UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]

@@ -22,7 +22,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
-from lavin_deploy.training.recipes import Recipe
+from lavin_deploy.training.settings import Recipe
 from lavin_deploy.training.world import World
 
 GRAPHS = 64

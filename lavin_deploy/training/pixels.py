@@ -18,7 +18,7 @@ from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.models.vae2d import Decoder2d
 from lavin_deploy.training.episodes import Task
 from lavin_deploy.training.perceptual import make_perceptual
-from lavin_deploy.training.recipes import DiTRecipe
+from lavin_deploy.training.settings import DiTRecipe
 
 
 def check_deterministic(tasks: Iterable[Task]) -> None:

@@ -23,7 +23,7 @@ from lavin_deploy.training.latents import (
 )
 from lavin_deploy.training.own import OwnPairs
 from lavin_deploy.training.pixels import check_deterministic
-from lavin_deploy.training.recipes import ALL, ALL_TASKS, DiTRecipe
+from lavin_deploy.training.settings import ALL, ALL_TASKS, DiTRecipe
 from lavin_deploy.training.world import World
 
 log = logging.getLogger(__name__)

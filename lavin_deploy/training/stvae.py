@@ -28,7 +28,7 @@ from lavin_deploy.training.mixed import bfloat16_pays
 from lavin_deploy.training.moving import animate, pan
 from lavin_deploy.training.objective import Batch, Objective
 from lavin_deploy.training.perceptual import make_perceptual
-from lavin_deploy.training.recipes import VAERecipe
+from lavin_deploy.training.settings import VAERecipe
 from lavin_deploy.training.world import World
 
 SHOWN = 4

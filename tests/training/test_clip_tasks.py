@@ -24,8 +24,8 @@ from lavin_deploy.training.episodes import episode
 from lavin_deploy.training.heldout import HeldOut
 from lavin_deploy.training.latents import GROUP, LatentPools, Pool, make_pool
 from lavin_deploy.training.moving import animate
-from lavin_deploy.training.recipes import DiTRecipe
 from lavin_deploy.training.sequences import NextFrame
+from lavin_deploy.training.settings import DiTRecipe
 from lavin_deploy.training.stvae import to_clip
 from tests.helpers.checkpoints import frame_norm_vae
 

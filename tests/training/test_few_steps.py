@@ -24,7 +24,8 @@ from lavin_deploy.training import states
 from lavin_deploy.training.consistency import Teacher, answer, draw_time
 from lavin_deploy.training.jdit import flow_loss
 from lavin_deploy.training.latents import ids_path, pixels_path
-from lavin_deploy.training.recipes import RECIPES, DiTRecipe, override, recipe
+from lavin_deploy.training.recipes import RECIPES, override, recipe
+from lavin_deploy.training.settings import DiTRecipe
 from tests.helpers.checkpoints import random_models
 
 pytestmark = pytest.mark.data

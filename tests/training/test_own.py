@@ -21,7 +21,7 @@ from lavin_deploy.tasks.samples import Style
 from lavin_deploy.training.latents import LatentPools, Pool, ids_path, make_pool
 from lavin_deploy.training.own import OwnPairs, parse_own
 from lavin_deploy.training.pools import open_pools
-from lavin_deploy.training.recipes import ALL, ALL_TASKS, DiTRecipe
+from lavin_deploy.training.settings import ALL, ALL_TASKS, DiTRecipe
 from lavin_deploy.training.shards import ShardWriter
 from lavin_deploy.training.world import World
 

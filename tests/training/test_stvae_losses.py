@@ -21,7 +21,7 @@ from lavin_deploy.training.collage import Collage
 from lavin_deploy.training.episodes import TASKS
 from lavin_deploy.training.moving import pan
 from lavin_deploy.training.perceptual import make_perceptual
-from lavin_deploy.training.recipes import VAERecipe
+from lavin_deploy.training.settings import VAERecipe
 from lavin_deploy.training.stvae import draw_clips
 
 pytestmark = pytest.mark.data

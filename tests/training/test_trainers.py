@@ -37,16 +37,8 @@ from lavin_deploy.training.inventory import Inventory
 from lavin_deploy.training.latents import parse_weights, share_groups
 from lavin_deploy.training.mixed import bfloat16_pays
 from lavin_deploy.training.objective import Batch, Loss, Objective
-from lavin_deploy.training.recipes import (
-    ALL,
-    ALL_TASKS,
-    RECIPES,
-    DiTRecipe,
-    Recipe,
-    VAERecipe,
-    override,
-    recipe,
-)
+from lavin_deploy.training.recipes import RECIPES, override, recipe
+from lavin_deploy.training.settings import ALL, ALL_TASKS, DiTRecipe, Recipe, VAERecipe
 from lavin_deploy.training.world import CPU, World
 
 pytestmark = pytest.mark.data

@@ -1,0 +1,205 @@
+"""Settings of a training run: what both trainers share, the ST-VAE's and the J-DiT's.
+
+Named choices of them are in :mod:`recipes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import cast, get_args
+
+from lavin_deploy.config import ContextMode, ModelConfig, TemporalNorm, Upsampler
+from lavin_deploy.errors import InputError, unknown_name
+
+ALL = "all"
+
+ALL_TASKS: Mapping[str, float] = {
+    **{"segmentation": 4, "edges": 2, "depth": 2, "normals": 2, "matting": 1, "removal": 1},
+    **{"colorization": 2, "inpainting": 2, "denoising": 1, "deblurring": 1, "low_light": 1},
+    **{"motion_deblurring": 1, "glass_deblurring": 1, "deraining": 1, "jpeg_repair": 1},
+    **{"super_resolution": 1, "next_frame": 2},
+    **{"detection": 2, "panoptic": 2, "pose": 2},
+    **{"pose_to_image": 1, "depth_to_image": 1, "normal_to_image": 1},
+    **{"land_mask": 1, "relief": 1, "brain_mask": 1, "tissue": 1, "nuclei": 1},
+}
+"""Every image task that models are trained on, with its weight; what ``tasks=all`` means."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What both trainers share.
+
+    Attributes:
+        preset: model sizes, a name of :data:`lavin_deploy.config.PRESETS`.
+        steps: optimiser steps in all.
+        warmup: steps over which the learning rate rises from 0.
+        decay: share of ``steps``, at the end, over which it falls to 0.
+        learning_rate: peak rate of AdamW.
+        weight_decay: decoupled decay on matrices.
+        clip: largest gradient norm.
+        ema: decay per step of the averaged weights.
+        bf16: run matrix work in bfloat16 where the CPU can (master weights stay float32).
+        seed: of data and noise; sample i of step k draws from (seed, k, i), so a resumed run
+            repeats nothing, and the number of processes changes nothing.
+        save_minutes: time between checkpoints.
+        batch: samples of a step, over all processes.
+        accumulate: micro-batches into which each process cuts its share.
+        compiled: put the blocks through torch.compile; needs a C++ compiler and a minute or two.
+        recompute: keep only the blocks' inputs for the backward pass and compute the rest again.
+        sharded: under torchrun, shard parameters and optimiser state (FSDP2), else copy them (DDP).
+    """
+
+    preset: str = "edge"
+    steps: int = 1000
+    warmup: int = 200
+    decay: float = 0.2
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    ema: float = 0.999
+    bf16: bool = True
+    seed: int = 0
+    save_minutes: float = 3.0
+    batch: int = 64
+    accumulate: int = 1
+    compiled: bool = False
+    recompute: bool = False
+    sharded: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class VAERecipe(Recipe):
+    """ST-VAE, phase 1 on pictures (one frame), phase 2 on clips and pictures (paper section 3.2).
+
+    Attributes:
+        size: side in pixels.
+        frames: of a clip, 4k + 1; 1 is phase 1.
+        stills: share of the steps on single frames in phase 2.
+        labels: share of single frames that are flat label images, see ``stvae.draw_labels``; the
+            rest are inputs and targets of tasks.
+        temporal_only: train what clips alone can see and keep single frames as they are, see
+            ``temporal``; latent shift and scale stay too.
+        decoder_only: train the decoder and keep the encoder, so that all latents stay.
+        l1: weight of the mean absolute error.
+        mse: weight of the mean square error.
+        perceptual: ``none``, ``efficientnet-lite0`` or ``lpips-vgg``, see ``perceptual``.
+        perceptual_weight: its weight.
+        judge: weight of the patch discriminator's loss beside its adaptive weight; 0: none.
+        judge_start: share of the steps after which the discriminator begins.
+        kl: weight of the KL divergence per latent element.
+        taught: share of the steps, from the start, in which the linear code is the latent of single
+            frames.
+        temporal_norm: ``clip``, ``frame``, or empty for the preset's.
+        upsampler: ``resize_conv``, ``deconv``, or empty for the preset's.
+    """
+
+    steps: int = 3000
+    batch: int = 24
+    size: int = 64
+    frames: int = 1
+    stills: float = 0.2
+    labels: float = 0.0
+    temporal_only: bool = False
+    decoder_only: bool = False
+    l1: float = 1.0
+    mse: float = 1.0
+    perceptual: str = "none"
+    perceptual_weight: float = 1.0
+    judge: float = 0.0
+    judge_start: float = 0.5
+    kl: float = 3e-4
+    taught: float = 0.5
+    temporal_norm: str = ""
+    upsampler: str = ""
+
+    def adapt(self, config: ModelConfig) -> ModelConfig:
+        """Return a model config with the recipe's own choices.
+
+        Raises:
+            InputError: one of them is unknown, or ``frames`` is not 4k + 1.
+        """
+        if self.frames < 1 or self.frames % 4 != 1:
+            raise InputError(f"frames is {self.frames}; clips have 1, 5, 9, ... frames.")
+        norm, upsampler = self.temporal_norm, self.upsampler
+        if norm and norm not in get_args(TemporalNorm):
+            raise unknown_name("temporal_norm", norm, get_args(TemporalNorm))
+        if upsampler and upsampler not in get_args(Upsampler):
+            raise unknown_name("upsampler", upsampler, get_args(Upsampler))
+        vae = replace(
+            config.vae,
+            temporal_norm=cast(TemporalNorm, norm or config.vae.temporal_norm),
+            upsampler=cast(Upsampler, upsampler or config.vae.upsampler),
+        )
+        return replace(config, vae=vae)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiTRecipe(Recipe):
+    """J-DiT by conditional flow matching (paper section 3.4).
+
+    Attributes:
+        max_pairs: pairs of a sample, drawn from 1 to this.
+        at_noise: share of samples trained at t = 0 exactly, where the velocity is the conditional
+            mean and so the answer of a deterministic task; the rest draw t ~ LogitNormal(0, 1).
+        drop: share of batches whose pairs give way to one zero latent, for guidance.
+        size: side of the images in pixels.
+        groups: episodes encoded before training starts, shared out by the tasks' weights.
+        tasks: ``name:weight`` of every task drawn, separated by commas; or ``all``, which is
+            ``ALL_TASKS`` as far as the prepared folder has pictures for them.
+        l1: weight of the mean absolute error beside the mean square one; 0.1 in the release's code.
+        context: ``joint``, ``frozen`` (the context never sees the target, see ``config``), or empty
+            for the preset's.
+        segments: K equal segments of [0, 1] whose ends the model learns to reach by one Euler step
+            each, see ``consistency``; the weights of ``--init-from`` are the teacher, ``at_noise``
+            is the share of samples at the start of a segment. 0: no teacher.
+        teacher_steps: Euler steps of the teacher's whole path, a multiple of K: many for a field of
+            velocities, and K' for weights that were distilled to K' segments.
+        pixel_l1: weight of the mean absolute error of the decoded one-step answer against the
+            target's pixels, see ``pixels``; deterministic tasks only.
+        pixel_perceptual: weight of the EfficientNet-Lite0 distance of the same two.
+        velocity: weight of the velocity's (at t = 0 the latents') loss beside these two.
+        lora: rank of adapters that are trained in place of the weights, see ``lora``; 0: none.
+    """
+
+    size: int = 64
+    groups: int = 1500
+    tasks: str = "segmentation:1"
+    max_pairs: int = 1
+    at_noise: float = 0.7
+    drop: float = 0.05
+    l1: float = 0.0
+    context: str = ""
+    segments: int = 0
+    teacher_steps: int = 32
+    pixel_l1: float = 0.0
+    pixel_perceptual: float = 0.0
+    velocity: float = 1.0
+    lora: int = 0
+
+    @property
+    def in_pixels(self) -> bool:
+        """Whether answers are decoded and compared with the targets' pixels."""
+        return self.pixel_l1 > 0 or self.pixel_perceptual > 0
+
+    def adapt(self, config: ModelConfig) -> ModelConfig:
+        """Return a model config with the recipe's own choices.
+
+        Few-step models say how they are to be run: as many steps of a uniform grid, unguided.
+
+        Raises:
+            InputError: ``context`` is unknown, or answers of one step meet several steps.
+        """
+        if self.in_pixels and (self.segments or self.at_noise < 1 or self.drop > 0):
+            raise InputError(
+                "pixel_l1 and pixel_perceptual compare answers of one step from t = 0 under pairs; "
+                "set at_noise=1, drop=0 and segments=0."
+            )
+        if self.segments or self.in_pixels:
+            few = replace(config.inference, steps=self.segments or 1, grid="uniform", guidance=1.0)
+            config = replace(config, inference=few)
+        if not self.context:
+            return config
+        if self.context not in get_args(ContextMode):
+            raise unknown_name("context", self.context, get_args(ContextMode))
+        return replace(config, dit=replace(config.dit, context=cast(ContextMode, self.context)))
