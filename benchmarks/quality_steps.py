@@ -1,7 +1,7 @@
 """Quality of a bundle at several numbers of evaluations and of pairs, on held-out samples.
 
     python benchmarks/quality_steps.py BUNDLE --data DATA [--samples 48] [--steps 1,2,4,8,19]
-        [--pairs 1,2,4,8] [--plot FILE.svg] [--json FILE]
+        [--pairs 1,2,4,8] [--task NAME]... [--plot FILE.svg] [--json FILE]
 
 Two tables in Markdown, a line a task: the headline of the model at each number of evaluations of a
 uniform grid, with as many pairs as the bundle shows by default; and at each number of pairs that
@@ -154,7 +154,12 @@ def panel(curve: Curve, what: str) -> str:
 
 
 def measure(
-    model: Model, data: Path, samples: int, steps: Sequence[int], pairs: Sequence[int]
+    model: Model,
+    data: Path,
+    tasks: Sequence[str],
+    samples: int,
+    steps: Sequence[int],
+    pairs: Sequence[int],
 ) -> dict[str, list[Curve]]:
     """Return the curves over evaluations and over pairs; without numbers of pairs only those."""
     size = model.manifest.defaults.size
@@ -175,13 +180,13 @@ def measure(
     found = {
         "evaluations": [
             curve(task, steps, lambda count, task=task: result(task, count, shown))
-            for task in model.tasks
+            for task in tasks
         ]
     }
     if pairs:
         found["pairs"] = [
             curve(task, pairs, lambda number, task=task: result(task, None, number))
-            for task in model.tasks
+            for task in tasks
         ]
     return found
 
@@ -192,6 +197,7 @@ def measure(
 @click.option("--samples", type=click.IntRange(1), default=48, show_default=True)
 @click.option("--steps", default="1,2,4,8,19", show_default=True, callback=whole_numbers)
 @click.option("--pairs", default="", callback=whole_numbers, help="Also these, e.g. 1,2,4,8.")
+@click.option("--task", "tasks", multiple=True, help="Only this one; repeatable.")
 @click.option("--plot", type=Path, help="Draw the curves there, as SVG.")
 @click.option("--json", "out", type=Path, help="Write the figures there.")
 def main(
@@ -200,6 +206,7 @@ def main(
     samples: int,
     steps: tuple[int, ...],
     pairs: tuple[int, ...],
+    tasks: tuple[str, ...],
     plot: Path | None,
     out: Path | None,
 ) -> None:
@@ -211,7 +218,9 @@ def main(
         lost = [number for number in pairs if number not in there]
         if lost:
             click.echo(f"left out, for the bundle has no graphs for them: {lost} pairs", err=True)
-        found = measure(model, data, samples, steps, [n for n in pairs if n in there])
+        found = measure(
+            model, data, tasks or model.tasks, samples, steps, [n for n in pairs if n in there]
+        )
     click.echo(f"{bundle}, {samples} samples; in brackets with pairs of another task")
     for what, curves in found.items():
         click.echo(f"\n{markdown(curves, what)}")
