@@ -19,6 +19,8 @@ shift
 run=$out/run
 first=${FIRST:-1500}
 last=${STEPS:-20000}
+# Those of the trained tasks that do better than nothing at this size; see the model card.
+tasks="segmentation edges depth normals matting removal colorization denoising inpainting low_light"
 
 [ -f "$out/data/inventory.json" ] || lavin-data prepare --out "$out/data"
 
@@ -26,6 +28,12 @@ last=${STEPS:-20000}
 mkdir -p "$run"
 [ -f "$run/stvae.safetensors" ] ||
     cp "$root/checkpoints/edge-all/config.json" "$root/checkpoints/edge-all/stvae.safetensors" "$run"
+
+for kind in tasks validation; do
+    mkdir -p "$out/$kind"
+    cp "$root/examples/$kind/ATTRIBUTION.md" "$out/$kind"
+    for task in $tasks; do cp -r "$root/examples/$kind/$task" "$out/$kind"; done
+done
 
 # part NAME STEPS [setting ...]: train up to STEPS, then export and evaluate as NAME.
 part() {
@@ -44,7 +52,7 @@ part() {
             exit 1
         fi
         lavin-export --ckpt "$run" --precision fp32 --out "$out/$name.lavin" \
-            --tasks "$root/examples/tasks" --validation "$root/examples/validation" \
+            --tasks "$out/tasks" --validation "$out/validation" \
             --licence Apache-2.0 --model-card "$root/docs/edge-model-card.md"
     fi
     lavin-eval "$out/$name.lavin" --suite core --data "$out/data" \

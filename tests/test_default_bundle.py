@@ -33,12 +33,8 @@ def test_size_and_card() -> None:
         card = bundle.read("README.md").decode()
         tasks = [task.name for task in bundle.manifest.tasks]
     assert set(tasks) == {
-        "segmentation",
-        "edges",
-        "colorization",
-        "denoising",
-        "inpainting",
-        "depth",
+        *("segmentation", "edges", "colorization", "denoising", "inpainting", "depth"),
+        *("normals", "matting", "removal", "low_light"),
     }
     for word in ("licence", "held-out", "IoU", "Steps", "GrabCut"):
         assert word in card

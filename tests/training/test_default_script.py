@@ -36,7 +36,7 @@ def test_the_unattended_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert subprocess.run(words, env=given).returncode == 0
     for name in ("first", "edge"):
         report = json.loads((tmp_path / f"{name}-report" / "report.json").read_text())
-        assert len(report["tasks"]) == 8
+        assert len(report["tasks"]) == 7  # of the suite's, those that ship
         assert "generated" in (tmp_path / f"{name}.lavin" / "DATA.md").read_text()
     again = time.monotonic()
     assert subprocess.run(words, env=given).returncode == 0  # all is done
