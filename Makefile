@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 RESULT := examples/sample.segmentation.mp4
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint plugins cuda-all plugin-wheel clean
 
 # Each stamp records one finished installation; a change of the project file repeats it.
 .venv/runtime.stamp: pyproject.toml constraints.txt
@@ -29,5 +29,17 @@ lint: .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# CUDA kernels and TensorRT plugins; nvcc is needed, a GPU is not.
+plugins:
+	PYTHON=$(PYTHON) scripts/build_plugins.sh
+
+cuda-all:
+	PYTHON=$(PYTHON) scripts/build_plugins.sh all
+
+plugin-wheel: cuda-all
+	cp build/plugins/liblavin_plugins.so build/plugins/libtensorrt_rtx.so packaging/plugins/lavin_deploy_plugins/
+	$(PYTHON) -m pip wheel -q --no-deps -w build/wheels packaging/plugins
+	@ls build/wheels/lavin_deploy_plugins-*.whl
+
 clean:
-	rm -rf .venv build *.egg-info $(RESULT)
+	rm -rf .venv build packaging/plugins/lavin_deploy_plugins/*.so *.egg-info $(RESULT)

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from lavin_deploy.config import Inference
+from lavin_deploy.bundle import Bundle, open_bundle
+from lavin_deploy.config import Inference, preset
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -107,3 +108,24 @@ def _export(
     dit, vae = load_released(files.dit, files.vae, config)
     export_bundle(dit, vae, request)
     return request.out
+
+
+@pytest.fixture(scope="session", params=["joint", "frozen"])
+def exported(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, golden_tasks: Path
+) -> Iterator[Bundle]:
+    """``tiny`` with every variant that a runtime here takes; int8 is forced, being slow."""
+    from lavin_deploy.cli.export import export
+    from tests.helpers.checkpoints import write_released
+
+    folder = tmp_path_factory.mktemp(request.param)
+    tiny = preset("tiny")
+    write_released(folder / "ckpt", replace(tiny, dit=replace(tiny.dit, context=request.param)))
+    words = ["--ckpt", str(folder / "ckpt"), "--out", str(folder / "m.lavin"), "--size=32x32"]
+    words += ["--pairs=1", "--steps=3", "--tasks", str(golden_tasks), "--force"]
+    words += [f"--precision={precision}" for precision in ("fp32", "fp16", "int8")]
+    words += ["--dialect=native", "--dialect=portable"]
+    words += ["--euler"] if request.param == "joint" else []
+    export(words, standalone_mode=False)
+    with open_bundle(folder / "m.lavin") as opened:
+        yield opened

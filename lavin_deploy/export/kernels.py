@@ -19,11 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lavin_deploy.export.portable import DOMAIN
 from lavin_deploy.models.attention import EPS, grouped_query_attention
 
 Dialect = Literal["native", "portable"]
-DOMAIN = "lavin"
-"""Of the portable dialect's operators, which :mod:`lavin_deploy.export.portable` defines."""
 
 Past = tuple[Tensor, Tensor] | None
 """Keys and values (1, K, P, E) of tokens before the others, if there are any."""

@@ -28,7 +28,8 @@ overloads; TensorRT's parser does not and takes the inlined or the bare form.
 
 Attributes of both: ``num_heads`` N, ``kv_num_heads`` K, ``head_dim`` E (int); of ``RoPE3D`` also
 ``epsilon``, of ``GroupedQueryAttention`` ``scale`` (float). :func:`bare` adds ``plugin_namespace``
-("lavin") and ``plugin_version`` ("1") to every node, which is where TensorRT's parser looks.
+("lavin") and ``plugin_version`` ("1") to every node, which is where TensorRT's parser looks, and
+``queries`` (int) to ``RoPE3D``: 0 in the form of keys alone, else 1.
 """
 
 from __future__ import annotations
@@ -36,8 +37,7 @@ from __future__ import annotations
 import onnx
 from onnx import inliner, parser
 
-from lavin_deploy.export.kernels import DOMAIN
-
+DOMAIN = "lavin"
 OPSET = 18
 IR_VERSION = 10
 """The first with overloads of functions."""
@@ -172,6 +172,9 @@ def bare(model: onnx.ModelProto) -> onnx.ModelProto:
         node.ClearField("overload")
         node.attribute.append(onnx.helper.make_attribute("plugin_namespace", DOMAIN))
         node.attribute.append(onnx.helper.make_attribute("plugin_version", "1"))
+        if node.op_type == "RoPE3D":
+            both = int(FORMS.get((node.op_type, len(node.input))) != "keys")
+            node.attribute.append(onnx.helper.make_attribute("queries", both))
     return found
 
 

@@ -161,7 +161,7 @@ def test_a_bare_graph_holds_what_a_plugin_needs(graph: str) -> None:
             for name in node.input[1:]:
                 assert shapes[name][1] == config.num_kv_heads
         else:
-            assert given == {"epsilon": pytest.approx(1e-6)}
+            assert given == {"epsilon": pytest.approx(1e-6), "queries": int(queries)}
     assert not {"Expand", "Tile"} & {node.op_type for node in model.graph.node}
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +16,7 @@ from onnx import TensorProto, helper
 from lavin_deploy.bundle import Bundle, open_bundle
 from lavin_deploy.cli.export import export
 from lavin_deploy.config import preset
+from lavin_deploy.errors import WorkError
 from lavin_deploy.export.graphs import GraphChoice, GraphPlan, plan_graphs
 from lavin_deploy.export.precision import Lowering, lower
 from lavin_deploy.export.trace import Traced, trace
@@ -33,22 +32,9 @@ TOLERANCE = 1e-4
 """Largest deviation between two runtimes at fp32, relative to the largest value."""
 
 
-@pytest.fixture(scope="module", params=["joint", "frozen"])
-def bundle(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, golden_tasks: Path
-) -> Iterator[Bundle]:
-    """``tiny`` with every variant that a runtime here takes; int8 is forced, being slow."""
-    folder = tmp_path_factory.mktemp(request.param)
-    tiny = preset("tiny")
-    write_released(folder / "ckpt", replace(tiny, dit=replace(tiny.dit, context=request.param)))
-    words = ["--ckpt", str(folder / "ckpt"), "--out", str(folder / "m.lavin"), "--size=32x32"]
-    words += ["--pairs=1", "--steps=3", "--tasks", str(golden_tasks), "--force"]
-    words += [f"--precision={precision}" for precision in ("fp32", "fp16", "int8")]
-    words += ["--dialect=native", "--dialect=portable"]
-    words += ["--euler"] if request.param == "joint" else []
-    export(words, standalone_mode=False)
-    with open_bundle(folder / "m.lavin") as opened:
-        yield opened
+@pytest.fixture
+def bundle(exported: Bundle) -> Bundle:
+    return exported
 
 
 def files(bundle: Bundle, precision: str, dialect: str = "native") -> list[tuple[Graph, Path]]:
@@ -136,12 +122,6 @@ def test_the_checkers_accept_the_bundle_that_ships() -> None:
             read_by_polygraphy(graph, file)
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_tensorrt_builds_every_graph(bundle: Bundle, precision: str) -> None:
-    for graph, file in files(bundle, precision):
-        assert rtx.build(file) > 10_000, graph.file
-
-
 def saved(traced: Traced, folder: Path) -> Path:
     onnx.save(WeightFile(folder / "all.weights").externalise(traced), folder / "graph.onnx")
     return folder / "graph.onnx"
@@ -227,5 +207,5 @@ def test_a_graph_that_tensorrt_refuses_is_named(tmp_path: Path) -> None:
     graph = helper.make_graph([node], "g", ends[:1], ends[1:])
     opsets = [helper.make_opsetid("", 23), helper.make_opsetid("example", 1)]
     onnx.save(helper.make_model(graph, opset_imports=opsets), tmp_path / "g.onnx")
-    with pytest.raises(AssertionError, match=r"g\.onnx is not parsed: odd \(NoSuchOperator\)"):
+    with pytest.raises(WorkError, match=r"build g\.onnx: .*name: odd and operator: NoSuchOperator"):
         rtx.build(tmp_path / "g.onnx")

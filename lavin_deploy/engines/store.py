@@ -1,0 +1,166 @@
+"""The engines of a bundle: folders below ``engines/``, each complete or not there.
+
+``engines/LIBRARY/GRAPH.PRECISION.DIALECT.DIGEST/`` holds ``engine.plan``, ``engine.json`` (its
+identity, size and sha256) and ``build.log``. They belong to a machine, so the manifest does not
+list them; each is verified when it is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lavin_deploy.bundle import Bundle
+from lavin_deploy.bundle_io.atomic import TEMPORARY, replace_folder, temporary_sibling
+from lavin_deploy.bundle_io.jsondata import from_json, parse
+from lavin_deploy.engines.identity import Identity, Wanted, graph_label
+from lavin_deploy.errors import BundleError, InputError, WorkError
+from lavin_deploy.manifest import FileEntry, Graph, Variant
+
+PLAN, RECORD, LOG = "engine.plan", "engine.json", "build.log"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What ``engine.json`` says.
+
+    Attributes:
+        identity: of the engine.
+        plan: size and sha256 of ``engine.plan``.
+        seconds: that the build took.
+    """
+
+    identity: Identity
+    plan: FileEntry
+    seconds: float
+
+
+class EngineStore:
+    """The engines of one open bundle.
+
+    Args:
+        bundle: in its folder form.
+
+    Raises:
+        InputError: the bundle is a zip file.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        if not bundle.path.is_dir():
+            raise InputError(
+                f"{str(bundle.path)!r} is a packed bundle, which cannot hold engines; unzip it and "
+                "name the folder."
+            )
+        self.bundle = bundle
+        self.folder = bundle.path / "engines"
+
+    def records(self) -> Iterator[tuple[Path, Record]]:
+        """Yield the folder and the record of every complete engine; unreadable ones are passed."""
+        for file in sorted(self.folder.glob(f"*/*/{RECORD}")):
+            if not file.parent.name.endswith(TEMPORARY):
+                try:
+                    yield file.parent, from_json(Record, parse(file.read_bytes(), RECORD), RECORD)
+                except (BundleError, OSError):
+                    continue
+
+    def has(self, identity: Identity) -> bool:
+        """Whether exactly that engine is there, whole."""
+        folder = self.folder / identity.folder
+        return any(
+            place == folder and record.identity == identity and _read(place, record) is not None
+            for place, record in self.records()
+        )
+
+    def add(self, identity: Identity, plan: bytes, log: str, seconds: float) -> Path:
+        """Keep an engine; one for the same graph by the same library and options is replaced.
+
+        Returns:
+            Its folder.
+
+        Raises:
+            WorkError: the disk refused.
+        """
+        target = self.folder / identity.folder
+        part = temporary_sibling(target)
+        entry = FileEntry(size=len(plan), sha256=hashlib.sha256(plan).hexdigest())
+        record = Record(identity=identity, plan=entry, seconds=round(seconds, 3))
+        try:
+            part.mkdir(parents=True)
+            (part / PLAN).write_bytes(plan)
+            (part / LOG).write_text(log, encoding="utf-8")
+            (part / RECORD).write_text(json.dumps(asdict(record), indent=1) + "\n")
+            replace_folder(part, target)
+        except OSError as error:
+            raise WorkError(
+                f"keeping the engine in {str(self.folder)!r} failed: {error.strerror or error}; "
+                "build in a copy of the bundle that you may write to."
+            ) from error
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        for place, other in list(self.records()):
+            if place != target and _superseded(other.identity, identity):
+                shutil.rmtree(place, ignore_errors=True)
+        return target
+
+    def find(self, variant: Variant, graph: Graph, wanted: Wanted) -> bytes:
+        """Return the plan of an engine for a graph that fits.
+
+        Raises:
+            BundleError: there is none, or what there is does not fit or is damaged; the message
+                says which part differs and the command that mends it.
+        """
+        label = graph_label(graph)
+        mend = f"run: lavin-build {os.fspath(self.bundle.path)} --target {wanted.library}"
+        if variant.precision != self.bundle.manifest.defaults.precision:
+            mend += f" --precision {variant.precision}"
+        faults: list[str] = []
+        for place, record in self.records():
+            its = record.identity
+            if (its.graph, its.precision, its.dialect) != (
+                label,
+                variant.precision,
+                variant.dialect,
+            ):
+                continue
+            found = list(wanted.differences(its))
+            if not found:
+                plan = _read(place, record)
+                if plan is not None:
+                    return plan
+                found = ["its file is damaged"]
+            faults.append(" and ".join(found))
+        if not faults:
+            raise BundleError(
+                f"the bundle {self.bundle.path.name!r} has no engine for {label} "
+                f"({variant.precision}, {variant.dialect}); {mend}."
+            )
+        raise BundleError(f"the engine for {label} cannot be used: {_listed(faults)}; {mend}.")
+
+
+def _read(folder: Path, record: Record) -> bytes | None:
+    """Return the plan, or None where it is not what the record says."""
+    try:
+        plan = (folder / PLAN).read_bytes()
+    except OSError:
+        return None
+    return plan if hashlib.sha256(plan).hexdigest() == record.plan.sha256 else None
+
+
+def _superseded(old: Identity, new: Identity) -> bool:
+    """Whether an engine is an earlier build of the same thing."""
+    return (old.graph, old.precision, old.dialect, old.library, old.options) == (
+        new.graph,
+        new.precision,
+        new.dialect,
+        new.library,
+        new.options,
+    )
+
+
+def _listed(faults: Sequence[str]) -> str:
+    return "; another: ".join(dict.fromkeys(faults))

@@ -1,0 +1,1 @@
+"""Holds ``liblavin_plugins.so``; ``lavin_deploy.engines.plugins`` finds it here."""
