@@ -132,10 +132,10 @@ def panel(curve: Curve, what: str) -> str:
     def level(value: float) -> float:
         return TOP + HEIGHT * (1 - (value - low) / span)
 
+    title = f"{curve.task}, {curve.metric} over {what}"
     parts = [
-        f'<text x="{LEFT}" y="{TOP - 10}">{escape(f"{curve.task}: {curve.metric}")}</text>',
+        f'<text x="{LEFT}" y="{TOP - 10}">{escape(title)}</text>',
         f'<rect x="{LEFT}" y="{TOP}" width="{WIDTH}" height="{HEIGHT}" fill="none" stroke="#ccc"/>',
-        f'<text x="{LEFT + WIDTH}" y="{TOP - 10}" text-anchor="end" fill="#666">{what}</text>',
     ]
     for value in (low, high):
         y = level(value) + 4
