@@ -89,7 +89,7 @@ def main(bundle_path: Path, rounds: int, out: Path | None) -> None:
         a, b = torch.randn(2, GEMM, GEMM)
         with (
             torch.no_grad(),
-            make_backend("onnxruntime", bundle, variant, threads=threads) as backend,
+            make_backend("onnxruntime", bundle, threads=threads) as backend,
         ):
             calls: dict[str, Callable[[], object]] = {
                 "onnxruntime": lambda: backend.infer(graph, feed),

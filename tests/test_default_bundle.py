@@ -49,7 +49,7 @@ def test_weights_are_packed() -> None:
 def test_self_test_repeats() -> None:
     with (
         open_bundle(BUNDLE) as bundle,
-        make_backend("onnxruntime", bundle, bundle.variant()) as ort,
+        make_backend("onnxruntime", bundle) as ort,
     ):
         context, noise, wanted = (
             bundle.array(f"selftest/{name}.npy").astype(np.float32)

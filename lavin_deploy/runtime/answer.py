@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from lavin_deploy.flow import noise as noises
+from lavin_deploy.flow.grids import check_grid
 from lavin_deploy.flow.solvers import Latents
 from lavin_deploy.manifest import Manifest
 from lavin_deploy.runtime.backend import Backend
@@ -49,14 +51,34 @@ class Result:
     timings: dict[str, float]
 
 
+class _Frames(Protocol):
+    """What all frames of one size share."""
+
+    def answer(self, picture: U8) -> tuple[Latents, U8, Mapping[str, float]]:
+        """Latents, the target and seconds by stage for a picture of the size; see Resident."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class _Prepared:
-    """What all frames of one size share; ``context`` lacks the query, its last frame."""
+class _OnHost:
+    """Graph after graph, with arrays on the host; ``context`` lacks the query, its last frame."""
 
     codec: Codec
     sampler: Sampler
     context: Latents
     noise: Latents
+    settings: Settings
+
+    def answer(self, picture: U8) -> tuple[Latents, U8, Mapping[str, float]]:
+        """See :class:`_Frames`."""
+        timings = dict.fromkeys(("encode", "sample", "decode"), 0.0)
+        with _timed(timings, "encode"):
+            context = np.concatenate([self.context, self.codec.encode(picture)], axis=2)
+        with _timed(timings, "sample"):
+            grid, guidance = self.settings.grid, self.settings.guidance
+            latents = self.sampler.sample(self.noise, context, grid=grid, guidance=guidance)
+        with _timed(timings, "decode"):
+            target = self.codec.decode(latents)
+        return latents, target, timings
 
 
 class Answerer:
@@ -89,7 +111,7 @@ class Answerer:
         self._manifest, self._backend, self._modulation = manifest, backend, modulation
         self._settings, self._context, self._num_pairs = settings, context, num_pairs
         self._sizes = manifest.sizes() if size is None else (check_size(manifest, size),)
-        self._prepared: dict[Size, _Prepared] = {}
+        self._prepared: dict[Size, _Frames] = {}
         for each in self._sizes:
             self._count(each)
         if settings.noise is not None:
@@ -108,19 +130,13 @@ class Answerer:
         with _timed(timings, "preprocess"):
             box = Letterbox(source, size)
             fitted = box.forward(frame)
-        with _timed(timings, "encode"):
-            context = np.concatenate([ready.context, ready.codec.encode(fitted)], axis=2)
-        with _timed(timings, "sample"):
-            latents = ready.sampler.sample(
-                ready.noise, context, grid=self._settings.grid, guidance=self._settings.guidance
-            )
-        with _timed(timings, "decode"):
-            target = ready.codec.decode(latents)
+        latents, target, seconds = ready.answer(fitted)
+        timings.update(seconds)
         with _timed(timings, "postprocess"):
             image = box.backward(target)
         return Result(image=image, target=target, latents=latents, timings=timings)
 
-    def _prepare(self, size: Size) -> _Prepared:
+    def _prepare(self, size: Size) -> _Frames:
         count = self._count(size)
         shape = latent_shape(self._manifest, size)
         given = self._settings.noise
@@ -129,13 +145,25 @@ class Answerer:
         else:
             noise = check_noise(given, shape)
         codec = Codec(self._backend, self._manifest.latent, *size)
+        context = self._context.latents(codec, count)
+        resident = self._backend.resident(
+            self._modulation,
+            size=size,
+            pairs=context,
+            noise=noise,
+            grid=check_grid(self._settings.grid),
+            guidance=self._settings.guidance,
+        )
+        if resident is not None:
+            return resident
         sampler = Sampler(
             self._backend, self._modulation, height=size[0], width=size[1], pairs=count
         )
         codec.prepare()
         sampler.prepare(guidance=self._settings.guidance)
-        context = self._context.latents(codec, count)
-        return _Prepared(codec=codec, sampler=sampler, context=context, noise=noise)
+        return _OnHost(
+            codec=codec, sampler=sampler, context=context, noise=noise, settings=self._settings
+        )
 
     def _count(self, size: Size) -> int:
         return choose_pairs(

@@ -9,14 +9,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lavin_deploy.bundle import Bundle
 from lavin_deploy.errors import InputError
+from lavin_deploy.flow.grids import Grid
+from lavin_deploy.flow.solvers import Latents
 from lavin_deploy.manifest import Graph, Variant
+
+if TYPE_CHECKING:  # these import this module
+    from lavin_deploy.runtime.modulation import Modulation
+    from lavin_deploy.runtime.resident import Resident
 
 Array = NDArray[Any]
 
@@ -93,6 +99,31 @@ class Backend(ABC):
             WorkError: the computation failed.
         """
         return self.infer_impl(graph, _validated(graph, feed))
+
+    def resident(
+        self,
+        modulation: Modulation,
+        *,
+        size: tuple[int, int],
+        pairs: Latents,
+        noise: Latents,
+        grid: Grid,
+        guidance: float,
+    ) -> Resident | None:
+        """Return what answers pictures without leaving the device; None where nothing does.
+
+        Args:
+            modulation: rows of the folded timestep.
+            size: (height, width) in pixels.
+            pairs: (1, 16, 2 pairs, h, w) float32 scaled, the context without the query.
+            noise: (1, 16, 1, h, w) float32.
+            grid: (steps + 1,) float32 from 0 to 1.
+            guidance: weight w.
+
+        Raises:
+            BundleError: an engine is missing or does not fit.
+        """
+        return None
 
     def infer_one(self, graph: Graph, **feed: Array) -> Array:
         """Run a graph with one output and return that output; errors as :meth:`infer`."""

@@ -247,9 +247,10 @@ def load(
 
     Args:
         bundle: folder or stored zip; None takes the bundle that ships with the package.
-        backend: ``"auto"`` or ``"onnxruntime"``.
+        backend: ``"auto"``, ``"onnxruntime"`` or ``"tensorrt"``.
         precision: of the variant to run; None takes the bundle's default.
-        dialect: of the variant to run; None takes the first of that precision.
+        dialect: of the variant to run; None takes the first of that precision that the back end
+            runs.
         threads: worker threads of CPU back ends; None takes the physical cores.
 
     Returns:
@@ -261,8 +262,8 @@ def load(
     """
     opened = open_bundle(bundle_path(bundle))
     try:
-        variant = opened.variant(precision, dialect)
-        return Model(opened, make_backend(backend, opened, variant, threads=threads))
+        chosen = make_backend(backend, opened, precision, dialect, threads=threads)
+        return Model(opened, chosen)
     except BaseException:
         opened.close()
         raise

@@ -160,10 +160,10 @@ def test_without_onnxruntime_the_extra_is_named(
 
 
 def test_auto_says_what_it_chose(bundle: Bundle) -> None:
-    choice = make_backend("auto", bundle, bundle.variant()).choice
+    choice = make_backend("auto", bundle).choice
     assert choice.startswith("backend auto: onnxruntime ")
     assert "the only one" in choice
-    assert not make_backend("onnxruntime", bundle, bundle.variant()).choice
+    assert not make_backend("onnxruntime", bundle).choice
 
 
 def test_threads_default_to_physical_cores(bundle: Bundle) -> None:

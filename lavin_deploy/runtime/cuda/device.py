@@ -1,0 +1,85 @@
+"""Engines of TensorRT or TensorRT-RTX on the driver's stream. Not run on a GPU yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lavin_deploy.engines.gpu import Gpu
+from lavin_deploy.engines.library import Library
+from lavin_deploy.errors import BundleError, WorkError
+from lavin_deploy.manifest import Tensor
+from lavin_deploy.runtime.cuda.driver import Driver
+from lavin_deploy.runtime.device import Engine
+
+_TYPES = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16", "INT32": "int32"}
+
+
+@dataclass(frozen=True)
+class LoadedEngine:
+    """An engine with its execution context; see :class:`Engine`."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    context: Any
+    engine: Any
+
+
+class CudaDevice(Driver):
+    """See :class:`Device`.
+
+    Args:
+        gpu: checked by :func:`find_gpu`.
+        library: that runs the engines.
+    """
+
+    def __init__(self, gpu: Gpu, library: Library) -> None:
+        super().__init__(gpu.index)
+        self._gpu, self._library = gpu, library
+        trt = library.module
+        self._runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
+        self._runtime.engine_host_code_allowed = True  # plugins lie inside the engine
+        self._loaded: list[LoadedEngine] = []
+
+    def describe(self) -> str:
+        """See :class:`Device`."""
+        return f"{self._library.target} {self._library.version} on {self._gpu}"
+
+    def load(self, plan: bytes) -> LoadedEngine:
+        """See :class:`Device`."""
+        engine = self._runtime.deserialize_cuda_engine(plan)
+        if engine is None:
+            raise BundleError(
+                f"{self.describe()} does not load the engine; build it again with lavin-build."
+            )
+        context = engine.create_execution_context()
+        if context is None:
+            raise WorkError(f"{self.describe()} has no room for an engine's context.")
+        trt = self._library.module
+        found: dict[Any, list[Tensor]] = {trt.TensorIOMode.INPUT: [], trt.TensorIOMode.OUTPUT: []}
+        for index in range(engine.num_io_tensors):
+            name = engine.get_tensor_name(index)
+            kind = engine.get_tensor_dtype(name).name
+            shape = tuple(engine.get_tensor_shape(name))
+            spec = Tensor(name=name, dtype=_TYPES.get(kind, kind.lower()), shape=shape)
+            found[engine.get_tensor_mode(name)].append(spec)
+        inputs, outputs = (tuple(specs) for specs in found.values())
+        loaded = LoadedEngine(inputs=inputs, outputs=outputs, context=context, engine=engine)
+        self._loaded.append(loaded)
+        return loaded
+
+    def run(self, engine: Engine, tensors: Mapping[str, int]) -> None:
+        """See :class:`Device`."""
+        assert isinstance(engine, LoadedEngine)
+        for name, address in tensors.items():
+            engine.context.set_tensor_address(name, address)
+        if not engine.context.execute_async_v3(int(self.stream)):
+            raise WorkError(f"{self.describe()} refused to run an engine.")
+
+    def close(self) -> None:
+        """See :class:`Device`."""
+        self.synchronize()
+        self._loaded.clear()
+        self._runtime = None
+        super().close()
