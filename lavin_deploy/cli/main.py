@@ -18,6 +18,7 @@ _COMMANDS = {
     "train": ("train:train", "Train the autoencoder or the diffusion transformer."),
     "data": ("data:data", "Prepare training data."),
     "eval": ("eval:evaluate", "Measure a bundle's tasks beside controls and baselines."),
+    "plan": ("plan:plan", "Plan a bundle for a device, on paper."),
 }
 
 

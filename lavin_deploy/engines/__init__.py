@@ -1,0 +1,1 @@
+"""Engines of TensorRT and TensorRT-RTX: built from a bundle, kept with what makes them invalid."""
