@@ -265,11 +265,12 @@ def _data(made: Plan, limit: float | None) -> dict[str, Any]:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns as wide as their widest text, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    """Columns as wide as their widest text, to the right; those that nothing is in are left out."""
+    columns = [c for c in zip(head, *rows, strict=True) if set(c[1:]) != {"-"}]
+    widths = [max(map(len, column)) for column in columns]
     return [
         "  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True))
-        for row in (head, *rows)
+        for row in zip(*columns, strict=True)
     ]
 
 

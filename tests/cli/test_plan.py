@@ -110,6 +110,15 @@ def test_a_calibration(tmp_path: Path) -> None:
     assert "50 ms" in result.stdout
 
 
+@pytest.mark.parametrize("device", ["orin-nano-8", "orin-nx-16", "orin-agx-64", "thor"])
+@pytest.mark.parametrize("preset", ["edge", "0.1b", "3.4b"])
+def test_the_page_shows_what_is_printed(device: str, preset: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "jetson.md").read_text()
+    result = run("--preset", preset, "--size", "512x512", "--pairs", 4, "--device", device)
+    title, _, _, *rest = result.stdout.splitlines()
+    assert "\n".join([title, *rest[: rest.index("")]]) in page
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
