@@ -14,8 +14,10 @@ from lavin_deploy.cli.common import command, parse_size
 from lavin_deploy.errors import InputError
 
 if TYPE_CHECKING:
+    from lavin_deploy.engines.budget import Setting
     from lavin_deploy.engines.devices import Device
-    from lavin_deploy.engines.planner import Plan, Planned, Point, Space
+    from lavin_deploy.engines.planner import Plan, Planned, Point
+    from lavin_deploy.engines.space import Space
 
 
 @command()
@@ -77,7 +79,7 @@ def plan(
 
 def _of_bundle(bundle: str, device: Device, size: str | None, pairs: int | None) -> Space:
     from lavin_deploy.bundle import open_bundle
-    from lavin_deploy.engines.planner import space_of_bundle
+    from lavin_deploy.engines.space import space_of_bundle
 
     if size is not None or pairs is not None:
         raise InputError(
@@ -92,7 +94,7 @@ def _of_preset(
     name: str, device: Device, size: str | None, pairs: int | None, calibration: Path | None
 ) -> Space:
     from lavin_deploy.config import preset
-    from lavin_deploy.engines.planner import space_of_preset
+    from lavin_deploy.engines.space import space_of_preset
 
     if calibration is not None:
         raise InputError(
@@ -206,8 +208,7 @@ def _assumptions(made: Plan) -> list[str]:
 def _data(made: Plan, limit: float | None) -> dict[str, Any]:
     device = made.device
 
-    def place(one: Planned | Point) -> dict[str, Any]:
-        setting = one.setting if hasattr(one, "setting") else one.budget.setting
+    def place(setting: Setting) -> dict[str, Any]:
         return {
             "height": setting.height,
             "width": setting.width,
@@ -230,7 +231,7 @@ def _data(made: Plan, limit: float | None) -> dict[str, Any]:
         },
         "latency_ms": None if limit is None else limit * 1e3,
         "budgets": [
-            place(one)
+            place(one.budget.setting)
             | {
                 "weights_bytes": one.budget.weights,
                 "kv_bytes": one.budget.keys_values,
@@ -250,7 +251,7 @@ def _data(made: Plan, limit: float | None) -> dict[str, Any]:
             for one in made.planned
         ],
         "pareto": [
-            place(point)
+            place(point.setting)
             | {
                 "steps": point.steps,
                 "ms": point.seconds * 1e3,

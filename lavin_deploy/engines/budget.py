@@ -12,8 +12,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lavin_deploy.config import ModelConfig
-from lavin_deploy.engines.counts import CELL, Count, count_graph, keys_values
-from lavin_deploy.errors import unknown_name
+from lavin_deploy.engines.counts import Count, run_twice, total_of
+from lavin_deploy.engines.jdit_counts import count_context, count_joint, count_target, keys_values
+from lavin_deploy.engines.stvae_counts import count_decoder, count_encoder
+from lavin_deploy.errors import InputError, unknown_name
+
+CELL = 8
+"""Pixels along a side of one latent cell."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +108,6 @@ class Stage:
         graph: its name in a manifest.
         often: when it runs.
         count: what one run does.
-        products: FLOPs of one run at the precision's product peak.
-        others: FLOPs at the peak of the rest.
         weights: bytes of weights, each read once a run.
         traffic: bytes of one run from and to memory, weights included.
         scratch: bytes of activations that exist at once.
@@ -113,8 +116,6 @@ class Stage:
     graph: str
     often: Often
     count: Count
-    products: int
-    others: int
     weights: int
     traffic: int
     scratch: int
@@ -169,6 +170,52 @@ def budget(setting: Setting) -> Budget:
     )
 
 
+def count_graph(
+    model: ModelConfig, name: str, *, height: int, width: int, pairs: int, frozen: bool
+) -> Count:
+    """Count a graph.
+
+    Args:
+        model: sizes.
+        name: as in a manifest: ``encoder``, ``decoder``, ``step``, ``refresh``, ``context``,
+            ``query``, and ``step_null``, ``refresh_null``, ``query_null``.
+        height: pixels, a multiple of 16.
+        width: likewise.
+        pairs: example pairs; the null condition has two frames whatever they are.
+        frozen: whether ``step`` takes keys and values of the context.
+
+    Raises:
+        InputError: the size cannot be cut into patches.
+    """
+    patch = CELL * model.dit.patch_size
+    if height < 1 or width < 1 or height % patch or width % patch:
+        raise InputError(
+            f"a size of {height}x{width} cannot be cut into patches; height and width are "
+            f"multiples of {patch}."
+        )
+    cells = (height // CELL) * (width // CELL)
+    if name == "encoder":
+        return total_of(count_encoder(model.vae, cells))
+    if name == "decoder":
+        return total_of(count_decoder(model.vae, cells))
+    tokens = (height // patch) * (width // patch)
+    kind, _, null = name.partition("_")
+    frames = 2 if null else 2 * pairs + 1
+    dit = model.dit
+    if kind == "context":
+        return total_of(count_context(dit, tokens=(frames - 1) * tokens, past=0))
+    if kind == "query" and null:  # the zero frame, then the query
+        both = (count_context(dit, tokens=tokens, past=past) for past in (0, tokens))
+        return run_twice(*map(total_of, both))
+    if kind == "query":
+        return total_of(count_context(dit, tokens=tokens, past=(frames - 1) * tokens))
+    if kind == "step" and frozen:
+        return total_of(count_target(dit, tokens=tokens, past=frames * tokens))
+    assert kind in ("step", "refresh"), name
+    whole = total_of(count_joint(dit, tokens=tokens, context=frames * tokens))
+    return whole + Count(keys_values=keys_values(dit, frames * tokens) * (kind == "refresh"))
+
+
 def _graphs(setting: Setting) -> Iterator[tuple[str, Often]]:
     null = setting.guidance != 1
     yield "encoder", "answer"
@@ -211,8 +258,6 @@ def _stage(setting: Setting, name: str, often: Often) -> Stage:
         graph=name,
         often=often,
         count=count,
-        products=count.products,
-        others=count.others,
         weights=weights,
         traffic=traffic,
         scratch=scratch,

@@ -8,7 +8,7 @@ which would not pass for float32.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from lavin_deploy.errors import InputError, unknown_name
 
@@ -33,6 +33,10 @@ class Mode:
     clock: float
     bandwidth: float
 
+    def __str__(self) -> str:
+        budget = "MAXN" if self.watts is None else f"{self.watts} W"
+        return f"{budget}, {self.sms} SMs at {self.clock / 1e6:.0f} MHz"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
@@ -40,7 +44,7 @@ class Device:
 
     Attributes:
         name: as in ``--device``.
-        title: as people call it, with the power mode that the figures belong to.
+        product: as people call it.
         memory: bytes in all; on a Jetson CPU and GPU share them.
         usable: bytes for one process, see :data:`SHARE`.
         bandwidth: of the memory, bytes/s.
@@ -48,12 +52,13 @@ class Device:
         capability: CUDA compute capability.
         jetpack: version the figures of the software belong to, or None beside Jetson.
         tensorrt: its version.
-        modes: power modes whose clocks NVIDIA published, for ``at_power``; the first is in force.
-        rates: precision -> FLOP per clock of one SM, for ``at_power``.
+        mode: power mode that the figures belong to, or None beside Jetson.
+        modes: those whose clocks NVIDIA published.
+        rates: precision -> FLOP per clock of one SM, where there are modes.
     """
 
     name: str
-    title: str
+    product: str
     memory: int
     usable: int
     bandwidth: float
@@ -61,8 +66,14 @@ class Device:
     capability: tuple[int, int]
     jetpack: str | None = None
     tensorrt: tuple[int, int]
+    mode: Mode | None = None
     modes: tuple[Mode, ...] = ()
-    rates: Mapping[str, int]
+    rates: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The product and its power mode, for people."""
+        return self.product if self.mode is None else f"{self.product} ({self.mode})"
 
     @property
     def dialect(self) -> str:
@@ -92,8 +103,8 @@ class Device:
         return _in_mode(self, found[0])
 
     def refusal(self, precision: str) -> str | None:
-        """Return why the device cannot run a precision, as a sentence, or None if it can."""
-        if precision in self.peak:
+        """Return why the device cannot run a precision, which is fp8, or None if it can."""
+        if precision != "fp8" or precision in self.peak:
             return None
         major, minor = self.capability
         return (
@@ -124,7 +135,7 @@ _FULL, _LOW = 3.2e9, 2.133e9
 
 def _jetson(
     name: str,
-    title: str,
+    product: str,
     gigabytes: int,
     modes: tuple[Mode, ...],
     *,
@@ -136,7 +147,7 @@ def _jetson(
     memory = gigabytes * GIB
     device = Device(
         name=name,
-        title=title,
+        product=product,
         memory=memory,
         usable=int(SHARE[0] * memory) - SHARE[1],
         bandwidth=0.0,
@@ -150,10 +161,10 @@ def _jetson(
     return _in_mode(device, modes[0])
 
 
-def _orin(name: str, title: str, gigabytes: int, modes: tuple[Mode, ...]) -> Device:
+def _orin(name: str, product: str, gigabytes: int, modes: tuple[Mode, ...]) -> Device:
     return _jetson(
         name,
-        title,
+        product,
         gigabytes,
         modes,
         rates=_ORIN,
@@ -164,20 +175,13 @@ def _orin(name: str, title: str, gigabytes: int, modes: tuple[Mode, ...]) -> Dev
 
 
 def _in_mode(device: Device, mode: Mode) -> Device:
-    budget = "MAXN" if mode.watts is None else f"{mode.watts} W"
-    clocks = f"{budget}, {mode.sms} SMs at {mode.clock / 1e6:.0f} MHz"
-    return replace(
-        device,
-        title=f"{device.title.partition(' (')[0]} ({clocks})",
-        bandwidth=mode.bandwidth,
-        peak={name: rate * mode.sms * mode.clock for name, rate in device.rates.items()},
-        modes=(mode, *(other for other in device.modes if other != mode)),
-    )
+    peak = {name: rate * mode.sms * mode.clock for name, rate in device.rates.items()}
+    return replace(device, mode=mode, bandwidth=mode.bandwidth, peak=peak)
 
 
 def _card(
     name: str,
-    title: str,
+    product: str,
     gigabytes: int,
     bandwidth: float,
     capability: tuple[int, int],
@@ -187,14 +191,13 @@ def _card(
     memory = gigabytes * 10**9
     return Device(
         name=name,
-        title=title,
+        product=product,
         memory=memory,
         usable=memory - RESERVED,
         bandwidth=bandwidth,
         peak={precision: figure * 1e12 for precision, figure in peak.items()},
         capability=capability,
         tensorrt=(11, 4),
-        rates={},
     )
 
 

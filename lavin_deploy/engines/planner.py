@@ -10,13 +10,11 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from lavin_deploy.config import ModelConfig, preset
 from lavin_deploy.engines.budget import PRECISIONS, Budget, Setting, Stage, budget
 from lavin_deploy.engines.calibration import Calibration, Measured
 from lavin_deploy.engines.devices import Device
+from lavin_deploy.engines.space import Space
 from lavin_deploy.errors import InputError, unknown_name
-from lavin_deploy.flow.grids import GridKind, grid_for
-from lavin_deploy.manifest import Manifest, Variant
 
 COMPUTE = 0.5
 """Assumed share of the dense peak that products and convolutions reach."""
@@ -24,27 +22,6 @@ BANDWIDTH = 0.7
 """Assumed share of the memory's bandwidth."""
 LAUNCH = 5e-6
 """Assumed seconds to start a kernel; a CUDA graph needs less."""
-
-STEPS = (1, 2, 4, 8, 19)
-REFRESHES = (1, 2, 4, 8)
-"""Intervals that are tried where a bundle has refresh graphs, beside the bundle's own."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Space:
-    """What can be chosen from.
-
-    Attributes:
-        title: what is planned, for people.
-        settings: all combinations but steps.
-        steps: model evaluations.
-        notes: sentences about what was left out or has to be done first.
-    """
-
-    title: str
-    settings: tuple[Setting, ...]
-    steps: tuple[int, ...]
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,91 +78,6 @@ class Plan:
     notes: tuple[str, ...]
 
 
-def space_of_bundle(manifest: Manifest, device: Device) -> Space:
-    """Return what a bundle has graphs for and the device can run.
-
-    Raises:
-        InputError: the device can run none of its precisions.
-    """
-    model = ModelConfig.from_dict(manifest.model)
-    refused = {v.precision: device.refusal(v.precision) for v in manifest.variants}
-    notes = [sentence for sentence in refused.values() if sentence is not None]
-    variants: dict[str, Variant] = {}
-    for variant in manifest.variants:
-        if refused[variant.precision] is None and (
-            variant.precision not in variants or variant.dialect == device.dialect
-        ):
-            variants[variant.precision] = variant
-    if not variants:
-        raise InputError(f"{manifest.name} has nothing for {device.name}: {' '.join(notes)}")
-    notes += [
-        f"{name} is in the bundle in the {variant.dialect} dialect alone; {device.software} reads "
-        f"the {device.dialect} one: export with --dialect {device.dialect}."
-        for name, variant in variants.items()
-        if variant.dialect != device.dialect
-    ]
-    settings = [
-        Setting(
-            model=model,
-            height=bucket.height,
-            width=bucket.width,
-            pairs=bucket.pairs,
-            precision=variant.precision,
-            frozen=variant.context == "frozen",
-            refresh=refresh,
-            guidance=manifest.defaults.guidance,
-        )
-        for bucket in manifest.buckets
-        for variant in variants.values()
-        for refresh in _refreshes(variant)
-    ]
-    if any(variant.refresh is not None for variant in variants.values()):
-        notes.append("A refresh other than the bundle's own takes an export with --refresh R.")
-    wanted = sorted({*STEPS, manifest.defaults.steps})
-    steps = [n for n in wanted if n == manifest.defaults.steps or _has(manifest.time.kind, n)]
-    lost = [str(n) for n in wanted if n not in steps]
-    if lost:
-        notes.append(f"The {manifest.time.kind} grid of the bundle has no {', '.join(lost)} steps.")
-    return Space(
-        title=f"{manifest.name}, guidance {manifest.defaults.guidance:g}",
-        settings=tuple(settings),
-        steps=tuple(steps),
-        notes=tuple(notes),
-    )
-
-
-def space_of_preset(name: str, device: Device, *, size: tuple[int, int], pairs: int) -> Space:
-    """Return what an export of a preset could have: 16 and 8 bits, a joint or a frozen context.
-
-    Raises:
-        InputError: no preset has that name.
-    """
-    model = preset(name)
-    guidance = model.inference.guidance
-    settings = [
-        Setting(
-            model=model,
-            height=size[0],
-            width=size[1],
-            pairs=pairs,
-            precision=precision,
-            frozen=frozen,
-            guidance=guidance,
-        )
-        for precision in ("fp16", "int8", "fp8")
-        if precision in device.peak
-        for frozen in (False, True)
-    ]
-    refused = device.refusal("fp8")
-    notes = ["A frozen context and few steps take a model trained for them."]
-    return Space(
-        title=f"preset {name}, guidance {guidance:g}",
-        settings=tuple(settings),
-        steps=STEPS,
-        notes=tuple(notes + ([refused] if refused else [])),
-    )
-
-
 def make_plan(
     space: Space,
     device: Device,
@@ -229,25 +121,10 @@ def make_plan(
 def predict(stage: Stage, setting: Setting, device: Device) -> float:
     """Seconds of one run of a stage, by the assumptions above."""
     precision = PRECISIONS[setting.precision]
-    compute = stage.products / device.peak[precision.products]
-    compute += stage.others / device.peak[precision.rest]
+    compute = stage.count.products / device.peak[precision.products]
+    compute += stage.count.others / device.peak[precision.rest]
     memory = stage.traffic / device.bandwidth
     return max(compute / COMPUTE, memory / BANDWIDTH) + LAUNCH * stage.count.kernels
-
-
-def _refreshes(variant: Variant) -> Sequence[int | None]:
-    """Intervals to try; None for a variant that has no choice."""
-    if variant.refresh is None:
-        return (None,)
-    return sorted({*REFRESHES, variant.refresh.every})
-
-
-def _has(kind: GridKind, steps: int) -> bool:
-    try:
-        grid_for(steps, kind)
-    except InputError:
-        return False
-    return True
 
 
 def _points(planned: Iterable[Planned], steps: Sequence[int]) -> Iterator[Point]:

@@ -15,8 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import lavin_deploy
 from lavin_deploy.config import DiTConfig, ModelConfig, VAEConfig, preset
-from lavin_deploy.engines.budget import Budget, Setting, budget
-from lavin_deploy.engines.counts import Count, count_graph
+from lavin_deploy.engines.budget import Budget, Setting, budget, count_graph
+from lavin_deploy.engines.counts import Count
 from lavin_deploy.errors import InputError
 from lavin_deploy.export.frozen import ContextGraph, NullQueryGraph, TargetGraph
 from lavin_deploy.export.fused import FusedDiT

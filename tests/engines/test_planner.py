@@ -14,14 +14,11 @@ from lavin_deploy.engines.planner import (
     BANDWIDTH,
     COMPUTE,
     LAUNCH,
-    STEPS,
     Plan,
-    Space,
     make_plan,
     predict,
-    space_of_bundle,
-    space_of_preset,
 )
+from lavin_deploy.engines.space import STEPS, Space, space_of_bundle, space_of_preset
 from lavin_deploy.errors import BundleError, InputError
 from lavin_deploy.manifest import Bucket, Manifest, Refresh, Variant
 
@@ -77,6 +74,8 @@ def test_the_bundle_that_ships(edge: Manifest) -> None:
     assert [p.seconds for p in plan.points] == sorted(p.seconds for p in plan.points)
     assert any("export with --dialect portable" in note for note in plan.notes)
     assert not make_plan(space_of_bundle(edge, THOR), THOR).notes
+    portable = with_variants(edge, ("fp32", "native"), ("fp32", "portable"))
+    assert not space_of_bundle(portable, ORIN).notes
 
 
 def test_what_the_device_cannot_run_is_left_out_and_said(edge: Manifest) -> None:
@@ -88,6 +87,11 @@ def test_what_the_device_cannot_run_is_left_out_and_said(edge: Manifest) -> None
     assert {s.precision for s in space_of_bundle(both, THOR).settings} == {"int8", "fp8"}
     with pytest.raises(InputError, match=r"edge has nothing for orin-agx-64: fp8 needs .* int8"):
         space_of_bundle(with_variants(edge, ("fp8", "native")), ORIN)
+
+
+def test_a_precision_that_nobody_knows_is_refused(edge: Manifest) -> None:
+    with pytest.raises(InputError, match=r"unknown precision 'int4'. Did you mean 'int8'"):
+        make_plan(space_of_bundle(with_variants(edge, ("int4", "native")), THOR), THOR)
 
 
 def test_steps_that_the_grid_has(edge: Manifest) -> None:
