@@ -52,8 +52,8 @@ def space_of_bundle(manifest: Manifest, device: Device) -> Space:
     if not variants:
         raise InputError(f"{manifest.name} has nothing for {device.name}: {' '.join(notes)}")
     notes += [
-        f"{name} is in the bundle in the native dialect alone, which {device.software} cannot read: "
-        "export with --dialect portable."
+        f"{name} is in the bundle in the native dialect alone, which {device.software} cannot "
+        "read: export with --dialect portable."
         for name, variant in variants.items()
         if (variant.dialect, device.dialect) == ("native", "portable")
     ]
