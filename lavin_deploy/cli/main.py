@@ -19,6 +19,7 @@ _COMMANDS = {
     "data": ("data:data", "Prepare training data."),
     "eval": ("eval:evaluate", "Measure a bundle's tasks beside controls and baselines."),
     "build": ("build:build", "Build TensorRT engines of a bundle."),
+    "plan": ("plan:plan", "Plan a bundle for a device, on paper."),
 }
 
 

@@ -319,7 +319,7 @@ def test_even_steps_of_a_linear_quadratic_bundle_name_the_nearest(decay: Path) -
 
 
 def test_load_refuses_what_it_cannot_give(toy: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="'tensorrt' is not available"):
+    with pytest.raises(InputError, match="no NVIDIA driver is installed"):
         lavin.load(toy, backend="tensorrt")
     with pytest.raises(InputError, match="Did you mean 'onnxruntime'"):
         lavin.load(toy, backend="onnx-runtime")

@@ -36,8 +36,8 @@ class Driver:
             self._cuda: Any = importlib.import_module("cuda.bindings.driver")
         except ImportError as error:
             raise InputError(
-                f"the back end 'tensorrt' needs cuda-python, which cannot be imported ({error}); "
-                "install it with: pip install cuda-python."
+                f"the back end 'tensorrt' needs cuda-python's cuda-bindings, which cannot be "
+                f"imported ({error}); install it with: pip install cuda-bindings."
             ) from error
         self._memory: list[Any] = []
         self._pinned: list[Any] = []
