@@ -189,7 +189,7 @@ def test_failures_are_one_sentence_and_leave_nothing(tmp_path: Path, lavin_run: 
         (["rtsp://host/stream"], "this version does not read"),
         ([whole, "--view", "nope"], "nope"),
         ([whole, "--precision", "nope"], "nope"),
-        ([whole, "--backend", "tensorrt"], "tensorrt"),
+        ([whole, "--backend", "tensorrt"], "use the back end 'onnxruntime'"),
         ([tmp_path / "empty.mp4"], "cannot be read as a video"),
         ([whole, "--guidance", "nan"], "guidance is nan"),
         ([whole, "--seed", str(2**64)], "seed is 18446744073709551616"),

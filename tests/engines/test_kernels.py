@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
-
 import numpy as np
 import pytest
 
+from lavin_deploy.engines.plugins.functions import AttentionArgs, Kernels
+from lavin_deploy.errors import WorkError
 from lavin_deploy.export.portable import functions
 from tests.helpers import plugins
 
@@ -159,13 +159,13 @@ def test_the_onnx_functions_say_the_same() -> None:
 )
 def test_arguments_out_of_range_are_refused(wrong: dict[str, int | None]) -> None:
     x = np.zeros((4, 4, 8), np.float16)
-    args = plugins.AttentionArgs(
-        *[x.ctypes.data] * 3, None, None, x.ctypes.data, 4, 4, 0, 4, 4, 8, 1
-    )
+    place = x.ctypes.data
+    args = AttentionArgs(place, place, place, None, None, place, 4, 4, 0, 4, 4, 8, 1.0)
+    plugins.reference().attention(args, "float16")
     for name, value in wrong.items():
         setattr(args, name, value)
-    assert plugins.reference().lavin_attention_reference(ctypes.byref(args), 1, 0) == 1
-    assert plugins.reference().lavin_attention_reference(ctypes.byref(args), 7, 0) == 1
+    with pytest.raises(WorkError, match="arguments out of range"):
+        plugins.reference().attention(args, "float16")
 
 
 def test_the_library_carries_kernels_for_each_architecture() -> None:
@@ -173,5 +173,5 @@ def test_the_library_carries_kernels_for_each_architecture() -> None:
     content = plugins.plugin_library().read_bytes()
     for name in (b"lavin_attention", b"lavin_rope3d", b"getCreators", b"setLoggerFinder"):
         assert name in content
-    library = ctypes.CDLL(str(plugins.plugin_library()))  # loads without a driver
-    assert library.lavin_attention(None, 1, None) == 1
+    with pytest.raises(WorkError, match="out of range"):  # it loads without a driver
+        Kernels(plugins.plugin_library()).attention(AttentionArgs(), "float16")

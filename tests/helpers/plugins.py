@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import ml_dtypes
 import numpy as np
 import pytest
 
+from lavin_deploy.engines.plugins.functions import AttentionArgs, Kernels, RopeArgs
+
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "plugins"
 TYPES = {"fp32": np.float32, "fp16": np.float16, "bf16": ml_dtypes.bfloat16}
-_CODES = {np.dtype(dtype): code for code, dtype in enumerate(TYPES.values())}
-_P, _I = ctypes.c_void_p, ctypes.c_int
-
-
-class RopeArgs(ctypes.Structure):
-    _fields_ = [
-        *((name, _P) for name in ("q", "k", "q_weight", "k_weight", "cos", "sin")),
-        *((name, _P) for name in ("q_out", "k_out")),
-        *((name, _I) for name in ("tokens", "heads", "kv_heads", "head_dim")),
-        ("epsilon", ctypes.c_float),
-    ]
-
-
-class AttentionArgs(ctypes.Structure):
-    _fields_ = [
-        *((name, _P) for name in ("q", "k", "v", "past_k", "past_v", "out")),
-        *((name, _I) for name in ("queries", "keys", "past", "heads", "kv_heads", "head_dim")),
-        ("scale", ctypes.c_float),
-    ]
 
 
 @functools.cache
@@ -61,10 +42,9 @@ def plugin_library() -> Path:
     return built() / "liblavin_plugins.so"
 
 
-@functools.cache
-def reference() -> Any:
+def reference(*, tall: bool = False) -> Kernels:
     """The kernels on the CPU."""
-    return ctypes.CDLL(str(built() / "liblavin_reference.so"))
+    return Kernels(built() / "liblavin_reference.so", tall=tall)
 
 
 def address(array: np.ndarray | None) -> int | None:
@@ -88,8 +68,7 @@ def attention(
         *(queries, keys, 0 if past is None else past[0].shape[1], heads, kv_heads, width),
         width**-0.5,
     )
-    status = reference().lavin_attention_reference(ctypes.byref(args), _CODES[q.dtype], int(tall))
-    assert status == 0
+    reference(tall=tall).attention(args, q.dtype.name)
     return out
 
 
@@ -115,6 +94,6 @@ def rope3d(
         *(tokens, heads, k.shape[1] // width, width),
         epsilon,
     )
-    assert reference().lavin_rope3d_reference(ctypes.byref(args), _CODES[k.dtype]) == 0
+    reference().rope3d(args, k.dtype.name)
     assert outs[1] is not None
     return outs[0], outs[1]

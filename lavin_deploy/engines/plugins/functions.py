@@ -1,0 +1,84 @@
+"""The kernels' C functions through ctypes: addresses and numbers in, no array library needed."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+from lavin_deploy.errors import WorkError
+
+TYPES = ("float32", "float16", "bfloat16")
+"""Of data, in the order of ``enum lavin_type`` in ``kernels.h``."""
+
+_pointer, _whole = ctypes.c_void_p, ctypes.c_int
+
+
+class RopeArgs(ctypes.Structure):
+    """``struct lavin_rope3d_args``; shapes are told in ``kernels.h``."""
+
+    _fields_ = (
+        *((name, _pointer) for name in ("q", "k", "q_weight", "k_weight", "cos", "sin")),
+        *((name, _pointer) for name in ("q_out", "k_out")),
+        *((name, _whole) for name in ("tokens", "heads", "kv_heads", "head_dim")),
+        ("epsilon", ctypes.c_float),
+    )
+
+
+class AttentionArgs(ctypes.Structure):
+    """``struct lavin_attention_args``; shapes are told in ``kernels.h``."""
+
+    _fields_ = (
+        *((name, _pointer) for name in ("q", "k", "v", "past_k", "past_v", "out")),
+        *((name, _whole) for name in ("queries", "keys", "past", "heads", "kv_heads", "head_dim")),
+        ("scale", ctypes.c_float),
+    )
+
+
+class Kernels:
+    """One of the two libraries that CMake builds.
+
+    Args:
+        file: ``liblavin_plugins.so``, whose functions queue work on a GPU, or
+            ``liblavin_reference.so``, whose functions compute on the CPU at once.
+        tall: of the reference: tiles of 128 rows where there are some, as on a busy GPU.
+    """
+
+    def __init__(self, file: Path, *, tall: bool = False) -> None:
+        self._library = ctypes.CDLL(str(file))
+        self._reference = hasattr(self._library, "lavin_attention_reference")
+        self._tall = tall
+
+    def rope3d(self, args: RopeArgs, dtype: str, stream: int = 0) -> None:
+        """QK-Norm and rotation.
+
+        Args:
+            args: addresses and sizes.
+            dtype: of data, one of ``TYPES``.
+            stream: a cudaStream_t; the reference takes none.
+
+        Raises:
+            WorkError: the arguments are out of range, or the launch failed.
+        """
+        if self._reference:
+            code = self._library.lavin_rope3d_reference(ctypes.byref(args), TYPES.index(dtype))
+        else:
+            code = self._library.lavin_rope3d(
+                ctypes.byref(args), TYPES.index(dtype), _pointer(stream)
+            )
+        _check("lavin_rope3d", code)
+
+    def attention(self, args: AttentionArgs, dtype: str, stream: int = 0) -> None:
+        """Grouped-query attention; arguments and errors as :meth:`rope3d`."""
+        kind = TYPES.index(dtype)
+        if self._reference:
+            code = self._library.lavin_attention_reference(
+                ctypes.byref(args), kind, int(self._tall)
+            )
+        else:
+            code = self._library.lavin_attention(ctypes.byref(args), kind, _pointer(stream))
+        _check("lavin_attention", code)
+
+
+def _check(function: str, code: int) -> None:
+    if code:
+        raise WorkError(f"{function} failed with CUDA error {code} (1: arguments out of range).")
