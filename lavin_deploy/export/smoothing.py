@@ -104,15 +104,22 @@ def level(
     weights = dict(traced.weights)
     divisors: dict[str, Numbers] = {}
     extra: dict[str, onnx.NodeProto] = {}
-    for name, readers in _readers(traced.model, products).items():
-        place = _place(traced.model, weights, name)
-        if place is None:
+    found = _readers(traced.model, products)
+    places = {name: _place(traced.model, traced.weights, name) for name in found}
+    fixed = {_key(readers) for name, readers in found.items() if places[name] is None}
+    done: set[Key] = set()
+    for name, readers in found.items():
+        place, key = places[name], _key(readers)
+        if place is None or key in fixed:
             continue
-        s = divisors[name] = levels[_key(readers)]
-        for node in readers:
-            weights[node.input[1]] = _scaled_rows(weights[node.input[1]], s)
+        s = divisors[name] = levels[key]
+        if key not in done:  # a graph may run the same weights twice
+            done.add(key)
+            for node in readers:
+                weights[node.input[1]] = _scaled_rows(weights[node.input[1]], s)
+            if place.weight:
+                weights[place.weight] = _scaled_columns(weights[place.weight], s, place.start)
         if place.weight:
-            weights[place.weight] = _scaled_columns(weights[place.weight], s, place.start)
             continue
         maker = next(node for node in model.graph.node if node.name == place.node)
         stored, levelled = f"{name}.levels", f"{name}.factor"

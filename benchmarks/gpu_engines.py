@@ -1,0 +1,135 @@
+"""Every engine of every variant of a bundle: is it as right as torch in the same precision?
+
+    python benchmarks/gpu_engines.py BUNDLE [--json FILE]
+
+The bundle needs fp32 beside the others (``lavin-export --precision fp32 --precision fp16 ...``).
+Engines are built for the GPU that is here and run on random inputs. Errors are relative L2 against
+the fp32 graph in ONNX Runtime on the CPU; at most twice the error of the same graph in torch, node
+by node in its own types, passes. ``--backend onnxruntime`` builds nothing and runs on the CPU,
+which tests this script.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+
+from lavin_deploy.bundle import Bundle, open_bundle
+from lavin_deploy.engines.builder import BuildRequest, build_bundle
+from lavin_deploy.engines.identity import graph_label
+from lavin_deploy.export.torch_backend import TorchBackend
+from lavin_deploy.manifest import Graph, Variant
+from lavin_deploy.runtime.backend import Array, Backend
+from lavin_deploy.runtime.backends import make_backend
+
+FLOOR = {"fp32": 1e-4}
+"""Errors that always pass; other precisions: 1e-3."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One output of one graph; errors are relative L2 against fp32 in ONNX Runtime."""
+
+    precision: str
+    dialect: str
+    graph: str
+    output: str
+    error: float
+    torch_error: float
+    passed: bool
+
+
+def inputs(graph: Graph, reference: Backend) -> dict[str, Array]:
+    """Standard normal numbers, but a real modulation row; the same for every precision."""
+    rng = np.random.default_rng(zlib.crc32(graph_label(graph).encode()))
+    feed = {}
+    for spec in graph.inputs:
+        if spec.name == "modulation":
+            times = reference.variant.graph("modulation")
+            feed[spec.name] = reference.infer_one(times, t=np.array([0.4], np.float32))
+        elif spec.name == "t":
+            feed[spec.name] = np.array([0.4], np.float32)
+        else:
+            feed[spec.name] = rng.standard_normal(spec.shape, np.float32)
+    return feed
+
+
+def run(backend: Backend, graph: Graph, feed: Mapping[str, Array]) -> dict[str, Array]:
+    """The graph of that label in a back end, types as it takes them."""
+    label = graph_label(graph)
+    mine = next(each for each in backend.variant.graphs if graph_label(each) == label)
+    given = {spec.name: feed[spec.name].astype(spec.dtype) for spec in mine.inputs}
+    return {name: x.astype(np.float64) for name, x in backend.infer(mine, given).items()}
+
+
+def distance(found: Array, exact: Array) -> float:
+    """Relative L2; not a number counts as infinitely far."""
+    far = np.linalg.norm(found - exact) / max(float(np.linalg.norm(exact)), 1e-12)
+    return float(np.nan_to_num(far, nan=np.inf))
+
+
+def compare(bundle: Bundle, variant: Variant, name: str, reference: Backend) -> Iterator[Row]:
+    """All graphs of a variant in a back end."""
+    plain = bundle.variant(variant.precision, "native")
+    with (
+        make_backend(name, bundle, variant.precision, variant.dialect) as backend,
+        TorchBackend(bundle, plain) as torch,
+    ):
+        for graph in reference.variant.graphs:
+            feed = inputs(graph, reference)
+            exact, found, its = (run(each, graph, feed) for each in (reference, backend, torch))
+            for output, values in exact.items():
+                error, allowed = distance(found[output], values), distance(its[output], values)
+                floor = FLOOR.get(variant.precision, 1e-3)
+                yield Row(
+                    precision=variant.precision,
+                    dialect=variant.dialect,
+                    graph=graph_label(graph),
+                    output=output,
+                    error=error,
+                    torch_error=allowed,
+                    passed=error <= max(2 * allowed, floor),
+                )
+
+
+@click.command()
+@click.argument("path", metavar="BUNDLE", type=Path)
+@click.option("--backend", default="tensorrt", show_default=True)
+@click.option("--target", default="tensorrt-rtx", show_default=True)
+@click.option("--json", "out", type=Path, help="Write the figures there.")
+def main(path: Path, backend: str, target: str, out: Path | None) -> None:
+    """Build and compare; exit code 1 where an engine is wrong."""
+    rows, builds = [], []
+    with open_bundle(path) as bundle, make_backend("onnxruntime", bundle, "fp32") as reference:
+        for variant in bundle.manifest.variants:
+            if backend == "tensorrt":
+                request = BuildRequest(
+                    target=target,
+                    capabilities=("current",),
+                    precision=variant.precision,
+                    dialect=variant.dialect,
+                )
+                for built in build_bundle(bundle, request):
+                    builds.append({**asdict(built), "folder": built.folder.name})
+            rows += compare(bundle, variant, backend, reference)
+    if out is not None:
+        report = {"backend": backend, "builds": builds, "rows": [asdict(row) for row in rows]}
+        out.write_text(json.dumps(report, indent=1) + "\n")
+    for row in rows:
+        click.echo(
+            f"{row.precision} {row.dialect} {row.graph} {row.output}: {row.error:.1e}, torch "
+            f"{row.torch_error:.1e}, {'right' if row.passed else 'WRONG'}"
+        )
+    wrong = sum(not row.passed for row in rows)
+    click.echo(f"{len(rows) - wrong} of {len(rows)} outputs are right")
+    raise SystemExit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()
