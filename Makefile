@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 RESULT := examples/sample.segmentation.mp4
 
-.PHONY: demo test lint plugins cuda-all plugin-wheel clean
+.PHONY: demo test lint plugins cuda-all plugin-wheel gpu-wheels clean
 
 # Each stamp records one finished installation; a change of the project file repeats it.
 .venv/runtime.stamp: pyproject.toml constraints.txt
@@ -40,6 +40,15 @@ plugin-wheel: cuda-all
 	cp build/plugins/liblavin_plugins.so build/plugins/libtensorrt_rtx.so packaging/plugins/lavin_deploy_plugins/
 	$(PYTHON) -m pip wheel -q --no-deps -w build/wheels packaging/plugins
 	@ls build/wheels/lavin_deploy_plugins-*.whl
+
+# What scripts/gpu_check.sh installs where there is torch, but no index; plugins are built there.
+gpu-wheels:
+	$(PYTHON) -m pip wheel -q --disable-pip-version-check --no-deps -w build/gpu-wheels \
+		-c constraints.txt tensorrt-rtx-cu13 tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings \
+		polygraphy cuda-bindings cuda-pathfinder onnx onnx-ir onnxscript onnxruntime ml_dtypes \
+		protobuf flatbuffers safetensors click tqdm pillow packaging typing_extensions \
+		kernel-lens==2.0.1 cmake==4.1.2 nvidia-cuda-sanitizer-api==13.5.25
+	@ls build/gpu-wheels
 
 clean:
 	rm -rf .venv build packaging/plugins/lavin_deploy_plugins/*.so *.egg-info $(RESULT)

@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -43,6 +44,15 @@ class Row:
     error: float
     torch_error: float
     passed: bool
+
+
+def build(bundle: Bundle, precision: str, dialect: str = "native") -> list[dict[str, Any]]:
+    """Build the engines of a variant that are missing, for the GPU that is here."""
+    request = BuildRequest(
+        target="tensorrt-rtx", capabilities=("current",), precision=precision, dialect=dialect
+    )
+    built = build_bundle(bundle, request)
+    return [{**asdict(each), "folder": each.folder.name} for each in built]
 
 
 def inputs(graph: Graph, reference: Backend) -> dict[str, Array]:
@@ -101,22 +111,15 @@ def compare(bundle: Bundle, variant: Variant, name: str, reference: Backend) -> 
 @click.command()
 @click.argument("path", metavar="BUNDLE", type=Path)
 @click.option("--backend", default="tensorrt", show_default=True)
-@click.option("--target", default="tensorrt-rtx", show_default=True)
 @click.option("--json", "out", type=Path, help="Write the figures there.")
-def main(path: Path, backend: str, target: str, out: Path | None) -> None:
+def main(path: Path, backend: str, out: Path | None) -> None:
     """Build and compare; exit code 1 where an engine is wrong."""
-    rows, builds = [], []
+    rows: list[Row] = []
+    builds: list[dict[str, Any]] = []
     with open_bundle(path) as bundle, make_backend("onnxruntime", bundle, "fp32") as reference:
         for variant in bundle.manifest.variants:
             if backend == "tensorrt":
-                request = BuildRequest(
-                    target=target,
-                    capabilities=("current",),
-                    precision=variant.precision,
-                    dialect=variant.dialect,
-                )
-                for built in build_bundle(bundle, request):
-                    builds.append({**asdict(built), "folder": built.folder.name})
+                builds += build(bundle, variant.precision, variant.dialect)
             rows += compare(bundle, variant, backend, reference)
     if out is not None:
         report = {"backend": backend, "builds": builds, "rows": [asdict(row) for row in rows]}

@@ -1,0 +1,85 @@
+"""What runs on a fresh GPU machine, run here on the CPU: its logic, not its figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from benchmarks import gpu_engines
+from lavin_deploy.bundle import Bundle
+from lavin_deploy.manifest import Graph
+from lavin_deploy.runtime.backend import Array
+from lavin_deploy.runtime.backends import make_backend
+from lavin_deploy.runtime.onnxruntime_backend import OnnxRuntimeBackend
+from tests.helpers import plugins
+
+pytestmark = pytest.mark.bundle
+LARGEST = {"fp32": 1e-5, "fp16": 5e-3, "int8": 0.5}
+
+
+@pytest.mark.parametrize("precision", list(LARGEST))
+def test_every_graph_is_near_fp32(exported: Bundle, precision: str) -> None:
+    variant = exported.variant(precision, "portable")
+    with make_backend("onnxruntime", exported, "fp32") as reference:
+        rows = list(gpu_engines.compare(exported, variant, "onnxruntime", reference))
+    assert {row.graph for row in rows} >= {"encoder-32x32", "step-32x32-p1", "step_null-32x32"}
+    for row in rows:
+        assert row.passed, row
+        assert row.error <= LARGEST[precision], row
+
+
+def test_a_wrong_engine_is_found(exported: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = OnnxRuntimeBackend.infer_impl
+
+    def wrong(self: OnnxRuntimeBackend, graph: Graph, feed: Mapping[str, Array]) -> object:
+        found = whole(self, graph, feed)
+        scale = 1.01 if self.variant.precision == "fp16" and graph.name == "decoder" else 1
+        return {name: array * array.dtype.type(scale) for name, array in found.items()}
+
+    monkeypatch.setattr(OnnxRuntimeBackend, "infer_impl", wrong)
+    variant = exported.variant("fp16", "native")
+    with make_backend("onnxruntime", exported, "fp32") as reference:
+        rows = list(gpu_engines.compare(exported, variant, "onnxruntime", reference))
+    assert {row.graph for row in rows if not row.passed} == {"decoder-32x32"}
+
+
+def test_the_whole_check_and_again(golden_bundle: Path, tmp_path: Path) -> None:
+    plugins.built()
+    (tmp_path / "bundles").mkdir()
+    shutil.copytree(golden_bundle, tmp_path / "bundles" / "golden.lavin")
+
+    def check(*words: str) -> subprocess.CompletedProcess[str]:
+        environment = {"OUT": str(tmp_path), "WHEELS": str(tmp_path / "none")}
+        return subprocess.run(
+            [plugins.ROOT / "scripts" / "gpu_check.sh", "--cpu", *words],
+            env={**os.environ, **environment, "PYTHON": sys.executable},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = check()
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (tmp_path / "report" / "gpu-check.md").read_text()
+    assert "30 of 30 numbers are right" in page
+    assert "5 of 5 outputs" in page
+    assert "Did not run" not in page
+    report = json.loads((tmp_path / "report" / "gpu-check.json").read_text())
+    assert {row["passed"] for row in report["goldens"]["rows"]} == {True}
+    assert report["answers-golden"]["rows"][0]["distance"] < 1e-4
+
+    (tmp_path / "done" / "goldens").unlink()
+    (tmp_path / "goldens.json").unlink()
+    shutil.rmtree(tmp_path / "bundles" / "golden.lavin")
+    again = check("kernels", "goldens", "report")
+    assert again.returncode == 1
+    assert "kernels: done before" in again.stdout
+    assert "goldens: FAILED" in again.stdout
+    assert "Did not run" in (tmp_path / "report" / "gpu-check.md").read_text()
