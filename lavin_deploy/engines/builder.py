@@ -153,7 +153,7 @@ def choose_variant(bundle: Bundle, request: BuildRequest, library: Library) -> V
     """Return the variant to build: by default of the dialect that the library's parser takes.
 
     Raises:
-        InputError: the dialect asked for is not known to the library.
+        InputError: the dialect asked for is not known to the library, or keeps its weights.
         BundleError: the bundle has no such variant.
     """
     if request.dialect == "native" and library.dialect == "portable":
@@ -161,7 +161,13 @@ def choose_variant(bundle: Bundle, request: BuildRequest, library: Library) -> V
             f"{library.target} {library.version} does not know the operators of the native "
             "dialect; build the portable one (lavin-export --dialect portable)."
         )
-    return bundle.variant(request.precision, request.dialect or library.dialect)
+    variant = bundle.variant(request.precision, request.dialect or library.dialect)
+    if request.options.stripped and variant.dialect == "portable":
+        raise InputError(
+            "engines of the portable dialect keep their weights: what is parsed is not the "
+            "bundle's file; leave --stripped out, or build the native dialect."
+        )
+    return variant
 
 
 def choose_capabilities(

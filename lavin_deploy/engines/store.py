@@ -40,6 +40,14 @@ class Record:
     seconds: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """An engine to load: its bytes, and whether it was built without weights."""
+
+    data: bytes
+    stripped: bool
+
+
 class EngineStore:
     """The engines of one open bundle.
 
@@ -107,8 +115,8 @@ class EngineStore:
                 shutil.rmtree(place, ignore_errors=True)
         return target
 
-    def find(self, variant: Variant, graph: Graph, wanted: Wanted) -> bytes:
-        """Return the plan of an engine for a graph that fits.
+    def find(self, variant: Variant, graph: Graph, wanted: Wanted) -> Plan:
+        """Return the engine for a graph that fits.
 
         Raises:
             BundleError: there is none, or what there is does not fit or is damaged; the message
@@ -131,7 +139,7 @@ class EngineStore:
             if not found:
                 plan = _read(place, record)
                 if plan is not None:
-                    return plan
+                    return Plan(data=plan, stripped=its.options.stripped)
                 found = ["its file is damaged"]
             faults.append(" and ".join(found))
         if not faults:

@@ -8,6 +8,7 @@ one in numpy that runs the same programs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from lavin_deploy.manifest import Tensor
@@ -39,8 +40,13 @@ class Device(Protocol):
     def allocate(self, size: int) -> Address:
         """Return the address of ``size`` new bytes, a multiple of 256; released by ``close``."""
 
-    def load(self, plan: bytes) -> Engine:
-        """Make an engine ready to run; it lives until ``close``."""
+    def load(self, plan: bytes, weights: Path | None) -> Engine:
+        """Make an engine ready to run; it lives until ``close``.
+
+        Args:
+            plan: its bytes.
+            weights: the ONNX file that an engine without weights takes them from.
+        """
 
     def upload(self, target: Address, array: Array) -> None:
         """Queue a copy from the host; ``array`` may change as soon as this returns."""

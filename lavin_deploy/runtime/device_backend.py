@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 
@@ -25,7 +26,8 @@ class DeviceBackend(Backend):
         bundle: open bundle.
         variant: the variant to run.
         open_device: makes the device when the back end is activated.
-        plan_of: gives the engine's bytes for a graph; raises BundleError where there is none.
+        plan_of: gives the engine's bytes for a graph, and the file with its weights where it was
+            built without; raises BundleError where there is none.
     """
 
     name = "tensorrt"
@@ -36,7 +38,7 @@ class DeviceBackend(Backend):
         variant: Variant,
         *,
         open_device: Callable[[], Device],
-        plan_of: Callable[[Graph], bytes],
+        plan_of: Callable[[Graph], tuple[bytes, Path | None]],
     ) -> None:
         super().__init__(bundle, variant)
         self._open_device, self._plan_of = open_device, plan_of
@@ -122,7 +124,7 @@ class DeviceBackend(Backend):
     def _engine(self, graph: Graph) -> Engine:
         device = self._active()
         if graph.file not in self._engines:
-            engine = device.load(self._plan_of(graph))
+            engine = device.load(*self._plan_of(graph))
             for mine, its in ((graph.inputs, engine.inputs), (graph.outputs, engine.outputs)):
                 if {spec.name: spec for spec in mine} != {spec.name: spec for spec in its}:
                     raise BundleError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from lavin_deploy.bundle import Bundle
 from lavin_deploy.engines.gpu import Gpu, find_gpu
@@ -45,7 +46,7 @@ def make_tensorrt(
     if plugins is not None and library.target == "tensorrt":
         register_plugins(library, plugins)
 
-    def plan_of(graph: Graph) -> bytes:
+    def plan_of(graph: Graph) -> tuple[bytes, Path | None]:
         wanted = Wanted(
             onnx=onnx_digest(bundle.manifest, variant, graph),
             library=library.target,
@@ -53,7 +54,8 @@ def make_tensorrt(
             gpu=gpu,
             plugins=plugin_digest(plugins),
         )
-        return store.find(variant, graph, wanted)
+        plan = store.find(variant, graph, wanted)
+        return plan.data, bundle.graph_file(variant, graph) if plan.stripped else None
 
     def open_device() -> Device:
         from lavin_deploy.runtime.cuda.device import CudaDevice

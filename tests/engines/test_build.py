@@ -18,6 +18,7 @@ from lavin_deploy.engines.builder import (
     build_bundle,
     check_precision,
     choose_capabilities,
+    choose_variant,
 )
 from lavin_deploy.engines.gpu import Gpu
 from lavin_deploy.engines.identity import BuildOptions
@@ -129,6 +130,14 @@ def test_compute_capabilities() -> None:
         choose_capabilities(asked("8.7"), rtx, lambda: ORIN)
     with pytest.raises(InputError, match=r"built on its GPU, which is Orin.*not 8\.9"):
         choose_capabilities(asked("8.9"), full, lambda: ORIN)
+
+
+def test_only_what_is_parsed_as_it_lies_goes_without_weights(exported: Bundle) -> None:
+    request = BuildRequest(target="tensorrt-rtx", options=BuildOptions(stripped=True))
+    rtx = Library(target="tensorrt-rtx", version="1.7.1", module=None)
+    assert choose_variant(exported, request, rtx).dialect == "native"
+    with pytest.raises(InputError, match="keep their weights"):
+        choose_variant(exported, replace(request, dialect="portable"), rtx)
 
 
 def test_fp8_is_refused_for_orin() -> None:

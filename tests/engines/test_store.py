@@ -53,7 +53,7 @@ def test_an_engine_comes_back(bundle: Bundle) -> None:
     assert not store.has(identity)
     folder = store.add(identity, b"plan", "said\n", 1.25)
     assert store.has(identity)
-    assert store.find(variant, graph, wanted) == b"plan"
+    assert store.find(variant, graph, wanted).data == b"plan"
     assert (folder / "build.log").read_text() == "said\n"
     with open_bundle(bundle.path):  # engines are no part of what the manifest lists
         pass
@@ -85,7 +85,7 @@ def test_other_plugins_are_refused(bundle: Bundle) -> None:
     store.add(replace(identity, plugins="a" * 64), b"plan", "", 1.0)
     with pytest.raises(BundleError, match="holds other plugins"):
         store.find(variant, graph, replace(wanted, plugins="b" * 64))
-    assert store.find(variant, graph, wanted) == b"plan"  # it carries its own
+    assert store.find(variant, graph, wanted).data == b"plan"  # it carries its own
 
 
 def test_a_missing_engine_names_the_command(bundle: Bundle) -> None:
@@ -116,6 +116,15 @@ def test_compatible_engines_run_elsewhere(
     made = replace(identity, options=replace(identity.options, **options))  # type: ignore[arg-type]
     here = replace(wanted, version=version, gpu=replace(ADA, capability=capability))
     assert (not list(here.differences(made))) is fits
+
+
+@pytest.mark.parametrize("stripped", [False, True])
+def test_an_engine_says_whether_it_needs_weights(bundle: Bundle, stripped: bool) -> None:
+    variant, graph, identity, wanted = parts(bundle)
+    made = replace(identity, options=replace(identity.options, stripped=stripped))
+    store = EngineStore(bundle)
+    store.add(made, b"plan", "", 1.0)
+    assert store.find(variant, graph, wanted).stripped is stripped
 
 
 def test_damage_is_noticed(bundle: Bundle) -> None:

@@ -38,6 +38,17 @@ print(json.dumps([list(velocity.shape), bool(np.isfinite(velocity).all())]))
 """
 
 
+BUILD = """
+import sys
+from pathlib import Path
+from lavin_deploy.engines.build import build_engine
+from lavin_deploy.engines.identity import BuildOptions
+from lavin_deploy.engines.library import load_library
+library, options = load_library("tensorrt-rtx"), BuildOptions(capabilities=("8.9",))
+print(len(build_engine(library, Path(sys.argv[1]), options).plan))
+"""
+
+
 def watch(command: Sequence[str], folder: Path) -> tuple[str, int, int]:
     """Run a command.
 
@@ -78,7 +89,7 @@ def size_of(folder: Path) -> int:
 
 
 def export_and_run(folder: Path) -> None:
-    """Export ``folder/ckpt`` at fp16, check the step, run it once; print what was needed."""
+    """Export ``folder/ckpt`` at fp16, check the step, run it, build it; print what was needed."""
     command = [sys.executable, "-c", "from lavin_deploy.cli.export import export; export()"]
     command += ["--precision", "fp16"]
     command += ["--ckpt", str(folder / "ckpt"), "--vae", str(folder / "ckpt" / "stvae.pt")]
@@ -101,6 +112,12 @@ def export_and_run(folder: Path) -> None:
     assert json.loads(printed) == [[1, 16, 1, 8, 8], True]
     assert memory <= MEMORY
     assert disk <= DISK, f"{disk / 1e9:.1f} GB of disk"
+    start = time.monotonic()
+    command = [sys.executable, "-c", BUILD, str(folder / "large.lavin" / step.file)]
+    printed, memory, _ = watch(command, folder)
+    print(f"engine of the step: {int(printed) / 1e9:.2f} GB", end=", ")
+    print(f"{memory / GIB:.2f} GiB anonymous, {time.monotonic() - start:.0f} s")
+    assert memory <= MEMORY
 
 
 @pytest.mark.timeout(3 * 3600)

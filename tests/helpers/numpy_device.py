@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,8 @@ class NumpyDevice:
         self.memory = bytearray(self.memory) + bytearray(b"\x7f" * (-(-size // 256) * 256))
         return address
 
-    def load(self, plan: bytes) -> NumpyEngine:
+    def load(self, plan: bytes, weights: Path | None) -> NumpyEngine:
+        assert weights is None
         graphs = self.backend.variant.graphs
         return NumpyEngine(next(g for g in graphs if g.file == plan.decode()))
 
@@ -183,6 +185,6 @@ def numpy_backend(bundle: Bundle, variant: Variant) -> tuple[DeviceBackend, Nump
         bundle,
         variant,
         open_device=lambda: device,
-        plan_of=lambda graph: graph.file.encode(),
+        plan_of=lambda graph: (graph.file.encode(), None),
     )
     return backend, device

@@ -130,8 +130,8 @@ def test_an_engine_of_another_shape_is_refused(exported: Bundle) -> None:
     backend, device = numpy_backend(exported, exported.variant("fp32"))
     load = device.load
 
-    def other(plan: bytes) -> object:
-        engine = load(plan)
+    def other(plan: bytes, weights: None) -> object:
+        engine = load(plan, weights)
         if engine.graph.name == "encoder":
             pixels = Tensor(name="pixels", dtype="float32", shape=(1, 3, 1, 64, 64))
             engine.graph = replace(engine.graph, inputs=(pixels,))

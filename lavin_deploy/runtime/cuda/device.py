@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lavin_deploy.engines.gpu import Gpu
@@ -46,13 +47,15 @@ class CudaDevice(Driver):
         """See :class:`Device`."""
         return f"{self._library.target} {self._library.version} on {self._gpu}"
 
-    def load(self, plan: bytes) -> LoadedEngine:
+    def load(self, plan: bytes, weights: Path | None) -> LoadedEngine:
         """See :class:`Device`."""
         engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
             raise BundleError(
                 f"{self.describe()} does not load the engine; build it again with lavin-build."
             )
+        if weights is not None:
+            self._put_weights(engine, weights)
         context = engine.create_execution_context()
         if context is None:
             raise WorkError(f"{self.describe()} has no room for an engine's context.")
@@ -68,6 +71,17 @@ class CudaDevice(Driver):
         loaded = LoadedEngine(inputs=inputs, outputs=outputs, context=context, engine=engine)
         self._loaded.append(loaded)
         return loaded
+
+    def _put_weights(self, engine: Any, file: Path) -> None:
+        trt = self._library.module
+        logger = trt.Logger(trt.Logger.ERROR)
+        refitter = trt.Refitter(engine, logger)
+        parsed = trt.OnnxParserRefitter(refitter, logger).refit_from_file(str(file))
+        if not (parsed and refitter.refit_cuda_engine()):
+            raise BundleError(
+                f"{self.describe()} does not put the weights of {file.name!r} into its engine; "
+                "build it again with lavin-build."
+            )
 
     def run(self, engine: Engine, tensors: Mapping[str, int]) -> None:
         """See :class:`Device`."""
