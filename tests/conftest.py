@@ -14,7 +14,8 @@ from safetensors.numpy import load_file
 from lavin_deploy.bundle import Bundle, open_bundle
 from lavin_deploy.config import Inference, preset
 
-GOLDEN = Path(__file__).parent / "golden"
+ROOT = Path(__file__).parents[1]
+GOLDEN = ROOT / "tests" / "golden"
 
 
 @pytest.fixture(scope="session")
@@ -114,18 +115,19 @@ def _export(
 def exported(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, golden_tasks: Path
 ) -> Iterator[Bundle]:
-    """``tiny`` with every variant that a runtime here takes; int8 is forced, being slow."""
+    """Every variant that a runtime here takes, of a joint ``tiny`` and of ``edge``, which ships and
+    is frozen; int8 is forced, being slow."""
     from lavin_deploy.cli.export import export
     from tests.helpers.checkpoints import write_released
 
     folder = tmp_path_factory.mktemp(request.param)
-    tiny = preset("tiny")
-    write_released(folder / "ckpt", replace(tiny, dit=replace(tiny.dit, context=request.param)))
-    words = ["--ckpt", str(folder / "ckpt"), "--out", str(folder / "m.lavin"), "--size=32x32"]
+    checkpoint, size = ROOT / "checkpoints" / "edge-all", "128x128"
+    if request.param == "joint":
+        checkpoint, size = folder / "ckpt", "32x32"
+        write_released(checkpoint, preset("tiny"))
+    words = ["--ckpt", str(checkpoint), "--out", str(folder / "m.lavin"), "--size", size]
     words += ["--pairs=1", "--steps=3", "--tasks", str(golden_tasks), "--force"]
     words += [f"--precision={precision}" for precision in ("fp32", "fp16", "int8")]
-    words += ["--dialect=native", "--dialect=portable"]
-    words += ["--euler"] if request.param == "joint" else []
-    export(words, standalone_mode=False)
+    export([*words, "--dialect=native", "--dialect=portable"], standalone_mode=False)
     with open_bundle(folder / "m.lavin") as opened:
         yield opened

@@ -24,6 +24,7 @@ from lavin_deploy.export.weights import WeightFile
 from lavin_deploy.manifest import Graph, Variant
 from lavin_deploy.runtime.onnxruntime_backend import OnnxRuntimeBackend
 from lavin_deploy.runtime.pipeline import DEFAULT_BUNDLE
+from tests.export.test_gate import SMALL
 from tests.helpers import rtx
 from tests.helpers.checkpoints import random_models, write_released
 
@@ -189,7 +190,7 @@ def test_further_graphs(name: str, tmp_path: Path) -> None:
 def test_tensorrt_builds_the_further_graphs_of_an_int8_export(
     tmp_path: Path, golden_tasks: Path
 ) -> None:
-    write_released(tmp_path / "ckpt", preset("tiny"))
+    write_released(tmp_path / "ckpt", SMALL)
     words = ["--ckpt", str(tmp_path / "ckpt"), "--out", str(tmp_path / "m.lavin"), "--size=32x48"]
     words += ["--pairs=1", "--steps=3", "--tasks", str(golden_tasks), "--force"]
     words += ["--precision=int8", "--context=frozen", "--clip=5", "--stream=1"]

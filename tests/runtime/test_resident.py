@@ -95,7 +95,8 @@ def test_a_program_runs_what_it_must_and_no_more(
     exported: Bundle, steps: int, guidance: float
 ) -> None:
     variant = exported.variant("fp32")
-    planner = Planner(variant, exported.manifest.latent, height=32, width=32, pairs=1)
+    height, width = exported.manifest.defaults.size
+    planner = Planner(variant, exported.manifest.latent, height=height, width=width, pairs=1)
     program = planner.program(uniform(steps), guidance)
     ran = Counter(each.graph.name for each in program.sample if isinstance(each, Run))
     branches = 1 if guidance == 1.0 else 2
@@ -105,18 +106,17 @@ def test_a_program_runs_what_it_must_and_no_more(
     if variant.context == "frozen":
         assert ran["query"] == 1
         assert [each.graph.name for each in program.once if isinstance(each, Run)] == ["context"]
-        assert program.buffers[CONTEXT] == 4 * 16 * 2 * 4 * 4  # the pairs alone
+        assert program.buffers[CONTEXT] == 4 * 16 * 2 * height * width // 64  # the pairs alone
     else:
         assert not program.once
-        assert program.buffers[CONTEXT] == 4 * 16 * 3 * 4 * 4
+        assert program.buffers[CONTEXT] == 4 * 16 * 3 * height * width // 64
     spans = [each.span for each in program.sample if isinstance(each, Update)]
     assert sum(spans) == pytest.approx(1.0)
 
 
 def test_buffers_are_apart_and_aligned(exported: Bundle) -> None:
-    planner = Planner(
-        exported.variant("fp16"), exported.manifest.latent, height=32, width=32, pairs=1
-    )
+    variant, (height, width) = exported.variant("fp16"), exported.manifest.defaults.size
+    planner = Planner(variant, exported.manifest.latent, height=height, width=width, pairs=1)
     program = planner.program(uniform(4), 1.5)
     offsets, size = program.offsets()
     ends = sorted((offset, offset + program.buffers[name]) for name, offset in offsets.items())
