@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -110,7 +112,25 @@ def test_auto_says_why_it_stays_on_the_cpu(bundle: Bundle) -> None:
         assert "; no NVIDIA driver is installed here" in model.choice
 
 
-def test_a_process_without_a_driver_ends_with_a_sentence(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def lean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """TensorRT's lean runtime under TensorRT's name; without a driver its Runtime is a bad pointer
+    and the process ends in it."""
+    folder = tmp_path_factory.mktemp("lean")
+    parts = [f"tensorrt-lean-cu13-{part}==10.16.1.11" for part in ("libs", "bindings")]
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder)]
+    subprocess.run([*install, *parts], check=True)
+    (folder / "tensorrt.py").write_text("from tensorrt_lean_bindings import *\n")
+    asked = "import tensorrt as t; t.Runtime(t.Logger()).deserialize_cuda_engine(bytes(100))"
+    done = subprocess.run(
+        [sys.executable, "-c", asked], env={**os.environ, "PYTHONPATH": str(folder)}
+    )
+    assert done.returncode == -signal.SIGSEGV
+    return folder
+
+
+@pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="there is a GPU")
+def test_a_process_without_a_driver_ends_with_a_sentence(tmp_path: Path, lean: Path) -> None:
     """Not with a crash, though libraries that hand out bad pointers are installed."""
     for name in ("tensorrt_rtx", "cuda.bindings.driver"):
         pytest.importorskip(name)
@@ -123,6 +143,7 @@ def test_a_process_without_a_driver_ends_with_a_sentence(tmp_path: Path) -> None
         text=True,
         check=False,
         cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(lean)},
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: no NVIDIA driver is installed here (libcuda.so.1 cannot")
