@@ -128,6 +128,8 @@ def exported(
     words = ["--ckpt", str(checkpoint), "--out", str(folder / "m.lavin"), "--size", size]
     words += ["--pairs=1", "--steps=3", "--tasks", str(golden_tasks), "--force"]
     words += [f"--precision={precision}" for precision in ("fp32", "fp16", "int8")]
-    export([*words, "--dialect=native", "--dialect=portable"], standalone_mode=False)
+    words += ["--dialect=native", "--dialect=portable"]
+    words += ["--euler"] if request.param == "joint" else []
+    export(words, standalone_mode=False)
     with open_bundle(folder / "m.lavin") as opened:
         yield opened
