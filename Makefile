@@ -45,7 +45,7 @@ plugin-wheel: cuda-all
 gpu-wheels:
 	$(PYTHON) -m pip wheel -q --disable-pip-version-check --no-deps -w build/gpu-wheels \
 		-c constraints.txt tensorrt-rtx-cu13 tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings \
-		polygraphy cuda-bindings cuda-pathfinder onnx onnx-ir onnxscript onnxruntime ml_dtypes \
+		polygraphy cuda-bindings cuda-pathfinder onnx onnx-ir onnxscript onnxruntime ml_dtypes numpy \
 		protobuf flatbuffers safetensors click tqdm pillow packaging typing_extensions \
 		kernel-lens==2.0.1 cmake==4.1.2 nvidia-cuda-sanitizer-api==13.5.25
 	@ls build/gpu-wheels

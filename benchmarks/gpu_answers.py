@@ -25,12 +25,14 @@ from typing import Any
 import click
 import numpy as np
 import torch
+import torch._dynamo.utils
 from gpu_engines import build
 from timing import timings
 from torch import Tensor
 
 from lavin_deploy.config import ModelConfig
 from lavin_deploy.engines.budget import Setting, budget
+from lavin_deploy.errors import LavinError
 from lavin_deploy.export.end_to_end import draw_pictures
 from lavin_deploy.flow.grids import Grid
 from lavin_deploy.flow.noise import normal
@@ -76,14 +78,16 @@ class Torch:
         dit, vae = (model.to(device, dtype).eval() for model in load_checkpoint(checkpoint))
         parts = (dit, lambda x: vae.scale(vae.encode(x).mean), lambda z: vae.decode(vae.unscale(z)))
         self.dit, self.encode, self.decode = (
-            torch.compile(part, mode="max-autotune", dynamic=False) if fast else part
+            torch.compile(part, mode="max-autotune", dynamic=False, fullgraph=True)
+            if fast
+            else part
             for part in parts
         )
         self.query = question.query
         self.grid = [float(t) for t in question.grid]
         self.times = [torch.full((1,), t, device=device, dtype=dtype) for t in self.grid]
         self.noise = self.put(question.noise)
-        with torch.no_grad(), self.device:  # rotation tables are made on the GPU too
+        with torch.no_grad():
             shown = itertools.chain.from_iterable(question.pairs)
             self.pairs = torch.cat([self.encode(self.picture(p)).clone() for p in shown], dim=2)
 
@@ -95,13 +99,11 @@ class Torch:
 
     @torch.no_grad()
     def __call__(self) -> np.ndarray:
-        with self.device:
-            query = self.encode(self.picture(self.query))
-            context = torch.cat((self.pairs, query), dim=2)
-            z = self.noise
-            for index, (start, end) in enumerate(itertools.pairwise(self.grid)):
-                z = z + (end - start) * self.dit(z, self.times[index], context)
-            pixels = self.decode(z)
+        context = torch.cat((self.pairs, self.encode(self.picture(self.query))), dim=2)
+        z = self.noise
+        for index, (start, end) in enumerate(itertools.pairwise(self.grid)):
+            z = z + (end - start) * self.dit(z, self.times[index], context)
+        pixels = self.decode(z)
         to_u8(pixels.float().cpu().numpy())
         found: np.ndarray = z.float().cpu().numpy()
         return found
@@ -184,11 +186,15 @@ def main(
         )
         evaluations = len(question.grid) - 1
         answers: dict[str, Answer] = {}
+        failures: list[str] = []
         for precision in precisions:
-            if backend == "tensorrt":
-                build(plain.bundle, precision)
-            model = stack.enter_context(load(bundle, backend=backend, precision=precision))
-            answers[f"{backend} {precision}"] = by_bundle(model, question)
+            try:
+                if backend == "tensorrt":
+                    build(plain.bundle, precision)
+                model = stack.enter_context(load(bundle, backend=backend, precision=precision))
+                answers[f"{backend} {precision}"] = by_bundle(model, question)
+            except LavinError as error:  # torch's figures are worth having all the same
+                failures.append(f"{precision}: {error}")
         answers["torch eager"] = Torch(checkpoint, question, device, dtype, fast=False)
         if compiled:
             answers["torch.compile"] = Torch(checkpoint, question, device, dtype, fast=True)
@@ -218,6 +224,8 @@ def main(
         "device": torch.cuda.get_device_name() if device == "cuda" else "CPU",
         "torch": torch.__version__,
         "against": last,
+        "failures": failures,
+        "cudagraph_skips": torch._dynamo.utils.counters["inductor"]["cudagraph_skips"],
         "rates": peak,
         "rows": rows,
     }
@@ -226,6 +234,9 @@ def main(
     for row in rows:
         more = f", {row['faster']:.2f} x {last}" if "faster" in row else ""
         click.echo(f"{row['answer']}: {row['ms']:.2f} ms, off by {row['distance']:.1e}{more}")
+    for failure in failures:
+        click.echo(f"FAILED {failure}")
+    raise SystemExit(1 if failures else 0)
 
 
 if __name__ == "__main__":

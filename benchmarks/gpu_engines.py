@@ -12,6 +12,7 @@ which tests this script.
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -24,6 +25,7 @@ import numpy as np
 from lavin_deploy.bundle import Bundle, open_bundle
 from lavin_deploy.engines.builder import BuildRequest, build_bundle
 from lavin_deploy.engines.identity import graph_label
+from lavin_deploy.errors import LavinError
 from lavin_deploy.export.torch_backend import TorchBackend
 from lavin_deploy.manifest import Graph, Variant
 from lavin_deploy.runtime.backend import Array, Backend
@@ -47,9 +49,13 @@ class Row:
 
 
 def build(bundle: Bundle, precision: str, dialect: str = "native") -> list[dict[str, Any]]:
-    """Build the engines of a variant that are missing, for the GPU that is here."""
+    """Build the engines of a variant that are missing, for the GPU that is here.
+
+    By TensorRT-RTX, or by the target that the variable ``TARGET`` names.
+    """
+    target = os.environ.get("TARGET", "tensorrt-rtx")
     request = BuildRequest(
-        target="tensorrt-rtx", capabilities=("current",), precision=precision, dialect=dialect
+        target=target, capabilities=("current",), precision=precision, dialect=dialect
     )
     built = build_bundle(bundle, request)
     return [{**asdict(each), "folder": each.folder.name} for each in built]
@@ -116,22 +122,29 @@ def main(path: Path, backend: str, out: Path | None) -> None:
     """Build and compare; exit code 1 where an engine is wrong."""
     rows: list[Row] = []
     builds: list[dict[str, Any]] = []
+    failures: list[str] = []
     with open_bundle(path) as bundle, make_backend("onnxruntime", bundle, "fp32") as reference:
         for variant in bundle.manifest.variants:
-            if backend == "tensorrt":
-                builds += build(bundle, variant.precision, variant.dialect)
-            rows += compare(bundle, variant, backend, reference)
-    if out is not None:
-        report = {"backend": backend, "builds": builds, "rows": [asdict(row) for row in rows]}
-        out.write_text(json.dumps(report, indent=1) + "\n")
+            try:
+                if backend == "tensorrt":
+                    builds += build(bundle, variant.precision, variant.dialect)
+                rows += compare(bundle, variant, backend, reference)
+            except LavinError as error:
+                failures.append(f"{variant.precision} {variant.dialect}: {error}")
+            if out is not None:  # after each variant, for the next may end the process
+                report = {"backend": backend, "builds": builds, "failures": failures}
+                report |= {"rows": [asdict(row) for row in rows]}
+                out.write_text(json.dumps(report, indent=1) + "\n")
     for row in rows:
         click.echo(
             f"{row.precision} {row.dialect} {row.graph} {row.output}: {row.error:.1e}, torch "
             f"{row.torch_error:.1e}, {'right' if row.passed else 'WRONG'}"
         )
     wrong = sum(not row.passed for row in rows)
+    for failure in failures:
+        click.echo(f"FAILED {failure}")
     click.echo(f"{len(rows) - wrong} of {len(rows)} outputs are right")
-    raise SystemExit(1 if wrong else 0)
+    raise SystemExit(1 if wrong or failures else 0)
 
 
 if __name__ == "__main__":

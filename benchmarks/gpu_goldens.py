@@ -21,6 +21,7 @@ from gpu_engines import build
 from safetensors.numpy import load_file
 
 from lavin_deploy.bundle import open_bundle
+from lavin_deploy.errors import LavinError
 from lavin_deploy.manifest import Variant
 from lavin_deploy.runtime.pipeline import load
 
@@ -74,20 +75,27 @@ def answers(path: Path, variant: Variant, backend: str) -> Iterator[Row]:
 def main(path: Path, backend: str, out: Path | None) -> None:
     """Answer and compare; exit code 1 where an answer is wrong."""
     rows: list[Row] = []
+    failures: list[str] = []
     with open_bundle(path) as bundle:
         for variant in bundle.manifest.variants:
-            if backend == "tensorrt":
-                build(bundle, variant.precision, variant.dialect)
-            rows += answers(path, variant, backend)
-    if out is not None:
-        report = {"backend": backend, "rows": [asdict(row) for row in rows]}
-        out.write_text(json.dumps(report, indent=1) + "\n")
+            try:
+                if backend == "tensorrt":
+                    build(bundle, variant.precision, variant.dialect)
+                rows += answers(path, variant, backend)
+            except LavinError as error:
+                failures.append(f"{variant.precision} {variant.dialect}: {error}")
+            if out is not None:  # after each variant, for the next may end the process
+                report = {"backend": backend, "failures": failures}
+                report |= {"rows": [asdict(row) for row in rows]}
+                out.write_text(json.dumps(report, indent=1) + "\n")
     for row in rows:
         click.echo(
             f"{row.precision} {row.dialect}, guidance {row.guidance:g}: off by {row.deviation:.1e},"
             f" later answers by {row.later:.1e}, {'right' if row.passed else 'WRONG'}"
         )
-    raise SystemExit(0 if all(row.passed for row in rows) else 1)
+    for failure in failures:
+        click.echo(f"FAILED {failure}")
+    raise SystemExit(0 if rows and all(row.passed for row in rows) and not failures else 1)
 
 
 if __name__ == "__main__":

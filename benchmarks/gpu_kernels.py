@@ -169,6 +169,7 @@ def milliseconds(calls: Sequence[Callable[[], object]], rounds: int, device: str
         for call, mine in zip(calls, times, strict=True):
             if device == "cuda":
                 first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+                torch.cuda._sleep(1_000_000)  # half a millisecond: the launch waits in the queue
                 first.record()
                 call()
                 last.record()

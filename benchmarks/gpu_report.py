@@ -29,6 +29,10 @@ def table(heads: str, rows: list[str]) -> Iterator[str]:
     yield from ("", f"| {heads} |", "|" + "---|" * columns, *rows)
 
 
+def failed(data: Mapping[str, Any]) -> Iterator[str]:
+    yield from (f"- FAILED {failure}" for failure in data["failures"])
+
+
 def kernels(data: Mapping[str, Any]) -> Iterator[str]:
     right = sum(row["passed"] for row in data["parity"])
     where = f"Kernels against torch {data['torch']} on {data['device']}"
@@ -52,6 +56,7 @@ def engines(name: str, data: Mapping[str, Any]) -> Iterator[str]:
     for row in wrong:
         place = f"{row['precision']} {row['dialect']} {row['graph']} {row['output']}"
         yield f"- WRONG: {place}: {row['error']:.1e}, torch {row['torch_error']:.1e}"
+    yield from failed(data)
 
 
 def goldens(data: Mapping[str, Any]) -> Iterator[str]:
@@ -62,6 +67,7 @@ def goldens(data: Mapping[str, Any]) -> Iterator[str]:
         for row in data["rows"]
     ]
     yield from table("variant | guidance | off by | later answers | right", rows)
+    yield from failed(data)
 
 
 def answers(data: Mapping[str, Any]) -> Iterator[str]:
@@ -80,6 +86,9 @@ def answers(data: Mapping[str, Any]) -> Iterator[str]:
             f"| {row['answer']} | {row['ms']:.2f} | {row['distance']:.1e} | {faster} | {share} |"
         )
     yield from table("answer | ms | off by | times as fast | of the product's rate", rows)
+    if data["cudagraph_skips"]:
+        yield f"torch.compile left {data['cudagraph_skips']} graphs without CUDA graphs."
+    yield from failed(data)
 
 
 def page(found: Found) -> Iterator[str]:

@@ -10,16 +10,18 @@
 # to install from, with no index (make gpu-wheels fills build/gpu-wheels); a wheel may lie there in
 # parts NAME.whl.00, NAME.whl.01, ... Kernels come first: they are done within five minutes.
 #
+# TARGET=tensorrt builds with full TensorRT where it is installed: TensorRT-RTX names no Hopper (9.0).
+#
 # --cpu: ONNX Runtime for TensorRT, the CPU's reference for the kernels, tiny models, no
 # torch.compile. It tests this script; its figures mean nothing.
 set -uo pipefail
 root=$(cd -- "$(dirname "$0")/.." && pwd)
 cd "$root"
-out=${OUT:-$root/build/gpu-check}
-wheels=${WHEELS:-$root/build/gpu-wheels}
 python=${PYTHON:-python3}
 cpu=
 [ "${1:-}" = --cpu ] && { cpu=1; shift; }
+out=$(realpath -m "${OUT:-build/gpu-check${cpu:+-cpu}}")
+wheels=$(realpath -m "${WHEELS:-build/gpu-wheels}")
 parts=("$@")
 [ ${#parts[@]} -gt 0 ] || parts=(install machine kernels sanitizer bundles engines goldens answers report)
 mkdir -p "$out/done" "$out/bundles"
@@ -64,20 +66,23 @@ PY
 }
 
 kernels() {
-    [ -f "$library" ] ||
-        PYTHON="$python" scripts/build_plugins.sh || return 1
+    local architectures=native # the default ones would leave a Hopper to compile PTX every time
+    [ -n "$cpu" ] && architectures="80-real;87-real;90-virtual"
+    [ -f "$library" ] || PYTHON="$python" scripts/build_plugins.sh "$architectures" || return 1
     "$python" benchmarks/gpu_kernels.py "$library" --rounds $rounds --json "$out/kernels.json"
 }
 
 sanitizer() { # of parity alone; torch makes the start slow
-    local tool found= said
+    local tool found= said more
     for tool in memcheck racecheck synccheck; do
         if ! command -v compute-sanitizer > /dev/null; then
             said="not installed"
         elif [ -n "$cpu" ]; then
             said="needs a GPU"
         else
-            timeout 300 compute-sanitizer --tool $tool --error-exitcode 9 \
+            more=()
+            [ $tool = memcheck ] && more=(--report-api-errors no) # torch probes with such calls
+            timeout 300 compute-sanitizer --tool $tool --error-exitcode 9 "${more[@]}" \
                 --kernel-regex kns=lavin "$python" benchmarks/gpu_kernels.py "$library" --rounds 0 \
                 > "$out/sanitizer-$tool.txt" 2>&1
             said="exit code $?, $(grep 'ERROR SUMMARY\|RACECHECK SUMMARY' "$out/sanitizer-$tool.txt" | tail -1 | tr -d '=')"
@@ -112,8 +117,11 @@ checkpoint() { # of a model: the trained one, else random weights
         edge-frozen) echo checkpoints/edge-all ;;
         edge-joint) echo checkpoints/edge ;;
         *)
-            echo "$out/bundles/$1.ckpt"
-            [ -d "$out/bundles/$1.ckpt" ] || "$python" - "$out/bundles/$1.ckpt" "${1%-*}" "${1#*-}" <<'PY'
+            local folder=$out/bundles/$1.ckpt
+            echo "$folder"
+            [ -d "$folder" ] && return
+            rm -rf "$folder.part"
+            "$python" - "$folder.part" "${1%-*}" "${1#*-}" <<'PY'
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -122,6 +130,7 @@ from tests.helpers.checkpoints import write_released
 model = preset(sys.argv[2])
 write_released(Path(sys.argv[1]), replace(model, dit=replace(model.dit, context=sys.argv[3])))
 PY
+            mv "$folder.part" "$folder"
             ;;
     esac
 }
@@ -143,11 +152,17 @@ goldens() {
 answers() {
     local name code=0
     for name in "${models[@]}"; do
-        [ -f "$out/answers-$name.json" ] || "$python" benchmarks/gpu_answers.py \
-            "$out/bundles/$name.lavin" "$(checkpoint "$name")" --backend $backend \
-            --precision "$fast" --rounds $rounds "${few[@]}" --json "$out/answers-$name.json" || code=1
+        [ -f "$out/answers-$name.json" ] || answer "$name" "${few[@]}" || code=1
+        [ -f "$out/answers-$name.json" ] || answer "$name" --no-compile # if it was torch.compile
     done
     return $code
+}
+
+answer() { # NAME WORDS...
+    local name=$1
+    shift
+    "$python" benchmarks/gpu_answers.py "$out/bundles/$name.lavin" "$(checkpoint "$name")" \
+        --backend $backend --precision "$fast" --rounds $rounds "$@" --json "$out/answers-$name.json"
 }
 
 report() {

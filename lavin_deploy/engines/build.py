@@ -77,6 +77,8 @@ def build_engine(
                 load_timing_cache=_existing(timing_cache),
                 **settled,
             )(builder, network)
+            if library.target == "tensorrt-rtx":  # else a captured run might allocate
+                settings.set_flag(library.module.BuilderFlag.REQUIRE_USER_ALLOCATION)
             if plugins is not None:
                 settings.plugins_to_serialize = [str(plugins)]
             cache = None if timing_cache is None else str(timing_cache)

@@ -258,9 +258,8 @@ class JDiT(nn.Module):
             clean = self.modulation(torch.ones_like(t)).split(4 * self.config.hidden_size, dim=-1)
             blocks[::2] = clean[:-1:2]
         cos, sin = rope_tables(
-            frames + cond.shape[2], rows // patch, cols // patch, self.config.head_dim
+            frames + cond.shape[2], rows // patch, cols // patch, self.config.head_dim, x.device
         )
-        cos, sin = cos.to(x.device), sin.to(x.device)
         c_BLD = self.cond_embedder(patchify(cond, patch))
         x_BLD = self.x_embedder(patchify(x, patch))
         for index, block in enumerate(self.blocks):

@@ -14,20 +14,25 @@ from torch import Tensor
 BASE = 10000.0
 
 
-def frequencies(head_dim: int) -> Tensor:
+def frequencies(head_dim: int, device: torch.device | None = None) -> Tensor:
     """Angle of each pair of an axis at position 1: (head_dim / 6,) float64."""
     half = head_dim // 6
-    return BASE ** (-torch.arange(half, dtype=torch.float64) / half)
+    return BASE ** (-torch.arange(half, dtype=torch.float64, device=device) / half)
 
 
-def positions(start: int, stop: int, rows: int, cols: int) -> Tensor:
+def positions(
+    start: int, stop: int, rows: int, cols: int, device: torch.device | None = None
+) -> Tensor:
     """(t, h, w) of every token of frames ``start`` to ``stop``, (L, 3) float64, order (T, H, W)."""
     axes = ((start, stop), (0, rows), (0, cols))
-    grid = torch.meshgrid(*(torch.arange(*a, dtype=torch.float64) for a in axes), indexing="ij")
+    counts = [torch.arange(*axis, dtype=torch.float64, device=device) for axis in axes]
+    grid = torch.meshgrid(*counts, indexing="ij")
     return torch.stack(grid, dim=-1).reshape(-1, 3)
 
 
-def rope_tables(frames: int, rows: int, cols: int, head_dim: int) -> tuple[Tensor, Tensor]:
+def rope_tables(
+    frames: int, rows: int, cols: int, head_dim: int, device: torch.device | None = None
+) -> tuple[Tensor, Tensor]:
     """Cosines and sines of every token's angles, in token order (T, H, W).
 
     Args:
@@ -35,11 +40,12 @@ def rope_tables(frames: int, rows: int, cols: int, head_dim: int) -> tuple[Tenso
         rows: patch rows of a frame.
         cols: patch columns of a frame.
         head_dim: width E of a head, a multiple of 6.
+        device: where they are made; None is the CPU.
 
     Returns:
         Two float32 tensors (frames * rows * cols, 3, head_dim / 6): one angle per axis and pair.
     """
-    angles = positions(0, frames, rows, cols)[:, :, None] * frequencies(head_dim)
+    angles = positions(0, frames, rows, cols, device)[:, :, None] * frequencies(head_dim, device)
     return angles.cos().float(), angles.sin().float()
 
 

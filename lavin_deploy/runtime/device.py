@@ -40,6 +40,9 @@ class Device(Protocol):
     def allocate(self, size: int) -> Address:
         """Return the address of ``size`` new bytes, a multiple of 256; released by ``close``."""
 
+    def enter(self) -> None:
+        """Make this the device of the thread that calls; first of all in every piece of work."""
+
     def load(self, plan: bytes, weights: Path | None) -> Engine:
         """Make an engine ready to run; it lives until ``close``.
 

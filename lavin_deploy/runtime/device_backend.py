@@ -69,11 +69,14 @@ class DeviceBackend(Backend):
 
     def prepare(self, graph: Graph) -> None:
         """See :class:`Backend`."""
+        self._active().enter()
         self._engine(graph)
 
     def infer_impl(self, graph: Graph, feed: Mapping[str, Array]) -> dict[str, Array]:
         """See :class:`Backend`."""
-        device, engine = self._active(), self._engine(graph)
+        device = self._active()
+        device.enter()
+        engine = self._engine(graph)
         if graph.file not in self._buffers:
             self._buffers[graph.file] = {
                 spec.name: device.allocate(aligned(tensor_bytes(spec)))
@@ -100,6 +103,7 @@ class DeviceBackend(Backend):
         guidance: float,
     ) -> Resident:
         """See :class:`Backend`."""
+        self._active().enter()
         planner = Planner(
             self.variant,
             self.bundle.manifest.latent,

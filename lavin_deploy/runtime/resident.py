@@ -6,11 +6,13 @@ engines set themselves up; then the loop is captured, and every later frame laun
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
 
+from lavin_deploy.errors import WorkError
 from lavin_deploy.flow.solvers import Latents
 from lavin_deploy.manifest import Graph
 from lavin_deploy.runtime.backend import Array
@@ -81,8 +83,12 @@ class Resident:
             WorkError: the device failed.
         """
         device, program = self._device, self._program
+        device.enter()
         if self._frames == 1:
-            self._loop = device.capture(lambda: self._queue(program.sample))
+            try:
+                self._loop = device.capture(lambda: self._queue(program.sample))
+            except WorkError as error:
+                warnings.warn(f"the sampler loop is queued, not captured: {error}", stacklevel=2)
         self._mark(0)
         device.upload(self._address(Place(PIXELS)), to_pixels(picture))
         self._queue(program.encode)

@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import gpu_engines
 from lavin_deploy.bundle import Bundle
 from lavin_deploy.engines.identity import graph_label
 from lavin_deploy.manifest import Graph
+from lavin_deploy.models.checkpoint import load_checkpoint
 from lavin_deploy.runtime.backend import Array
 from lavin_deploy.runtime.backends import make_backend
 from lavin_deploy.runtime.onnxruntime_backend import OnnxRuntimeBackend
@@ -51,6 +53,20 @@ def test_a_wrong_engine_is_found(exported: Bundle, monkeypatch: pytest.MonkeyPat
     height, width = exported.manifest.defaults.size
     decoder = graph_label(variant.graph("decoder", height=height, width=width))
     assert {row.graph for row in rows if not row.passed} == {decoder}
+
+
+def test_the_plain_models_compile_whole(golden: Path) -> None:
+    """A break in the graph would leave torch.compile without CUDA graphs: no fair comparison."""
+    dit, vae = load_checkpoint(golden)
+    compiled = [
+        torch.compile(part, fullgraph=True, dynamic=False, backend="eager")
+        for part in (dit, lambda x: vae.encode(x).mean, vae.decode)
+    ]
+    latents = torch.randn(1, 16, 6, 8, 8)
+    with torch.no_grad():
+        compiled[0](latents[:, :, :1], torch.tensor([0.5]), latents[:, :, 1:])
+        assert compiled[1](torch.zeros(1, 3, 1, 64, 64)).shape == (1, 16, 1, 8, 8)
+        assert compiled[2](latents[:, :, :1]).shape == (1, 3, 1, 64, 64)
 
 
 def test_the_whole_check_and_again(golden_bundle: Path, tmp_path: Path) -> None:

@@ -50,6 +50,9 @@ class NumpyDevice:
     def describe(self) -> str:
         return "numpy"
 
+    def enter(self) -> None:
+        assert not self.closed
+
     def allocate(self, size: int) -> int:
         assert self.recording is None
         assert size > 0

@@ -42,6 +42,7 @@ class CudaDevice(Driver):
         self._runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
         self._runtime.engine_host_code_allowed = True  # plugins lie inside the engine
         self._loaded: list[LoadedEngine] = []
+        self._scratch, self._scratch_size = 0, 0
 
     def describe(self) -> str:
         """See :class:`Device`."""
@@ -56,10 +57,13 @@ class CudaDevice(Driver):
             )
         if weights is not None:
             self._put_weights(engine, weights)
-        context = engine.create_execution_context()
+        trt = self._library.module
+        strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        context = engine.create_execution_context(strategy)
         if context is None:
             raise WorkError(f"{self.describe()} has no room for an engine's context.")
-        trt = self._library.module
+        if needed := engine.device_memory_size_v2:
+            context.set_device_memory(self._shared(needed), needed)
         found: dict[Any, list[Tensor]] = {trt.TensorIOMode.INPUT: [], trt.TensorIOMode.OUTPUT: []}
         for index in range(engine.num_io_tensors):
             name = engine.get_tensor_name(index)
@@ -71,6 +75,13 @@ class CudaDevice(Driver):
         loaded = LoadedEngine(inputs=inputs, outputs=outputs, context=context, engine=engine)
         self._loaded.append(loaded)
         return loaded
+
+    def _shared(self, size: int) -> int:
+        """Scratch memory for an engine: all share it, for they run one after another. What was
+        given out stays where it is, because captured runs refer to it."""
+        if size > self._scratch_size:
+            self._scratch, self._scratch_size = self.allocate(size), size
+        return self._scratch
 
     def _put_weights(self, engine: Any, file: Path) -> None:
         trt = self._library.module
@@ -93,6 +104,7 @@ class CudaDevice(Driver):
 
     def close(self) -> None:
         """See :class:`Device`."""
+        self.enter()
         self.synchronize()
         self._loaded.clear()
         self._runtime = None

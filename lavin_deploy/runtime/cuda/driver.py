@@ -47,8 +47,8 @@ class Driver:
         self._returns: list[tuple[Array, Any, int]] = []
         self.ask("cuInit", 0)
         self._device = self.ask("cuDeviceGet", index)
-        context = self.ask("cuDevicePrimaryCtxRetain", self._device)
-        self.ask("cuCtxSetCurrent", context)
+        self._context = self.ask("cuDevicePrimaryCtxRetain", self._device)
+        self.enter()
         flags = self._cuda.CUstream_flags.CU_STREAM_NON_BLOCKING
         self.stream: Any = self.ask("cuStreamCreate", flags)
         self._module = self.ask("cuModuleLoadData", KERNELS.read_bytes() + b"\0")
@@ -65,6 +65,10 @@ class Driver:
         if status != self._cuda.CUresult.CUDA_SUCCESS:
             raise WorkError(f"{function} failed on the GPU: {status.name}.")
         return results[0] if results else None
+
+    def enter(self) -> None:
+        """See :class:`Device`."""
+        self.ask("cuCtxSetCurrent", self._context)
 
     def allocate(self, size: int) -> int:
         """See :class:`Device`."""
@@ -135,8 +139,10 @@ class Driver:
         self.ask("cuStreamBeginCapture", self.stream, mode)
         try:
             work()
-        finally:
-            graph = self.ask("cuStreamEndCapture", self.stream)
+        except BaseException:
+            self._cuda.cuStreamEndCapture(self.stream)  # the error that ended it says more
+            raise
+        graph = self.ask("cuStreamEndCapture", self.stream)
         try:
             found = self.ask("cuGraphInstantiate", graph, 0)
         finally:
@@ -168,7 +174,8 @@ class Driver:
         self._returns.clear()
 
     def close(self) -> None:
-        """See :class:`Device`."""
+        """See :class:`Device`; the primary context stays, for libraries that go on using it."""
+        self.enter()
         self.ask("cuStreamSynchronize", self.stream)
         for graph in self._graphs:
             self.ask("cuGraphExecDestroy", graph)
@@ -180,7 +187,6 @@ class Driver:
             self.ask("cuMemFreeHost", pointer)
         self.ask("cuModuleUnload", self._module)
         self.ask("cuStreamDestroy", self.stream)
-        self.ask("cuDevicePrimaryCtxRelease", self._device)
 
     def _pin(self, size: int) -> Any:
         pointer = self.ask("cuMemHostAlloc", size, 0)
