@@ -234,9 +234,15 @@ def _buildable(
     if variant.dialect == "native":
         yield file, False
         return
-    import onnx
+    try:
+        import onnx
 
-    from lavin_deploy.export.portable import DOMAIN, bare, inlined
+        from lavin_deploy.export.portable import DOMAIN, bare, inlined
+    except ImportError as error:
+        raise InputError(
+            f"portable graphs are read by the package onnx, which cannot be imported ({error}); "
+            "install it with: pip install onnx."
+        ) from error
 
     model = onnx.load(file, load_external_data=False)
     custom = not decomposed and any(node.domain == DOMAIN for node in model.graph.node)

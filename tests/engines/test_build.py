@@ -68,6 +68,15 @@ def test_every_portable_graph_builds_with_our_plugins(
         assert not any(middle in (e.folder / "engine.plan").read_bytes() for e in plain)
 
 
+def test_portable_graphs_without_onnx(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = BuildRequest(
+        target="tensorrt-rtx", precision="fp16", dialect="portable", decomposed=True
+    )
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(InputError, match="pip install onnx"):
+        build_bundle(bundle, request)
+
+
 def test_engines_for_several_gpus(bundle: Bundle, tmp_path: Path) -> None:
     steps = []
 
