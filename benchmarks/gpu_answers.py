@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import statistics
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -34,6 +32,7 @@ from lavin_deploy.config import ModelConfig
 from lavin_deploy.engines.budget import Setting, budget
 from lavin_deploy.errors import LavinError
 from lavin_deploy.export.end_to_end import draw_pictures
+from lavin_deploy.export.gate import Distance
 from lavin_deploy.flow.grids import Grid
 from lavin_deploy.flow.noise import normal
 from lavin_deploy.models.checkpoint import load_checkpoint
@@ -116,27 +115,16 @@ def roofline(device: str) -> dict[str, float]:
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     source = torch.zeros(numbers, dtype=torch.uint8, device=device)
     into = torch.empty_like(source)
-    work = {"product": lambda: a @ b, "copy": lambda: into.copy_(source)}
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    work = {"product": lambda: (a @ b, wait()), "copy": lambda: (into.copy_(source), wait())}
     done = {"product": 2.0 * size**3, "copy": 2.0 * numbers}
-    return {name: done[name] / seconds(call, device) for name, call in work.items()}
-
-
-def seconds(call: Callable[[], object], device: str) -> float:
-    """Median of 20, after 5."""
-    found = []
-    for _ in range(25):
-        start = time.perf_counter()
-        call()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        found.append(time.perf_counter() - start)
-    return statistics.median(found[5:])
+    return {name: 1e3 * done[name] / took.median for name, took in timings(work, 20).items()}
 
 
 def flops(model: Model, pairs: int, steps: int, precision: str) -> int:
     """Of one answer, as the engines compute it."""
     height, width = model.manifest.defaults.size
-    variant = next(v for v in model.manifest.variants if v.precision == precision)
+    variant = model.bundle.variant(precision)
     setting = Setting(
         model=ModelConfig.from_dict(dict(model.manifest.model)),
         height=height,
@@ -200,8 +188,7 @@ def main(
             answers["torch.compile"] = Torch(checkpoint, question, device, dtype, fast=True)
         exact = by_bundle(plain, question)()
         far = {
-            name: float(np.linalg.norm(answer() - exact) / np.linalg.norm(exact))
-            for name, answer in answers.items()
+            name: Distance.between([answer()], [exact]).rel_l2 for name, answer in answers.items()
         }
         times = timings(answers, rounds)
         peak = roofline(device)

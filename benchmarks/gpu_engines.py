@@ -14,10 +14,10 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import numpy as np
@@ -26,10 +26,13 @@ from lavin_deploy.bundle import Bundle, open_bundle
 from lavin_deploy.engines.builder import BuildRequest, build_bundle
 from lavin_deploy.engines.identity import graph_label
 from lavin_deploy.errors import LavinError
+from lavin_deploy.export.gate import Distance
 from lavin_deploy.export.torch_backend import TorchBackend
 from lavin_deploy.manifest import Graph, Variant
 from lavin_deploy.runtime.backend import Array, Backend
 from lavin_deploy.runtime.backends import make_backend
+
+R = TypeVar("R", bound=Any)
 
 FLOOR = {"fp32": 1e-4}
 """Errors that always pass; other precisions: 1e-3."""
@@ -61,6 +64,37 @@ def build(bundle: Bundle, precision: str, dialect: str = "native") -> list[dict[
     return [{**asdict(each), "folder": each.folder.name} for each in built]
 
 
+def of_every_variant(
+    bundle: Bundle, backend: str, check: Callable[[Variant], Iterable[R]], out: Path | None
+) -> tuple[list[R], list[str]]:
+    """Build and check the variants one by one; what fails is noted, and the next one goes on.
+
+    Args:
+        bundle: open.
+        backend: engines are built for ``tensorrt``.
+        check: gives rows, dataclasses, of a variant.
+        out: written after each variant, for the next may end the process.
+
+    Returns:
+        The rows, and a sentence for each variant that failed.
+    """
+    builds: list[dict[str, Any]] = []
+    rows: list[R] = []
+    failures: list[str] = []
+    for variant in bundle.manifest.variants:
+        try:
+            if backend == "tensorrt":
+                builds += build(bundle, variant.precision, variant.dialect)
+            rows += check(variant)
+        except LavinError as error:
+            failures.append(f"{variant.precision} {variant.dialect}: {error}")
+        if out is not None:
+            report = {"backend": backend, "builds": builds, "failures": failures}
+            report |= {"rows": [asdict(row) for row in rows]}
+            out.write_text(json.dumps(report, indent=1) + "\n")
+    return rows, failures
+
+
 def inputs(graph: Graph, reference: Backend) -> dict[str, Array]:
     """Standard normal numbers, but a real modulation row; the same for every precision."""
     rng = np.random.default_rng(zlib.crc32(graph_label(graph).encode()))
@@ -84,12 +118,6 @@ def run(backend: Backend, graph: Graph, feed: Mapping[str, Array]) -> dict[str, 
     return {name: x.astype(np.float64) for name, x in backend.infer(mine, given).items()}
 
 
-def distance(found: Array, exact: Array) -> float:
-    """Relative L2; not a number counts as infinitely far."""
-    far = np.linalg.norm(found - exact) / max(float(np.linalg.norm(exact)), 1e-12)
-    return float(np.nan_to_num(far, nan=np.inf))
-
-
 def compare(bundle: Bundle, variant: Variant, name: str, reference: Backend) -> Iterator[Row]:
     """All graphs of a variant in a back end."""
     plain = bundle.variant(variant.precision, "native")
@@ -101,7 +129,9 @@ def compare(bundle: Bundle, variant: Variant, name: str, reference: Backend) -> 
             feed = inputs(graph, reference)
             exact, found, its = (run(each, graph, feed) for each in (reference, backend, torch))
             for output, values in exact.items():
-                error, allowed = distance(found[output], values), distance(its[output], values)
+                error, allowed = (
+                    Distance.between([each[output]], [values]).rel_l2 for each in (found, its)
+                )
                 floor = FLOOR.get(variant.precision, 1e-3)
                 yield Row(
                     precision=variant.precision,
@@ -120,21 +150,10 @@ def compare(bundle: Bundle, variant: Variant, name: str, reference: Backend) -> 
 @click.option("--json", "out", type=Path, help="Write the figures there.")
 def main(path: Path, backend: str, out: Path | None) -> None:
     """Build and compare; exit code 1 where an engine is wrong."""
-    rows: list[Row] = []
-    builds: list[dict[str, Any]] = []
-    failures: list[str] = []
     with open_bundle(path) as bundle, make_backend("onnxruntime", bundle, "fp32") as reference:
-        for variant in bundle.manifest.variants:
-            try:
-                if backend == "tensorrt":
-                    builds += build(bundle, variant.precision, variant.dialect)
-                rows += compare(bundle, variant, backend, reference)
-            except LavinError as error:
-                failures.append(f"{variant.precision} {variant.dialect}: {error}")
-            if out is not None:  # after each variant, for the next may end the process
-                report = {"backend": backend, "builds": builds, "failures": failures}
-                report |= {"rows": [asdict(row) for row in rows]}
-                out.write_text(json.dumps(report, indent=1) + "\n")
+        rows, failures = of_every_variant(
+            bundle, backend, lambda variant: compare(bundle, variant, backend, reference), out
+        )
     for row in rows:
         click.echo(
             f"{row.precision} {row.dialect} {row.graph} {row.output}: {row.error:.1e}, torch "

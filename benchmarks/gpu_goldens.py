@@ -10,18 +10,16 @@ this script.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import numpy as np
-from gpu_engines import build
+from gpu_engines import of_every_variant
 from safetensors.numpy import load_file
 
 from lavin_deploy.bundle import open_bundle
-from lavin_deploy.errors import LavinError
 from lavin_deploy.manifest import Variant
 from lavin_deploy.runtime.pipeline import load
 
@@ -74,20 +72,10 @@ def answers(path: Path, variant: Variant, backend: str) -> Iterator[Row]:
 @click.option("--json", "out", type=Path, help="Write the figures there.")
 def main(path: Path, backend: str, out: Path | None) -> None:
     """Answer and compare; exit code 1 where an answer is wrong."""
-    rows: list[Row] = []
-    failures: list[str] = []
     with open_bundle(path) as bundle:
-        for variant in bundle.manifest.variants:
-            try:
-                if backend == "tensorrt":
-                    build(bundle, variant.precision, variant.dialect)
-                rows += answers(path, variant, backend)
-            except LavinError as error:
-                failures.append(f"{variant.precision} {variant.dialect}: {error}")
-            if out is not None:  # after each variant, for the next may end the process
-                report = {"backend": backend, "failures": failures}
-                report |= {"rows": [asdict(row) for row in rows]}
-                out.write_text(json.dumps(report, indent=1) + "\n")
+        rows, failures = of_every_variant(
+            bundle, backend, lambda variant: answers(path, variant, backend), out
+        )
     for row in rows:
         click.echo(
             f"{row.precision} {row.dialect}, guidance {row.guidance:g}: off by {row.deviation:.1e},"

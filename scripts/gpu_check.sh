@@ -12,8 +12,8 @@
 #
 # TARGET=tensorrt builds with full TensorRT where it is installed: TensorRT-RTX names no Hopper (9.0).
 #
-# --cpu: ONNX Runtime for TensorRT, the CPU's reference for the kernels, tiny models, no
-# torch.compile. It tests this script; its figures mean nothing.
+# --cpu: ONNX Runtime for TensorRT, the CPU's reference for the kernels, golden weights alone,
+# no torch.compile. It tests this script; its figures mean nothing.
 set -uo pipefail
 root=$(cd -- "$(dirname "$0")/.." && pwd)
 cd "$root"
@@ -31,13 +31,13 @@ export PATH=$out/site/bin:$PATH:$out/site/nvidia/cu13/bin:/usr/local/cuda/bin
 
 if [ -n "$cpu" ]; then
     backend=onnxruntime library=$root/build/plugins/liblavin_reference.so
-    models=(golden) rounds=2 fast=fp32 few=(--no-compile)
+    models=(golden) rounds=2 fast=fp32 few=(--no-compile) architectures=
 else
     backend=tensorrt library=$root/build/plugins/liblavin_plugins.so
     models=(golden edge-frozen edge-joint 0.1b-frozen 0.1b-joint) rounds=50 fast=fp16 few=()
+    architectures=native # the default ones would leave a Hopper to compile PTX every time
+    export LAVIN_PLUGINS=$library
 fi
-export LAVIN_PLUGINS=$library
-[ -n "$cpu" ] && unset LAVIN_PLUGINS
 
 install() { # without wheels everything must be there already
     [ -d "$wheels" ] || return 0
@@ -66,8 +66,6 @@ PY
 }
 
 kernels() {
-    local architectures=native # the default ones would leave a Hopper to compile PTX every time
-    [ -n "$cpu" ] && architectures="80-real;87-real;90-virtual"
     [ -f "$library" ] || PYTHON="$python" scripts/build_plugins.sh "$architectures" || return 1
     "$python" benchmarks/gpu_kernels.py "$library" --rounds $rounds --json "$out/kernels.json"
 }
@@ -97,10 +95,10 @@ bundles() { # those that lie in OUT/bundles already are taken
     local name words code=0
     for name in "${models[@]}"; do
         [ -f "$out/bundles/$name.lavin/manifest.json" ] && continue
-        words=(--precision fp32 --precision fp16 --steps 9)
+        words=(--precision fp32 --precision fp16)
         case $name in
             golden) words+=(--vae tests/golden/stvae.pt --size 64x64 --pairs 2 --steps 19) ;;
-            *) words+=(--pairs 1) ;;
+            *) words+=(--pairs 1 --steps 9) ;;
         esac
         [ "${name%%-*}" = 0.1b ] ||
             words+=(--precision int8 --dialect native --dialect portable --force)

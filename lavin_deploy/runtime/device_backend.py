@@ -69,14 +69,11 @@ class DeviceBackend(Backend):
 
     def prepare(self, graph: Graph) -> None:
         """See :class:`Backend`."""
-        self._active().enter()
         self._engine(graph)
 
     def infer_impl(self, graph: Graph, feed: Mapping[str, Array]) -> dict[str, Array]:
         """See :class:`Backend`."""
-        device = self._active()
-        device.enter()
-        engine = self._engine(graph)
+        device, engine = self._active(), self._engine(graph)
         if graph.file not in self._buffers:
             self._buffers[graph.file] = {
                 spec.name: device.allocate(aligned(tensor_bytes(spec)))
@@ -103,7 +100,6 @@ class DeviceBackend(Backend):
         guidance: float,
     ) -> Resident:
         """See :class:`Backend`."""
-        self._active().enter()
         planner = Planner(
             self.variant,
             self.bundle.manifest.latent,
@@ -123,6 +119,7 @@ class DeviceBackend(Backend):
     def _active(self) -> Device:
         if self._device is None:
             raise RuntimeError("the back end is not active; use it in a with block")
+        self._device.enter()
         return self._device
 
     def _engine(self, graph: Graph) -> Engine:

@@ -59,26 +59,19 @@ class Kernels:
         Raises:
             WorkError: the arguments are out of range, or the launch failed.
         """
-        if self._reference:
-            code = self._library.lavin_rope3d_reference(ctypes.byref(args), TYPES.index(dtype))
-        else:
-            code = self._library.lavin_rope3d(
-                ctypes.byref(args), TYPES.index(dtype), _pointer(stream)
-            )
-        _check("lavin_rope3d", code)
+        self._call("lavin_rope3d", args, dtype, stream)
 
     def attention(self, args: AttentionArgs, dtype: str, stream: int = 0) -> None:
         """Grouped-query attention; arguments and errors as :meth:`rope3d`."""
-        kind = TYPES.index(dtype)
+        self._call("lavin_attention", args, dtype, stream, int(self._tall))
+
+    def _call(
+        self, name: str, args: ctypes.Structure, dtype: str, stream: int, *of_reference: int
+    ) -> None:
+        given = ctypes.byref(args), TYPES.index(dtype)
         if self._reference:
-            code = self._library.lavin_attention_reference(
-                ctypes.byref(args), kind, int(self._tall)
-            )
+            code = getattr(self._library, f"{name}_reference")(*given, *of_reference)
         else:
-            code = self._library.lavin_attention(ctypes.byref(args), kind, _pointer(stream))
-        _check("lavin_attention", code)
-
-
-def _check(function: str, code: int) -> None:
-    if code:
-        raise WorkError(f"{function} failed with CUDA error {code} (1: arguments out of range).")
+            code = getattr(self._library, name)(*given, _pointer(stream))
+        if code:
+            raise WorkError(f"{name} failed with CUDA error {code} (1: arguments out of range).")
