@@ -1,0 +1,103 @@
+#include "device_backend.h"
+
+#include <algorithm>
+
+#include "errors.h"
+#include "modulation.h"
+#include "program.h"
+#include "resident.h"
+
+namespace lavin::core {
+
+namespace {
+
+using Specs = std::vector<TensorSpec>;
+
+bool same(Specs mine, Specs its) {
+  const auto by_name = [](const TensorSpec& a, const TensorSpec& b) { return a.name < b.name; };
+  std::sort(mine.begin(), mine.end(), by_name);
+  std::sort(its.begin(), its.end(), by_name);
+  return std::equal(mine.begin(), mine.end(), its.begin(), its.end(),
+                    [](const TensorSpec& a, const TensorSpec& b) {
+                      return a.name == b.name && a.dtype == b.dtype && a.shape == b.shape;
+                    });
+}
+
+std::string listed(const Specs& specs) {
+  std::vector<std::string> parts;
+  for (const TensorSpec& spec : specs) {
+    parts.push_back(repr(cat(spec.name, " ", spec.dtype, " ", repr(spec.shape))));
+  }
+  return cat("[", join(parts, ", "), "]");
+}
+
+}  // namespace
+
+DeviceBackend::DeviceBackend(const Bundle& opened, const Variant& chosen,
+                             std::unique_ptr<Device> device, PlanOf plan_of)
+    : Backend(opened, chosen), device_(std::move(device)), plan_of_(std::move(plan_of)) {}
+
+void DeviceBackend::prepare(const Graph& graph) {
+  device_->enter();
+  engine(graph);
+}
+
+Outputs DeviceBackend::infer_impl(const Graph& graph, const Feed& feed) {
+  device_->enter();
+  Engine& ready = engine(graph);
+  const std::map<std::string, Address>& where = places(graph);
+  for (const auto& [name, array] : feed) device_->upload(where.at(name), *array);
+  device_->run(ready, where);
+  for (const TensorSpec& spec : graph.outputs) {
+    device_->download(where.at(spec.name), tensor_bytes(spec));
+  }
+  device_->synchronize();
+  Outputs outputs;
+  for (const TensorSpec& spec : graph.outputs) {
+    Array array(spec.dtype, spec.shape);
+    device_->collect(where.at(spec.name), array);
+    outputs.emplace(spec.name, std::move(array));
+  }
+  return outputs;
+}
+
+std::unique_ptr<Frames> DeviceBackend::resident(Modulation& modulation,
+                                                const ResidentRequest& request) {
+  const int pairs = static_cast<int>(request.pairs.shape().at(2) / 2);
+  Planner planner(variant, bundle.manifest().latent, request.size, pairs);
+  device_->enter();
+  return std::make_unique<Resident>(
+      *device_, planner.program(request.grid, request.guidance),
+      [this](const Graph& graph) -> Engine& { return engine(graph); },
+      [&modulation](float time) -> const Array& { return modulation.row(time); }, request.noise,
+      request.pairs);
+}
+
+Engine& DeviceBackend::engine(const Graph& graph) {
+  const auto found = engines_.find(graph.file);
+  if (found != engines_.end()) return *found->second;
+  Engine& loaded = device_->load(plan_of_(graph));
+  const std::pair<const Specs&, const Specs&> both[] = {{graph.inputs, loaded.inputs()},
+                                                        {graph.outputs, loaded.outputs()}};
+  for (const auto& [mine, its] : both) {
+    if (same(mine, its)) continue;
+    throw BundleError(cat("the engine of ", repr(graph.file), " takes or gives ", listed(its),
+                          " where the manifest says ", listed(mine),
+                          "; build it again with lavin-build."));
+  }
+  return *engines_.emplace(graph.file, &loaded).first->second;
+}
+
+const std::map<std::string, Address>& DeviceBackend::places(const Graph& graph) {
+  const auto found = buffers_.find(graph.file);
+  if (found != buffers_.end()) return found->second;
+  std::map<std::string, Address> made;
+  for (const auto* specs : {&graph.inputs, &graph.outputs}) {
+    for (const TensorSpec& spec : *specs) {
+      made[spec.name] = device_->allocate(aligned(tensor_bytes(spec)));
+    }
+  }
+  return buffers_.emplace(graph.file, std::move(made)).first->second;
+}
+
+}  // namespace lavin::core

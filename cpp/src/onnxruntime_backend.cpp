@@ -1,0 +1,230 @@
+// ONNX Runtime on the CPU.
+#include <map>
+
+#include "backend.h"
+#include "errors.h"
+#include "onnxruntime_library.h"
+
+namespace lavin::core {
+
+namespace {
+
+// Numbers of ONNX's types, by numpy's names.
+const std::map<std::string, int>& element_types() {
+  static const std::map<std::string, int> types = {
+      {"float32", 1}, {"uint8", 2},    {"int8", 3},     {"int32", 6},   {"int64", 7},
+      {"bool", 9},    {"float16", 10}, {"float64", 11}, {"bfloat16", 16}};
+  return types;
+}
+
+int element_type(const std::string& dtype) {
+  const auto found = element_types().find(dtype);
+  if (found == element_types().end()) {
+    throw BundleError(cat("a graph has a tensor of type ", repr(dtype),
+                          ", which this version does not read; export the bundle again."));
+  }
+  return found->second;
+}
+
+class OnnxRuntimeBackend : public Backend {
+ public:
+  OnnxRuntimeBackend(const Bundle& opened, const Variant& chosen, int threads,
+                     const std::string& library)
+      : Backend(opened, chosen), ort_(library), threads_(threads == 0 ? physical_cores() : threads) {
+    if (threads < 0) {
+      throw InputError(
+          cat("threads is ", threads, "; give at least 1, or nothing for all cores."));
+    }
+  }
+
+  ~OnnxRuntimeBackend() override {
+    for (const auto& [file, session] : sessions_) ort_->release_session(session);
+  }
+
+  std::string describe() const override {
+    return cat("onnxruntime ", ort_.version(), " on the CPU, ", threads_, " threads");
+  }
+
+  void prepare(const Graph& graph) override { session(graph); }
+
+ protected:
+  Outputs infer_impl(const Graph& graph, const Feed& feed) override;
+
+ private:
+  using Specs = std::vector<TensorSpec>;
+
+  OrtSession* session(const Graph& graph);
+  OrtSession* load(const Graph& graph);
+  void check_tensors(const Graph& graph, OrtSession* session, int which, const Specs& specs);
+  TensorSpec tensor(OrtSession* session, int which, std::size_t index);
+  OrtValue* wrap(const Array& array, const TensorSpec& spec);
+
+  void expect(OrtStatus* status, const std::string& what) {
+    const std::string fault = ort_.message(status);
+    if (!fault.empty()) throw WorkError(cat(what, ": ", fault));
+  }
+
+  OrtLibrary ort_;
+  int threads_;
+  std::map<std::string, OrtSession*> sessions_;
+};
+
+// Values of one run, released at its end.
+class Values {
+ public:
+  Values(const OrtLibrary& ort, std::size_t count) : ort_(ort), values(count, nullptr) {}
+  ~Values() {
+    for (OrtValue* value : values) {
+      if (value != nullptr) ort_->release_value(value);
+    }
+  }
+  Values(const Values&) = delete;
+  Values& operator=(const Values&) = delete;
+
+ private:
+  const OrtLibrary& ort_;
+
+ public:
+  std::vector<OrtValue*> values;
+};
+
+OrtValue* OnnxRuntimeBackend::wrap(const Array& array, const TensorSpec& spec) {
+  OrtValue* value = nullptr;
+  // ONNX Runtime takes the memory as its own to write, but does not write what is an input.
+  void* data = const_cast<std::byte*>(array.data());
+  expect(ort_->create_tensor(ort_.memory(), data, array.bytes(), spec.shape.data(),
+                             spec.shape.size(), element_type(spec.dtype), &value),
+         "a tensor cannot be made in onnxruntime");
+  return value;
+}
+
+Outputs OnnxRuntimeBackend::infer_impl(const Graph& graph, const Feed& feed) {
+  OrtSession* running = session(graph);
+  std::vector<const char*> names[2];
+  Values inputs(ort_, graph.inputs.size()), results(ort_, graph.outputs.size());
+  Outputs outputs;
+  for (std::size_t i = 0; i < graph.inputs.size(); ++i) {
+    const TensorSpec& spec = graph.inputs[i];
+    names[0].push_back(spec.name.c_str());
+    inputs.values[i] = wrap(*feed.at(spec.name), spec);
+  }
+  for (std::size_t i = 0; i < graph.outputs.size(); ++i) {
+    const TensorSpec& spec = graph.outputs[i];
+    names[1].push_back(spec.name.c_str());
+    const Array& made = outputs.emplace(spec.name, Array(spec.dtype, spec.shape)).first->second;
+    results.values[i] = wrap(made, spec);  // it writes straight into the array
+  }
+  expect(ort_->run(running, nullptr, names[0].data(), inputs.values.data(), inputs.values.size(),
+                   names[1].data(), names[1].size(), results.values.data()),
+         cat("the graph ", repr(graph.name), " failed in onnxruntime"));
+  return outputs;
+}
+
+OrtSession* OnnxRuntimeBackend::session(const Graph& graph) {
+  const auto found = sessions_.find(graph.file);
+  return found != sessions_.end() ? found->second : load(graph);
+}
+
+OrtSession* OnnxRuntimeBackend::load(const Graph& graph) {
+  const std::string file = bundle.graph_file(variant, graph).string();
+  OrtSessionOptions* options = nullptr;
+  expect(ort_->create_options(&options), "onnxruntime has no session options");
+  constexpr int kSequential = 0, kAllOptimizations = 99, kErrors = 3;
+  // Workers spin within a run, not after it: those of the other sessions must not burn the cores
+  // that this graph and the camera need.
+  const char* spinning = "session.force_spinning_stop";
+  std::string fault;
+  const auto set = [&](OrtStatus* status) {
+    const std::string message = ort_.message(status);
+    if (fault.empty()) fault = message;
+  };
+  set(ort_->set_intra_threads(options, threads_));
+  set(ort_->set_inter_threads(options, 1));
+  set(ort_->set_execution_mode(options, kSequential));
+  set(ort_->set_optimization(options, kAllOptimizations));
+  set(ort_->set_log_severity(options, kErrors));
+  set(ort_->add_config(options, spinning, "1"));
+  if (variant.precision == "fp8") {  // it would fuse them into kernels that are int8 only
+    set(ort_->add_config(options, "session.disable_quant_qdq", "1"));
+  }
+  OrtSession* made = nullptr;
+  if (fault.empty()) set(ort_->create_session(ort_.env(), file.c_str(), options, &made));
+  ort_->release_options(options);
+  if (!fault.empty()) {
+    throw BundleError(
+        cat("onnxruntime ", ort_.version(), " cannot load ", repr(graph.file), ": ", fault));
+  }
+  sessions_.emplace(graph.file, made);
+  try {
+    check_tensors(graph, made, 0, graph.inputs);
+    check_tensors(graph, made, 1, graph.outputs);
+  } catch (...) {
+    sessions_.erase(graph.file);
+    ort_->release_session(made);
+    throw;
+  }
+  return made;
+}
+
+TensorSpec OnnxRuntimeBackend::tensor(OrtSession* session, int which, std::size_t index) {
+  const std::string what = "onnxruntime does not describe a tensor";
+  TensorSpec spec;
+  OrtAllocator* allocator = nullptr;
+  char* name = nullptr;
+  expect(ort_->default_allocator(&allocator), what);
+  expect(ort_->name[which](session, index, allocator, &name), what);
+  spec.name = name;
+  expect(ort_->free_by(allocator, name), what);
+  OrtTypeInfo* type = nullptr;
+  const OrtTensorInfo* info = nullptr;
+  expect(ort_->type_info[which](session, index, &type), what);
+  std::size_t rank = 0;
+  int element = 0;
+  std::string fault = ort_.message(ort_->tensor_info(type, &info));
+  if (fault.empty() && info != nullptr) {
+    fault = ort_.message(ort_->dimension_count(info, &rank));
+    spec.shape.resize(rank);
+    if (fault.empty()) fault = ort_.message(ort_->dimensions(info, spec.shape.data(), rank));
+    if (fault.empty()) fault = ort_.message(ort_->element_type(info, &element));
+  }
+  ort_->release_type_info(type);
+  if (!fault.empty()) throw WorkError(cat(what, ": ", fault));
+  for (const auto& [dtype, number] : element_types()) {
+    if (number == element) spec.dtype = dtype;
+  }
+  return spec;
+}
+
+void OnnxRuntimeBackend::check_tensors(const Graph& graph, OrtSession* session, int which,
+                                       const Specs& specs) {
+  std::size_t count = 0;
+  expect(ort_->count[which](session, &count), "onnxruntime does not count tensors");
+  std::vector<std::string> given, wanted;
+  std::map<std::string, TensorSpec> found;
+  for (std::size_t index = 0; index < count; ++index) {
+    const TensorSpec spec = tensor(session, which, index);
+    given.push_back(cat(repr(spec.name), ": ", spec.dtype, " ", repr(spec.shape)));
+    found[spec.name] = spec;
+  }
+  bool same = count == specs.size();
+  for (const TensorSpec& spec : specs) {
+    const auto its = found.find(spec.name);
+    same = same && its != found.end() && its->second.shape == spec.shape &&
+           its->second.dtype == spec.dtype;
+    wanted.push_back(cat(repr(spec.name), ": ", spec.dtype, " ", repr(spec.shape)));
+  }
+  if (!same) {
+    throw BundleError(cat(repr(graph.file), " has {", join(given, ", "),
+                          "} where the manifest says {", join(wanted, ", "),
+                          "}; export the bundle again."));
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Backend> make_onnxruntime(const Bundle& bundle, const Variant& variant, int threads,
+                                          const std::string& library) {
+  return std::make_unique<OnnxRuntimeBackend>(bundle, variant, threads, library);
+}
+
+}  // namespace lavin::core
