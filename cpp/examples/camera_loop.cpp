@@ -184,6 +184,7 @@ class Taker {
       Clock::time_point told = begin;
       std::uint64_t count = 0, before = 0;
       while (const auto answer = stream_.pull()) {
+        if (!answer->error.empty()) throw std::runtime_error(answer->error);
         output_.write(answer->image);
         ++count;
         if (Clock::now() - told < std::chrono::seconds(1)) continue;

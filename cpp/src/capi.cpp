@@ -148,13 +148,16 @@ core::Request read_request(const lavin_request* given) {
   return asked;
 }
 
-void write_result(const core::Answer& answer, lavin_result* given) {
+// Point at an answer, which is kept for the calling thread.
+void write_result(core::Answer made, lavin_result* given) {
+  thread_local core::Answer answer;
+  answer = std::move(made);
   lavin_result result = read(given, "lavin_result");
   result.target.struct_size = sizeof(lavin_image);
   result.target.width = static_cast<std::uint32_t>(answer.target.width);
   result.target.height = static_cast<std::uint32_t>(answer.target.height);
   result.target.stride = answer.target.row_bytes();
-  result.target.data = const_cast<std::uint8_t*>(answer.target.data.data());
+  result.target.data = answer.target.data.data();
   result.latents = answer.latents.floats();
   result.latents_count = answer.latents.count();
   const core::Seconds& s = answer.seconds;
@@ -223,10 +226,12 @@ lavin_status lavin_run_request(lavin_model* model, const lavin_request* request,
     const lavin_image target = read_image(out);
     require_size(target, frame.size());
     if (result != nullptr) read(result, "lavin_result");
-    const auto lock = model->model.lock();
-    const core::Answer& answer = model->model.run(std::move(asked), frame);
+    core::Answer answer = [&] {
+      const auto lock = model->model.lock();
+      return model->model.run(std::move(asked), frame);
+    }();
     write_picture(answer.image, target);
-    if (result != nullptr) write_result(answer, result);
+    if (result != nullptr) write_result(std::move(answer), result);
     return LAVIN_OK;
   });
 }

@@ -31,14 +31,13 @@ class Model {
     return std::make_unique<Answerer>(*backend_, modulation_, request);
   }
 
-  // Answer one frame; the answer stays until the next call. Equal requests share what they compute.
-  const Answer& run(Request request, const Picture& frame) {
+  // Answer one frame. Equal requests, one after the other, share what they compute.
+  Answer run(Request request, const Picture& frame) {
     if (!answerer_ || !(request == request_)) {
       answerer_ = answerer(request);
       request_ = std::move(request);
     }
-    last_ = answerer_->answer(frame);
-    return last_;
+    return answerer_->answer(frame);
   }
 
  private:
@@ -49,7 +48,6 @@ class Model {
   std::string description_;
   Request request_;
   std::unique_ptr<Answerer> answerer_;
-  Answer last_;
 };
 
 }  // namespace lavin::core

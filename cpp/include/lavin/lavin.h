@@ -60,7 +60,8 @@ typedef struct lavin_options {
                               LAVIN_ONNXRUNTIME, else libonnxruntime.so where the system finds it */
 } lavin_options;
 
-/* A picture: 8-bit RGB, rows from the top, pixels from the left. */
+/* A picture: 8-bit RGB, rows from the top, pixels from the left. Other structs hold it, so that it is
+ * the one struct that never grows. */
 typedef struct lavin_image {
     size_t struct_size;
     uint32_t width;  /* pixels, at least 1 */
@@ -94,7 +95,7 @@ typedef struct lavin_request {
 } lavin_request;
 
 /* What lavin_run_request tells beside the answer; all of it is set by the call. What it points to is
- * the model's and stays until the next call on that model. */
+ * the library's and stays until the calling thread's next lavin_run_request with a result. */
 typedef struct lavin_result {
     size_t struct_size;
     lavin_image target;   /* the answer as the model made it, in the bundle's size */
@@ -165,14 +166,15 @@ LAVIN_API lavin_status lavin_stream_push(lavin_stream *stream, const lavin_image
 LAVIN_API lavin_status lavin_stream_pull(lavin_stream *stream, lavin_image *out, int64_t *id,
                                          int32_t timeout_ms);
 
-/* Say that no further frame comes. */
+/* Say that no further frame comes: a push from now on is LAVIN_INVALID, one that waits too. Frames
+ * that were pushed are still answered. */
 LAVIN_API void lavin_stream_finish(lavin_stream *stream);
 
 /* Frames that were dropped so far. */
 LAVIN_API uint64_t lavin_stream_dropped(const lavin_stream *stream);
 
-/* Stop, dropping what waits, and free. A push or pull that waits in another thread must have
- * returned, which lavin_stream_finish brings about for pull. NULL does nothing. */
+/* Stop, dropping what waits, and free. No other thread may be in push or pull, or enter them; one
+ * that is to be stopped early waits with a timeout. NULL does nothing. */
 LAVIN_API void lavin_stream_close(lavin_stream *stream);
 
 #ifdef __cplusplus

@@ -226,13 +226,14 @@ class Model {
   std::unique_ptr<lavin_model, Free> model_;
 };
 
-// One answer of a stream.
+// One answer of a stream; a frame that failed has its sentence in `error` and no image.
 struct Answer {
-  std::int64_t id;
+  std::int64_t id = 0;
   Picture image;
+  std::string error;
 };
 
-// Frames in, answers out, in order, with a worker thread between; push and pull from any threads.
+// Frames in, answers out, in order, with a worker thread between. Any threads may push; one pulls.
 class Stream {
  public:
   // `capacity` frames wait at most, and as many answers; `drop` lets the oldest frame make room.
@@ -257,17 +258,17 @@ class Stream {
 
   // Take the next answer; nothing within `timeout_ms`, or none comes any more (see finished).
   std::optional<Answer> pull(std::int32_t timeout_ms = -1) {
-    Answer answer{};
+    Answer answer;
     auto out = detail::sized<lavin_image>();
     lavin_status status = lavin_stream_pull(stream_.get(), &out, &answer.id, timeout_ms);
-    if (status == LAVIN_OK) {
+    if (status == LAVIN_OK) {  // so far only looked at
       answer.image = Picture(out.width, out.height);
       out = answer.image.c_image();
       status = lavin_stream_pull(stream_.get(), &out, &answer.id, 0);
     }
     finished_ = status == LAVIN_END;
     if (status == LAVIN_TIMEOUT || finished_) return std::nullopt;
-    detail::check(status);
+    if (status != LAVIN_OK) answer.error = lavin_last_error(nullptr);
     return answer;
   }
 
@@ -277,6 +278,8 @@ class Stream {
   bool finished() const { return finished_; }
   // Frames that were dropped so far.
   std::uint64_t dropped() const { return lavin_stream_dropped(stream_.get()); }
+  // For the C functions; the stream keeps it.
+  lavin_stream* get() const { return stream_.get(); }
 
  private:
   struct Close {

@@ -49,7 +49,7 @@ class Headers {
   }
 
  private:
-  static constexpr std::size_t kMost = 4096;  // two minutes of a fast camera, should all fail
+  static constexpr std::size_t kMost = 64;  // more than wait in a stream
   std::mutex mutex_;
   std::map<std::int64_t, std_msgs::msg::Header> headers_;
   std::int64_t next_ = 0;
@@ -128,9 +128,8 @@ class LavinNode : public rclcpp::Node {
   void publish_answers() {
     while (!stop_ && !stream_->finished()) {
       try {
-        const auto answer = stream_->pull(100);
-        if (answer) publish(*answer);
-      } catch (const std::exception& error) {  // one picture failed; later ones may not
+        if (const auto answer = stream_->pull(100)) publish(*answer);
+      } catch (const std::exception& error) {  // e.g. no memory for this one
         complain(error.what());
       }
     }
@@ -140,6 +139,10 @@ class LavinNode : public rclcpp::Node {
     auto header = headers_.take(answer.id);
     if (!header) {
       complain("an answer came too late for its header and is left out");
+      return;
+    }
+    if (!answer.error.empty()) {  // later ones may not fail
+      complain(answer.error);
       return;
     }
     auto image = std::make_unique<Image>();
