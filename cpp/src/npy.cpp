@@ -217,11 +217,15 @@ Array parse(std::string_view content) {
 }  // namespace
 
 Array parse_npy(std::string_view content, const std::string& where) {
+  std::string detail;
   try {
     return parse(content);
   } catch (const NpyError& error) {
-    throw BundleError(cat(repr(where), " is not a .npy array of numbers: ", error.what(), "."));
+    detail = cat(error.what(), ".");
+  } catch (const BundleError& error) {  // of its shape
+    detail = error.what();
   }
+  throw BundleError(cat(repr(where), " is not a .npy array of numbers: ", detail));
 }
 
 }  // namespace lavin::core

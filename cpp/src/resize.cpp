@@ -1,5 +1,5 @@
-// Pillow's antialiased bicubic on 8-bit pictures: coefficients in 22-bit fixed point, first along
-// rows, then along columns, each pass rounded to 8 bits.
+// Pillow's antialiased bicubic on 8-bit pictures: coefficients in 22-bit fixed point, one pass along
+// rows and one along columns, each rounded to 8 bits.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -116,11 +116,17 @@ Picture along_columns(const Picture& image, int rows) {
 }  // namespace
 
 Picture resize_bicubic(const Picture& image, int rows, int columns) {
-  if (image.width == columns) {
-    return image.height == rows ? image : along_columns(image, rows);
-  }
-  const Picture wide = along_rows(image, columns);
-  return image.height == rows ? wide : along_columns(wide, rows);
+  const auto wide = [columns](const Picture& given) {
+    return given.width == columns ? given : along_rows(given, columns);
+  };
+  const auto tall = [rows](const Picture& given) {
+    return given.height == rows ? given : along_columns(given, rows);
+  };
+  // The order of Pillow 13: what shrinks much more comes first.
+  const std::int64_t fewer_rows = std::int64_t{image.height} - rows;
+  const std::int64_t fewer_columns = std::int64_t{image.width} - columns;
+  const bool rows_first = fewer_rows > 0 && fewer_rows > 2 * fewer_columns;
+  return rows_first ? wide(tall(image)) : tall(wide(image));
 }
 
 }  // namespace lavin::core

@@ -6,8 +6,9 @@ namespace lavin::core {
 
 Files small_files() {
   Files files;
-  for (const char* path : {"graphs/encoder.onnx", "graphs/modulation.onnx", "graphs/step.onnx",
-                           "graphs/fp32.weights", "tables/modulation.npy", "tasks/depth/task.json"}) {
+  for (const char* path :
+       {"graphs/encoder.onnx", "graphs/modulation.onnx", "graphs/step.onnx", "graphs/fp32.weights",
+        "tables/modulation.npy", "tasks/depth/task.json"}) {
     files[path] = std::string("what is in ") + path;
   }
   return files;

@@ -1,5 +1,4 @@
 #include "json.h"
-
 #include "support.h"
 
 namespace lavin::core {
@@ -22,7 +21,8 @@ TEST(JsonText, OnlyTheStandardIsAccepted) {
         std::string("\"\xff\""), std::string("1\0", 2), std::string("\"\\ud800\"")}) {
     EXPECT_EQ(refused(text).rfind("x.json is not valid JSON (", 0), 0U) << text;
   }
-  EXPECT_EQ(refused("[1"), "x.json is not valid JSON (wrong syntax at byte 3); write the file again.");
+  EXPECT_EQ(refused("[1"),
+            "x.json is not valid JSON (wrong syntax at byte 3); write the file again.");
   EXPECT_EQ(refused("1e999"),
             "x.json is not valid JSON (a number is too large); write the file again.");
   EXPECT_EQ(refused("{\"a\":1,\"b\":2,\"a\":3}"),
@@ -78,7 +78,10 @@ TEST(JsonValue, TypesAreStrict) {
   EXPECT_EQ(refused("{}", [](const Value& v) { v.list(); }), "x.json is {}; it must be a list.");
   EXPECT_EQ(refused("[1]", [](const Value& v) { v.list(2); }),
             "x.json is [1]; it must be a list of 2.");
-  EXPECT_EQ(refused("\"z\"", [](const Value& v) { v.one_of({"a", "b"}); }),
+  EXPECT_EQ(refused("\"z\"",
+                    [](const Value& v) {
+                      v.one_of({"a", "b"});
+                    }),
             "x.json is 'z'; it must be one of ['a', 'b'].");
 }
 

@@ -1,5 +1,4 @@
 #include "manifest.h"
-
 #include "small_bundle.h"
 #include "support.h"
 
@@ -15,7 +14,9 @@ std::string refused(const std::function<void(Tree&)>& change) {
   return sentence_of([&] { Manifest::from_text(tree.dump()); });
 }
 
-Manifest small() { return Manifest::from_text(small_manifest(small_files()).dump()); }
+Manifest small() {
+  return Manifest::from_text(small_manifest(small_files()).dump());
+}
 
 TEST(ManifestText, IsRead) {
   const Manifest manifest = small();
@@ -46,14 +47,19 @@ TEST(ManifestText, GraphsAreFound) {
   EXPECT_EQ(variant.graph("encoder", Size{16, 32}).file, "graphs/encoder.onnx");
   EXPECT_EQ(variant.graph("step", Size{16, 32}, 1).file, "graphs/step.onnx");
   EXPECT_EQ(variant.graph("modulation").file, "graphs/modulation.onnx");
-  EXPECT_EQ(sentence_of([&] { variant.graph("step", Size{16, 32}, 2); }),
-            "the fp32 native variant has no graph 'step' for 16x32 with 2 pairs; it has: 16x32 with "
-            "1 pair.");
+  EXPECT_EQ(
+      sentence_of([&] {
+        variant.graph("step", Size{16, 32}, 2);
+      }),
+      "the fp32 native variant has no graph 'step' for 16x32 with 2 pairs; it has: 16x32 with "
+      "1 pair.");
   EXPECT_EQ(sentence_of([&] { variant.graph("decoder"); }),
             "the fp32 native variant has no graph 'decoder' for any size; it has: none.");
   variant.graphs.push_back(variant.graphs[1]);
   variant.graphs.back().frames = 8;
-  EXPECT_EQ(sentence_of([&] { variant.graph("step", Size{16, 32}, 1); }),
+  EXPECT_EQ(sentence_of([&] {
+              variant.graph("step", Size{16, 32}, 1);
+            }),
             "the fp32 native variant has 2 graphs 'step' for 16x32 with 1 pair; it has: 16x32 with "
             "1 pair, 16x32 with 1 pair and 8 frames.");
 }
@@ -76,8 +82,9 @@ TEST(ManifestText, OtherFormatsAreRefused) {
 TEST(ManifestText, MissingAndWrongFieldsAreNamed) {
   EXPECT_EQ(refused([](Tree& tree) { tree.erase("latent"); }),
             "manifest.json lacks 'latent'; write the file again.");
-  EXPECT_EQ(refused([](Tree& tree) { tree["variants"][0]["graphs"][0]["inputs"][0].erase("name"); }),
-            "manifest.json: variants[0]: graphs[0]: inputs[0] lacks 'name'; write the file again.");
+  EXPECT_EQ(
+      refused([](Tree& tree) { tree["variants"][0]["graphs"][0]["inputs"][0].erase("name"); }),
+      "manifest.json: variants[0]: graphs[0]: inputs[0] lacks 'name'; write the file again.");
   EXPECT_EQ(refused([](Tree& tree) { tree["created_by"] = 3; }),
             "manifest.json: created_by is 3; it must be of type str.");
   EXPECT_EQ(refused([](Tree& tree) { tree["source"] = "x"; }),
@@ -100,13 +107,20 @@ TEST(ManifestText, PartsMustFitEachOther) {
   is([](Tree& t) { t["files"].erase("graphs/step.onnx"); },
      "manifest.json points to 'graphs/step.onnx', which its 'files' does not list; export the "
      "bundle again.");
-  is([](Tree& t) { t["files"]["GRAPHS/step.onnx"] = {{"size", 1}, {"sha256", ""}}; },
-     "the bundle lists 'GRAPHS/step.onnx' twice (also as 'graphs/step.onnx').");
+  is(
+      [](Tree& t) {
+        t["files"]["GRAPHS/step.onnx"] = {{"size", 1}, {"sha256", ""}};
+      },
+      "the bundle lists 'GRAPHS/step.onnx' twice (also as 'graphs/step.onnx').");
   is([](Tree& t) { t["tables"]["modulation"]["grid"] = Tree::array(); },
      "manifest.json: the table 'tables/modulation.npy' has an empty grid.");
-  is([](Tree& t) { t["time"]["default_grid"] = {0, 0.5}; },
-     "manifest.json is wrong: a time grid runs from 0 (noise) to 1 (data); this one runs from 0 to "
-     "0.5.");
+  is(
+      [](Tree& t) {
+        t["time"]["default_grid"] = {0, 0.5};
+      },
+      "manifest.json is wrong: a time grid runs from 0 (noise) to 1 (data); this one runs from 0 "
+      "to "
+      "0.5.");
   is([](Tree& t) { t["tasks"][0]["name"] = "con"; },
      "manifest.json is wrong: 'con' cannot name a task; a name has 1 to 64 lower-case letters, "
      "digits, '_' and '-' and begins with a letter or a digit.");
@@ -117,12 +131,16 @@ TEST(ManifestText, PartsMustFitEachOther) {
      "manifest.json names no variant or no bucket; a bundle needs both.");
   is([](Tree& t) { t["latent"]["scale"] = 0; },
      "manifest.json: latent sizes and scale must be positive.");
-  is([](Tree& t) { t["defaults"]["steps"] = 0; }, "manifest.json: defaults.steps is 0; at least 1.");
+  is([](Tree& t) { t["defaults"]["steps"] = 0; },
+     "manifest.json: defaults.steps is 0; at least 1.");
   is([](Tree& t) { t["buckets"][0]["width"] = 12; },
      "manifest.json: bucket 16x12 with 2 pairs is not a positive multiple of 8 pixels with at "
      "least one pair.");
-  is([](Tree& t) { t["defaults"]["size"] = {8, 8}; },
-     "manifest.json: defaults.size (8, 8) has no bucket.");
+  is(
+      [](Tree& t) {
+        t["defaults"]["size"] = {8, 8};
+      },
+      "manifest.json: defaults.size (8, 8) has no bucket.");
   is([](Tree& t) { t["tasks"].push_back(t["tasks"][0]); },
      "manifest.json lists task 'depth' twice; export the bundle again.");
   is([](Tree& t) { t["variants"].push_back(t["variants"][0]); },

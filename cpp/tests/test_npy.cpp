@@ -27,7 +27,7 @@ const std::vector<float> kSix = {0, 1, 2, 3, 4, 5};
 
 TEST(Npy, VersionsAndTypes) {
   const std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }   \n";
-  for (const char version : {1, 2, 3}) {
+  for (const char version : {'\1', '\2', '\3'}) {
     const Array array = parse_npy(npy(header, bytes_of(kSix), version), "x.npy");
     EXPECT_EQ(array.dtype(), "float32");
     EXPECT_EQ(array.shape(), (Shape{2, 3}));
@@ -43,9 +43,9 @@ TEST(Npy, VersionsAndTypes) {
 }
 
 TEST(Npy, FortranOrderIsTransposed) {
-  const Array array = parse_npy(
-      npy("{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3), }", bytes_of({0, 3, 1, 4, 2, 5})),
-      "x.npy");
+  const Array array = parse_npy(npy("{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3), }",
+                                    bytes_of({0, 3, 1, 4, 2, 5})),
+                                "x.npy");
   EXPECT_EQ(values_of(array), kSix);
   std::string cube(24, '\0');  // [i][j][k] of (2, 3, 4) lies at i + 2 j + 6 k
   for (std::size_t i = 0; i < 24; ++i) {
@@ -62,11 +62,10 @@ TEST(Npy, CountsMustMatchTheBytes) {
             "it has 24 bytes of values where float32 of shape (7,) takes 28.");
   EXPECT_EQ(refused(npy(start + "(5,)}", bytes_of(kSix))),
             "it has 24 bytes of values where float32 of shape (5,) takes 20.");
-  EXPECT_EQ(refused(npy(start + "(1000000000000,)}", bytes_of(kSix))),
-            "it has 24 bytes of values where float32 of shape (1000000000000,) takes 4000000000000.");
-  EXPECT_EQ(sentence_of([&] {
-              parse_npy(npy(start + "(9999999999, 9999999999)}", ""), "x.npy");
-            }),
+  EXPECT_EQ(
+      refused(npy(start + "(1000000000000,)}", bytes_of(kSix))),
+      "it has 24 bytes of values where float32 of shape (1000000000000,) takes 4000000000000.");
+  EXPECT_EQ(sentence_of([&] { parse_npy(npy(start + "(9999999999, 9999999999)}", ""), "x.npy"); }),
             "'x.npy' is not a .npy array of numbers: the shape (9999999999, 9999999999) has more "
             "than 2^40 elements.");
 }
@@ -81,9 +80,10 @@ TEST(Npy, OtherFilesAreRefused) {
 }
 
 TEST(Npy, OtherHeadersAreRefused) {
-  const auto with = [](const std::string& type, const std::string& order, const std::string& shape) {
-    return refused(npy("{'descr': " + type + ", 'fortran_order': " + order +
-                           ", 'shape': " + shape + "}", ""));
+  const auto with = [](const std::string& type, const std::string& order,
+                       const std::string& shape) {
+    return refused(
+        npy("{'descr': " + type + ", 'fortran_order': " + order + ", 'shape': " + shape + "}", ""));
   };
   EXPECT_EQ(with("'|O'", "False", "(0,)"),
             "Object arrays cannot be loaded when allow_pickle=False.");
@@ -99,7 +99,8 @@ TEST(Npy, OtherHeadersAreRefused) {
   EXPECT_EQ(with("'<f4'", "False", sides + ")"), "its shape is not valid.");
   EXPECT_EQ(refused(npy("{'descr': '<f4', 'shape': (0,)}", "")),
             "its header lacks 'descr', 'fortran_order' or 'shape'.");
-  EXPECT_EQ(refused(npy("{'x': 1}", "")), "its header has the key 'x' twice or should not have it.");
+  EXPECT_EQ(refused(npy("{'x': 1}", "")),
+            "its header has the key 'x' twice or should not have it.");
 }
 
 }  // namespace

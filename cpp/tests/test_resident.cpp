@@ -12,8 +12,8 @@ using toy::Kind;
 const Grid kGrid = {0, 0.125F, 0.25F, 0.5F, 0.625F, 1};
 
 // A program of a toy on a device.
-struct Setup {
-  explicit Setup(Kind kind, double guidance) : variant(toy::variant(kind)) {
+struct ToyRun {
+  explicit ToyRun(Kind kind, double guidance) : variant(toy::variant(kind)) {
     Planner planner(variant, toy::kLatentSpec, toy::kSize, toy::kPairs);
     program = planner.program(kGrid, guidance);
     pairs = Array({1, toy::kChannels, 2 * toy::kPairs, toy::kRows, toy::kColumns});
@@ -43,17 +43,17 @@ struct Setup {
 };
 
 void compare(Kind kind, double guidance) {
-  Setup setup(kind, guidance);
-  const auto resident = setup.resident();
+  ToyRun toy_run(kind, guidance);
+  const auto resident = toy_run.resident();
   for (std::uint64_t frame = 0; frame < 4; ++frame) {
     const Picture picture = made_picture(toy::kSize.height, toy::kSize.width, frame);
     Picture target;
     Seconds seconds;
     const Array latents = resident->answer(picture, target, seconds);
     const toy::Values right =
-        toy::answer(kind, picture, toy::take(setup.pairs), toy::take(setup.noise), kGrid,
+        toy::answer(kind, picture, toy::take(toy_run.pairs), toy::take(toy_run.noise), kGrid,
                     static_cast<float>(guidance));
-    ASSERT_EQ(latents.shape(), setup.noise.shape());
+    ASSERT_EQ(latents.shape(), toy_run.noise.shape());
     for (std::size_t i = 0; i < right.size(); ++i) {
       EXPECT_NEAR(latents.floats()[i], right[i], 2e-5F) << frame << " " << i;
     }
@@ -67,8 +67,8 @@ void compare(Kind kind, double guidance) {
     EXPECT_EQ(target.size(), toy::kSize);
     EXPECT_DOUBLE_EQ(seconds.sample, 0.001);
   }
-  EXPECT_EQ(setup.device.count("capture"), 1U);
-  EXPECT_EQ(setup.device.count("launch"), 3U);  // of four frames; the first sets the engines up
+  EXPECT_EQ(toy_run.device.count("capture"), 1U);
+  EXPECT_EQ(toy_run.device.count("launch"), 3U);  // of four frames; the first sets the engines up
 }
 
 TEST(Resident, AnswersJointModels) {
@@ -87,22 +87,22 @@ TEST(Resident, AnswersModelsOfAFrozenContext) {
 }
 
 TEST(Resident, SendsOnlyThePictureUpWithAFrame) {
-  Setup setup(Kind::kJoint, 1.5);
-  const auto resident = setup.resident();
+  ToyRun toy_run(Kind::kJoint, 1.5);
+  const auto resident = toy_run.resident();
   Picture target;
   Seconds seconds;
   for (std::uint64_t frame = 0; frame < 3; ++frame) {
-    setup.device.calls.clear();
+    toy_run.device.calls.clear();
     resident->answer(made_picture(16, 24, frame), target, seconds);
-    EXPECT_EQ(setup.device.count("upload"), 1U);
-    EXPECT_EQ(setup.device.count("download"), 2U);
+    EXPECT_EQ(toy_run.device.count("upload"), 1U);
+    EXPECT_EQ(toy_run.device.count("download"), 2U);
   }
 }
 
 TEST(Resident, GoesOnWithoutALoopThatCannotBeCaptured) {
-  Setup setup(Kind::kFrozen, 1.5);
-  setup.device.refuses_capture = true;
-  const auto resident = setup.resident();
+  ToyRun toy_run(Kind::kFrozen, 1.5);
+  toy_run.device.refuses_capture = true;
+  const auto resident = toy_run.resident();
   Picture target;
   Seconds seconds;
   const Picture picture = made_picture(16, 24, 1);
@@ -112,40 +112,42 @@ TEST(Resident, GoesOnWithoutALoopThatCannotBeCaptured) {
     EXPECT_TRUE(first.equals(resident->answer(picture, target, seconds)));
   }
   EXPECT_EQ(resident->fault(), "the sampler loop is queued, not captured: no graphs here.");
-  EXPECT_EQ(setup.device.count("capture"), 1U);
-  EXPECT_EQ(setup.device.count("launch"), 0U);
+  EXPECT_EQ(toy_run.device.count("capture"), 1U);
+  EXPECT_EQ(toy_run.device.count("launch"), 0U);
 }
 
 TEST(Resident, GivesBackWhatItTook) {
-  Setup setup(Kind::kJoint, 1);
+  ToyRun toy_run(Kind::kJoint, 1);
   {
-    const auto resident = setup.resident();
+    const auto resident = toy_run.resident();
     Picture target;
     Seconds seconds;
     for (int frame = 0; frame < 3; ++frame) {
       resident->answer(made_picture(16, 24, 0), target, seconds);
     }
-    EXPECT_EQ(setup.device.held(), 6U);  // memory, the loop, four moments
+    EXPECT_EQ(toy_run.device.held(), 6U);  // memory, the loop, four moments
   }
-  EXPECT_EQ(setup.device.held(), 0U);
+  EXPECT_EQ(toy_run.device.held(), 0U);
 }
 
 TEST(Resident, RefusesPicturesAndRowsOfOtherSizes) {
-  Setup setup(Kind::kJoint, 1);
+  ToyRun toy_run(Kind::kJoint, 1);
   Picture target;
   Seconds seconds;
   EXPECT_EQ(
-      sentence_of([&] { setup.resident()->answer(made_picture(24, 24, 0), target, seconds); }),
+      sentence_of([&] { toy_run.resident()->answer(made_picture(24, 24, 0), target, seconds); }),
       "'pixels' has 6912 bytes where the graphs take 4608.");
-  const auto engine = [&](const Graph& graph) -> Engine& { return setup.device.load(graph.file); };
+  const auto engine = [&](const Graph& graph) -> Engine& {
+    return toy_run.device.load(graph.file);
+  };
   const Array row({1, 100});
   EXPECT_NE(sentence_of([&] {
               Resident(
-                  setup.device, setup.program, engine, [&](float) -> const Array& { return row; },
-                  setup.noise, setup.pairs);
+                  toy_run.device, toy_run.program, engine,
+                  [&](float) -> const Array& { return row; }, toy_run.noise, toy_run.pairs);
             }).find("a row of the folded timestep has 400 bytes"),
             std::string::npos);
-  EXPECT_EQ(setup.device.held(), 0U);
+  EXPECT_EQ(toy_run.device.held(), 0U);
 }
 
 }  // namespace

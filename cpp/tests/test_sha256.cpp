@@ -1,5 +1,4 @@
 #include "sha256.h"
-
 #include "support.h"
 
 namespace lavin::core {
