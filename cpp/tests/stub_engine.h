@@ -61,7 +61,8 @@ inline void compute(const std::map<std::string, std::pair<const float*, std::siz
       float sum = 0.01F * static_cast<float>(name.size());
       std::size_t k = 0;
       for (const auto& [other, from] : inputs) {
-        sum += 0.5F * from.first[(7 * i + ++k) % from.second] / static_cast<float>(k);
+        ++k;
+        sum += 0.5F * from.first[(7 * i + k) % from.second] / static_cast<float>(k);
       }
       to.first[i] = std::tanh(sum);
     }

@@ -41,7 +41,7 @@ std::string zip_of(const std::vector<ZipPart>& parts) {
                                                little(size, 8) + little(offset, 8)
                                          : "";
     directory += "PK\1\2" + little(20, 2) + common(part, size, part.name) +
-                 little(extra.size(), 2) + little(0, 8) + little(part.mode << 16U, 4) +
+                 little(extra.size(), 2) + little(0, 6) + little(part.mode << 16U, 4) +
                  little(part.zip64 ? 0xffffffffU : offset, 4) + part.name + extra;
   }
   return zip + directory + "PK\5\6" + little(0, 4) + little(parts.size(), 2) +

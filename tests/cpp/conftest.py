@@ -1,0 +1,58 @@
+"""The C++ runtime, built once for all tests of this folder into ``build/cpp``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.helpers.clib import Library
+
+BUILD = ROOT / "build" / "cpp"
+_NEEDS = (
+    Path("/usr/include/nlohmann/json.hpp"),
+    Path("/usr/src/googletest"),
+    Path("/usr/include/stb"),
+)
+
+
+def missing(reason: str) -> None:
+    """Skip, or fail where everything must run (``LAVIN_REQUIRE_CPP=1``, as CI sets it)."""
+    if os.environ.get("LAVIN_REQUIRE_CPP"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def onnxruntime_file() -> str:
+    """The shared library in the Python package onnxruntime."""
+    import onnxruntime
+
+    (file,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*")
+    return str(file)
+
+
+@pytest.fixture(scope="session")
+def cpp(onnxruntime_file: str) -> Path:
+    """The folder of the build, with its tests, examples and, where it can be, GStreamer element."""
+    absent = [str(path) for path in _NEEDS if not path.exists()]
+    if absent or shutil.which("cmake") is None:
+        missing(f"cmake or {absent} is missing; scripts/cpp_packages.sh names the packages")
+    gstreamer = subprocess.run(["pkg-config", "--exists", "gstreamer-video-1.0"]).returncode == 0
+    words = ["cmake", "-S", str(ROOT / "cpp"), "-B", str(BUILD), "-DLAVIN_TESTS=ON"]
+    words += [f"-DLAVIN_GSTREAMER={'ON' if gstreamer else 'OFF'}", "-DLAVIN_EXAMPLES=ON"]
+    for command in (words, ["cmake", "--build", str(BUILD), "--parallel", "2"]):
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    os.environ["LAVIN_ONNXRUNTIME"] = onnxruntime_file
+    return BUILD
+
+
+@pytest.fixture(scope="session")
+def library(cpp: Path) -> Library:
+    """The shared library by ctypes."""
+    return Library(cpp / "liblavin.so")
