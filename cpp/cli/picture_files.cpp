@@ -80,7 +80,10 @@ std::string suffix_of(const std::string& path) {
 }  // namespace
 
 lavin::Picture read_picture_file(const std::string& path) {
-  const Bytes file = read_file(path);
+  return decode_picture(read_file(path), path);
+}
+
+lavin::Picture decode_picture(const Bytes& file, const std::string& path) {
   const auto length = static_cast<int>(std::min<std::size_t>(file.size(), 1U << 30U));
   int width = 0, height = 0, channels = 0;
   if (stbi_info_from_memory(file.data(), length, &width, &height, &channels) == 0) {

@@ -2,11 +2,16 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "lavin/lavin.hpp"
 
-// A picture as it is meant to be seen: grey becomes RGB, transparent parts lie on white, 16-bit grey
-// is scaled, a JPEG is turned as its EXIF says. std::runtime_error with a sentence.
+// A picture file's bytes as it is meant to be seen: grey becomes RGB, transparent parts lie on white, 16-bit grey
+// is scaled, a JPEG is turned as its EXIF says. `path` names it in the sentences of errors, which are
+// std::runtime_error.
+lavin::Picture decode_picture(const std::vector<unsigned char>& file, const std::string& path);
+
+// The picture in a file; errors as those of decode_picture.
 lavin::Picture read_picture_file(const std::string& path);
 
 // Write a picture in the format of the suffix (.png, .jpg, .jpeg, .bmp), whole or not at all.

@@ -9,12 +9,9 @@
 #include <memory>
 #include <vector>
 
-#define EXPORT extern "C" __attribute__((visibility("default")))
-
 namespace {
 
-constexpr int kInvalid = 1, kNotReady = 600, kNoContext = 201, kUnsupported = 900,
-              kInvalidated = 901;
+constexpr int kNotReady = 600, kNoContext = 201, kUnsupported = 900, kInvalidated = 901;
 using Work = std::vector<std::function<void()>>;
 using Pointer = std::uint64_t;
 
@@ -48,14 +45,6 @@ void flush() {
   }
 }
 
-// The status of a call: what the test wants, then what the state of things allows.
-int begin(const char* name, bool needs_context = true) {
-  ++stub().calls[name];
-  const auto failing = stub().failing.find(name);
-  if (failing != stub().failing.end()) return failing->second;
-  return needs_context && current != &the_context ? kNoContext : 0;
-}
-
 int forbid_capture(int status) {
   if (status != 0 || !capturing) return status;
   spoiled = true;
@@ -65,52 +54,18 @@ int forbid_capture(int status) {
 void* at(Pointer address) {
   return reinterpret_cast<void*>(address);
 }
-template <typename Value>
-Value value(void* place) {
-  Value found;
-  std::memcpy(&found, place, sizeof found);
-  return found;
-}
 
 }  // namespace
 
-EXPORT StubCuda* stub_cuda() {
-  return &stub();
+int begin(const char* name, bool needs_context) {
+  ++stub().calls[name];
+  const auto failing = stub().failing.find(name);
+  if (failing != stub().failing.end()) return failing->second;
+  return needs_context && current != &the_context ? kNoContext : 0;
 }
 
-EXPORT int cuDriverGetVersion(int* version) {
-  *version = stub().version;
-  return begin("cuDriverGetVersion", false);
-}
-EXPORT int cuInit(unsigned) {
-  return begin("cuInit", false);
-}
-EXPORT int cuDeviceGetCount(int* count) {
-  *count = stub().devices;
-  return begin("cuDeviceGetCount", false);
-}
-EXPORT int cuDeviceGet(int* device, int index) {
-  *device = index + 40;
-  return begin("cuDeviceGet", false);
-}
-EXPORT int cuDeviceGetName(char* name, int size, int device) {
-  if (size < 8 || device != 40) return kInvalid;
-  std::strcpy(name, "Stub");
-  return begin("cuDeviceGetName", false);
-}
-EXPORT int cuDeviceTotalMem_v2(std::size_t* bytes, int device) {
-  *bytes = std::size_t{24} << 30;
-  return device == 40 ? begin("cuDeviceTotalMem_v2", false) : kInvalid;
-}
-EXPORT int cuDeviceGetAttribute(int* number, int attribute, int device) {
-  *number = attribute == 75 ? stub().major : attribute == 76 ? stub().minor : 16;
-  return device == 40 ? begin("cuDeviceGetAttribute", false) : kInvalid;
-}
-EXPORT int cuGetErrorName(int status, const char** name) {
-  *name = status == 2     ? "CUDA_ERROR_OUT_OF_MEMORY"
-          : status == 900 ? "CUDA_ERROR_STREAM_CAPTURE"
-                          : nullptr;
-  return *name == nullptr ? kInvalid : 0;
+EXPORT StubCuda* stub_cuda() {
+  return &stub();
 }
 
 EXPORT int cuDevicePrimaryCtxRetain(void** context, int device) {
@@ -154,42 +109,6 @@ EXPORT int cuModuleGetFunction(void** function, void* module, const char* name) 
 EXPORT int cuModuleUnload(void*) {
   --stub().live;
   return begin("cuModuleUnload");
-}
-
-// The kernels of elementwise.cu, one thread after the other.
-EXPORT int cuLaunchKernel(void* function, unsigned blocks, unsigned, unsigned, unsigned threads,
-                          unsigned, unsigned, unsigned, void* stream, void** v, void** extra) {
-  if (const int status = begin("cuLaunchKernel")) return status;
-  if (stream != &the_stream || extra != nullptr) return kInvalid;
-  const long long all = static_cast<long long>(blocks) * threads;
-  if (std::strcmp(static_cast<char*>(function), "affine") == 0) {
-    float* in = static_cast<float*>(at(value<Pointer>(v[0])));
-    float* out = static_cast<float*>(at(value<Pointer>(v[1])));
-    const int channels = value<int>(v[2]), length = value<int>(v[3]);
-    const long long stride = value<long long>(v[4]);
-    const float add = value<float>(v[5]), factor = value<float>(v[6]), shift = value<float>(v[7]);
-    if (all < static_cast<long long>(channels) * length) return kInvalid;
-    stub().queue([=] {
-      for (long long i = 0; i < static_cast<long long>(channels) * length; ++i) {
-        out[i / length * stride + i % length] = (in[i] + add) * factor + shift;
-      }
-    });
-    return 0;
-  }
-  float* z = static_cast<float*>(at(value<Pointer>(v[0])));
-  const float* velocity = static_cast<float*>(at(value<Pointer>(v[1])));
-  const float* null = static_cast<float*>(at(value<Pointer>(v[2])));
-  const float weight = value<float>(v[3]), span = value<float>(v[4]);
-  const int length = value<int>(v[5]);
-  if (all < length) return kInvalid;
-  stub().queue([=] {
-    for (int i = 0; i < length; ++i) {
-      float step = velocity[i];
-      if (weight != 1.0F) step = null[i] + weight * (step - null[i]);
-      z[i] += span * step;
-    }
-  });
-  return 0;
 }
 
 EXPORT int cuMemAlloc_v2(Pointer* address, std::size_t size) {

@@ -20,3 +20,9 @@ struct StubCuda {
 };
 
 extern "C" StubCuda* stub_cuda();
+
+// Of the stub itself.
+#define EXPORT extern "C" __attribute__((visibility("default")))
+inline constexpr int kInvalid = 1;  // CUDA_ERROR_INVALID_VALUE
+// The status of a call: what the test wants, then what the state of things allows.
+int begin(const char* name, bool needs_context = true);

@@ -1,0 +1,184 @@
+"""lavin_cli as a person or a script calls it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lavin_deploy as lavin
+from lavin_deploy.runtime.images import read_image
+from tests.conftest import GOLDEN, ROOT
+
+pytestmark = pytest.mark.cli
+
+TOY = GOLDEN / "toy.lavin"
+
+
+def run(cpp: Path, *words: object, bundle: Path = TOY) -> subprocess.CompletedProcess[str]:
+    command = [str(cpp / "lavin_cli"), "--bundle", str(bundle), *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    pixels = np.random.default_rng(1).integers(0, 256, (45, 70, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "in.png")
+    return tmp_path / "in.png"
+
+
+def test_answers_a_picture_as_python_does(cpp: Path, picture: Path, tmp_path: Path) -> None:
+    out, target, latents = (tmp_path / name for name in ("out.png", "target.png", "latents.f32"))
+    done = run(
+        cpp, "--task=brighten", "--seed=3", "--json", f"--target={target}",
+        f"--latents={latents}", picture, out,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert (summary["width"], summary["height"], summary["seed"]) == (70, 45, 3)
+    assert {"encode", "sample", "decode"} < summary["stages"].keys()
+    assert done.stderr.startswith("backend auto: onnxruntime ")
+    with lavin.load(TOY) as model:
+        mine = model.run("brighten", read_image(picture), seed=3)
+    np.testing.assert_array_equal(read_image(out), mine.image)
+    np.testing.assert_array_equal(read_image(target), mine.target)
+    np.testing.assert_allclose(
+        np.fromfile(latents, np.float32), mine.latents.ravel(), atol=1e-5, rtol=0
+    )
+
+
+def test_answers_by_pairs_and_given_noise(cpp: Path, picture: Path, tmp_path: Path) -> None:
+    noise = np.random.default_rng(2).standard_normal((1, 16, 1, 2, 4)).astype(np.float32)
+    noise.tofile(tmp_path / "noise.f32")
+    done = run(
+        cpp, "--pair", picture, picture, f"--noise={tmp_path / 'noise.f32'}", "--size=16x32",
+        "--guidance=2", "--steps=2", picture, tmp_path / "out.png",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    frame = read_image(picture)
+    with lavin.load(TOY) as model:
+        mine = model.run(
+            pairs=[(frame, frame)], query=frame, noise=noise, size=(16, 32), guidance=2, steps=2
+        )
+    np.testing.assert_array_equal(read_image(tmp_path / "out.png"), mine.image)
+
+
+def test_the_bundle_that_ships(cpp: Path, tmp_path: Path) -> None:
+    source = sorted((ROOT / "examples" / "tasks" / "segmentation").glob("*_input.*"))[0]
+    bundle = ROOT / "lavin_deploy" / "bundles" / "edge.lavin"
+    done = run(cpp, "--task=segmentation", source, tmp_path / "out.png", bundle=bundle)
+    assert done.returncode == 0, done.stderr
+    with lavin.load() as model:
+        mine = model.run("segmentation", read_image(source))
+    assert np.mean(read_image(tmp_path / "out.png") == mine.image) >= 0.9999
+
+
+def _made(kind: str, folder: Path) -> Path:
+    rng = np.random.default_rng(4)
+    rgb = rng.integers(0, 256, (33, 41, 3), dtype=np.uint8)
+    if kind == "grey":
+        image = Image.fromarray(rgb[:, :, 0])
+    elif kind == "grey16":
+        image = Image.fromarray(rng.integers(0, 65536, (33, 41), dtype=np.uint16))
+    elif kind == "alpha":
+        alpha = np.stack([np.arange(256, dtype=np.uint8)] * 256)
+        values = alpha.T
+        image = Image.fromarray(np.dstack([values, values[::-1], values, alpha]))
+    elif kind == "grey alpha":
+        image = Image.fromarray(rgb).convert("LA")
+    elif kind == "palette":
+        image = Image.fromarray(rgb).convert("P")
+    else:
+        image = Image.fromarray(rgb)
+    file = folder / f"{kind.replace(' ', '_')}.{'bmp' if kind == 'bmp' else 'png'}"
+    image.save(file)
+    return file
+
+
+@pytest.mark.parametrize("kind", ["rgb", "grey", "grey16", "alpha", "grey alpha", "palette", "bmp"])
+def test_reads_pictures_as_python_does(cpp: Path, tmp_path: Path, kind: str) -> None:
+    file = _made(kind, tmp_path)
+    done = run(cpp, "--task=brighten", file, tmp_path / "out.png")
+    assert done.returncode == 0, done.stderr
+    with lavin.load(TOY) as model:
+        mine = model.run("brighten", read_image(file))
+    np.testing.assert_array_equal(read_image(tmp_path / "out.png"), mine.image)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_turns_jpegs_as_their_exif_says(cpp: Path, tmp_path: Path, orientation: int) -> None:
+    ramp = np.linspace(0, 255, 48 * 64 * 3).reshape(48, 64, 3).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(ramp).save(tmp_path / "in.jpg", exif=exif, quality=95)
+    done = run(cpp, "--task=brighten", "--noise", _zeros(tmp_path), "--size=32x32",
+               tmp_path / "in.jpg", tmp_path / "out.png")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with lavin.load(TOY) as model:
+        noise = np.zeros((1, 16, 1, 4, 4), np.float32)
+        frame = read_image(tmp_path / "in.jpg")
+        mine = model.run("brighten", frame, noise=noise, size=(32, 32)).image.astype(int)
+    found = read_image(tmp_path / "out.png").astype(int)
+    assert found.shape == mine.shape
+    assert np.abs(found - mine).max() <= 2  # another JPEG decoder
+
+
+def _zeros(folder: Path) -> Path:
+    np.zeros(256, np.float32).tofile(folder / "zeros.f32")
+    return folder / "zeros.f32"
+
+
+def test_lists_tasks_and_helps(cpp: Path) -> None:
+    assert run(cpp, "--tasks").stdout == "brighten\n"
+    assert run(cpp, "--help").stdout.startswith("usage: lavin_cli --task NAME")
+    assert run(cpp, "--version").stdout == "lavin_cli 0.1.0\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--task=brighten", "IN"], "give an input and an output; see lavin_cli --help."),
+        (["--task=brigten", "IN", "o.png"], "Did you mean 'brighten'?"),
+        (["--task=brighten", "none.png", "o.png"], "none.png does not exist or cannot be read."),
+        (["--task=brighten", "IN", "o.xyz"], "no suffix of a picture that can be written"),
+        (["--task=brighten", "--steps=0", "IN", "o.png"], "--steps is '0'; give a number from 1"),
+        (["--task=brighten", "--steps=2x", "IN", "o.png"], "--steps is '2x'"),
+        (["--task=brighten", "--seed=-1", "IN", "o.png"], "--seed is '-1'"),
+        (["--task=brighten", "--size=32", "IN", "o.png"], "give HxW, e.g. 128x128."),
+        (["--task=brighten", "--nope", "IN", "o.png"], "the option --nope is unknown"),
+        (["--task=brighten", "--backend=gpu", "IN", "o.png"], "unknown backend 'gpu'."),
+        (["--task=brighten", "--library=no.so", "IN", "o.png"], "no.so: cannot open shared"),
+        (["--task=brighten", "--noise=IN", "IN", "o.png"], "float32 values"),
+        (["IN", "o.png"], "give either the name of a stored task or example pairs."),
+    ],
+)
+def test_refuses_in_a_sentence(
+    cpp: Path, picture: Path, tmp_path: Path, words: list[str], sentence: str
+) -> None:
+    words = [str(picture) if word == "IN" else word for word in words]
+    words = [str(tmp_path / word) if word.startswith("o.") else word for word in words]
+    words = [word.replace("=IN", f"={picture}") for word in words]
+    done = run(cpp, *words)
+    assert done.returncode == 2, done.stderr
+    assert sentence in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("lavin_cli: ")]
+    assert line
+    assert done.stdout == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.png"]  # nothing is left
+
+
+def test_a_picture_that_is_none(cpp: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.png").write_bytes(b"\x89PNG\r\n\x1a\nnot a picture")
+    done = run(cpp, "--task=brighten", tmp_path / "in.png", tmp_path / "out.png")
+    assert done.returncode == 2
+    assert "is not a picture" in done.stderr
+
+
+def test_a_place_that_cannot_be_written(cpp: Path, picture: Path, tmp_path: Path) -> None:
+    done = run(cpp, "--task=brighten", picture, tmp_path / "none" / "out.png")
+    assert done.returncode != 0
+    assert "could not be written" in done.stderr

@@ -1,0 +1,103 @@
+"""The library itself: what it needs, what it shows, how large it is, what it takes to run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lavin_deploy.runtime.pipeline import DEFAULT_BUNDLE
+from tests.conftest import ROOT
+from tests.cpp.test_install import output
+
+pytestmark = pytest.mark.cli
+
+FRAME = ROOT / "examples" / "tasks" / "segmentation"
+
+
+def test_gtest(cpp: Path) -> None:
+    done = subprocess.run([cpp / "tests" / "lavin_tests"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:]
+    skipped = [line for line in done.stdout.splitlines() if line.startswith("[  SKIPPED ]")]
+    assert not [line for line in skipped if "OnnxRuntime" in line or "CApi" in line], skipped
+
+
+def test_needs_the_standard_libraries_alone(cpp: Path) -> None:
+    lines = output("readelf", "-d", cpp / "liblavin.so").splitlines()
+    needed = {line.split("[")[1].split(".so")[0] for line in lines if "(NEEDED)" in line}
+    assert needed <= {"libstdc++", "libm", "libgcc_s", "libc", "ld-linux-x86-64"}, needed
+
+
+def test_shows_the_abi_alone(cpp: Path) -> None:
+    lines = output("nm", "-D", "--defined-only", cpp / "liblavin.so").splitlines()
+    shown = {line.split()[-1] for line in lines if line.split()[-2] != "u"}  # not template statics
+    header = (ROOT / "cpp" / "include" / "lavin" / "lavin.h").read_text()
+    declared = {
+        word.split("(")[0].lstrip("*")
+        for word in header.split()
+        if "lavin_" in word and "(" in word
+    }
+    assert {name for name in shown if name.startswith("lavin_")} <= declared
+    assert not {name for name in shown if "core" in name or "nlohmann" in name}, shown
+
+
+def test_is_below_a_megabyte(cpp: Path, tmp_path: Path) -> None:
+    output("strip", "-o", tmp_path / "liblavin.so", cpp / "liblavin.so")
+    assert (tmp_path / "liblavin.so").stat().st_size < 1_000_000
+
+
+def resident_kib(*command: object) -> int:
+    """The most memory that a command held, in KiB, by a child process of its own."""
+    program = (
+        "import resource, subprocess, sys\n"
+        "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    return int(output(sys.executable, "-c", program, *command).split()[-1])
+
+
+def test_takes_less_memory_than_python(cpp: Path, tmp_path: Path) -> None:
+    picture = sorted(FRAME.glob("*_input.*"))[0]
+    words = ["--task", "segmentation", "--bundle", DEFAULT_BUNDLE]
+    mine = resident_kib(cpp / "lavin_cli", *words, picture, tmp_path / "a.png")
+    program = (
+        "import sys, lavin_deploy\n"
+        "from pathlib import Path\n"
+        "from lavin_deploy.runtime.images import read_image, write_image\n"
+        "with lavin_deploy.load(sys.argv[1], backend='onnxruntime') as model:\n"
+        "    image = model.run('segmentation', read_image(Path(sys.argv[2]))).image\n"
+        "    write_image(Path(sys.argv[3]), image)"
+    )
+    python = resident_kib(
+        sys.executable, "-c", program, DEFAULT_BUNDLE, picture, tmp_path / "b.png"
+    )
+    assert python - mine >= 60_000_000 // 1024, (python, mine)
+
+
+def test_examples(cpp: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    picture = sorted(FRAME.glob("*_input.*"))[0]
+    with Image.open(picture) as image:
+        rgb = image.convert("RGB").resize((96, 64))
+    rgb.save(tmp_path / "in.ppm")
+    (tmp_path / "in.rgb").write_bytes(rgb.tobytes() * 3)
+    bundle, examples = str(DEFAULT_BUNDLE), cpp / "examples"
+    output(examples / "c_only", bundle, "segmentation", tmp_path / "in.ppm", tmp_path / "c.ppm")
+    with Image.open(tmp_path / "c.ppm") as image:
+        alone = image.convert("RGB").tobytes()
+    done = subprocess.run(
+        [examples / "camera_loop", "--every", "--frames", tmp_path / "in.rgb", "96x64",
+         "-o", tmp_path / "out.rgb", bundle, "segmentation"],
+        capture_output=True, text=True, env=dict(os.environ),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "3 answers" in done.stderr
+    assert (tmp_path / "out.rgb").read_bytes() == alone * 3
+    output(examples / "in_context", bundle, tmp_path / "in.ppm", tmp_path / "c.ppm",
+           tmp_path / "in.ppm", tmp_path / "d.ppm")  # fmt: skip
+    with Image.open(tmp_path / "d.ppm") as image:
+        assert image.size == (96, 64)

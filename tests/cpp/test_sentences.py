@@ -1,0 +1,178 @@
+"""Both runtimes refuse the same bundles with the same sentences."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lavin_deploy as lavin
+from lavin_deploy.errors import LavinError
+from tests.conftest import GOLDEN
+from tests.helpers import clib
+
+pytestmark = pytest.mark.bundle
+
+Change = Callable[[dict[str, Any]], object]
+
+MANIFESTS: dict[str, Change] = {
+    "version": lambda m: m.update(format_version=2),
+    "version as text": lambda m: m.update(format_version="1"),
+    "no name": lambda m: m.pop("name"),
+    "name is a number": lambda m: m.update(name=3),
+    "no latent": lambda m: m.pop("latent"),
+    "shift": lambda m: m["latent"].update(shift="0"),
+    "scale": lambda m: m["latent"].update(scale=0),
+    "kind": lambda m: m["time"].update(kind="cosine"),
+    "grid": lambda m: m["time"].update(default_grid=[0, 0.5, 0.5, 1]),
+    "empty grid": lambda m: m["tables"]["modulation"].update(grid=[]),
+    "steps": lambda m: m["defaults"].update(steps=0),
+    "steps of another type": lambda m: m["defaults"].update(steps=2.0),
+    "size": lambda m: m["defaults"].update(size=[64, 64]),
+    "size of three": lambda m: m["defaults"].update(size=[32, 32, 3]),
+    "buckets": lambda m: m.update(buckets=[]),
+    "bucket": lambda m: m["buckets"][0].update(height=30),
+    "bucket twice": lambda m: m["buckets"].append(m["buckets"][0]),
+    "variants": lambda m: m.update(variants={}),
+    "variant twice": lambda m: m["variants"].append(m["variants"][0]),
+    "graph twice": lambda m: m["variants"][0]["graphs"].append(m["variants"][0]["graphs"][0]),
+    "shape": lambda m: m["variants"][0]["graphs"][0]["inputs"][0].update(shape=[1, None]),
+    "weights": lambda m: m["variants"][0]["weights"].append("graphs/none.bin"),
+    "task name": lambda m: m["tasks"][0].update(name="Über"),
+    "task twice": lambda m: m["tasks"].append(m["tasks"][0]),
+    "path up": lambda m: m["files"].update({"../x": {"size": 1, "sha256": "0"}}),
+    "path of Windows": lambda m: m["files"].update({"a\\b": {"size": 1, "sha256": "0"}}),
+    "path of a device": lambda m: m["files"].update({"nul": {"size": 1, "sha256": "0"}}),
+    "path twice": lambda m: m["files"].update({"TASKS/brighten/task.json": {"size": 1, "sha256": ""}}),
+    "absent file": lambda m: m["files"].update({"more.bin": {"size": 1, "sha256": "0"}}),
+    "other size": lambda m: m["files"]["tables/modulation.npy"].update(size=161),
+    "other digest": lambda m: m["files"]["tables/modulation.npy"].update(sha256="0" * 64),
+    "samples": lambda m: m.update(validation={"x": {"folder": "validation/x", "samples": 17}}),
+    "report": lambda m: m.update(report=[]),
+    "a long value": lambda m: m.update(name=["x" * 80, None, True, 1.5e-7]),
+}  # fmt: skip
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(GOLDEN / "toy.lavin", tmp_path / "toy.lavin"))
+
+
+def python_sentence(bundle: Path, task: str = "brighten") -> str:
+    import numpy as np
+
+    try:
+        with lavin.load(bundle, backend="onnxruntime") as model:
+            model.run(task, np.zeros((32, 32, 3), np.uint8))
+    except LavinError as error:
+        return str(error)
+    return ""
+
+
+def cpp_sentence(library: clib.Library, bundle: Path, task: str = "brighten") -> str:
+    import numpy as np
+
+    try:
+        with library.load(bundle, backend="onnxruntime") as model:
+            model.run(task, np.zeros((32, 32, 3), np.uint8))
+    except clib.LavinError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_manifests(library: clib.Library, toy: Path, name: str) -> None:
+    manifest = json.loads((toy / "manifest.json").read_text())
+    MANIFESTS[name](manifest)
+    (toy / "manifest.json").write_text(json.dumps(manifest))
+    expected = python_sentence(toy)
+    assert expected
+    assert cpp_sentence(library, toy) == expected
+
+
+FILES: dict[str, Callable[[Path], object]] = {
+    "no manifest": lambda b: (b / "manifest.json").unlink(),
+    "no table": lambda b: (b / "tables/modulation.npy").unlink(),
+    "a folder": lambda b: ((b / "tables/modulation.npy").unlink(), (b / "tables/modulation.npy").mkdir()),
+    "a link": lambda b: (b / "tables").rename(b / "t") and (b / "tables").symlink_to("t"),
+    "one byte": lambda b: (b / "graphs/weights-fp32.bin").write_bytes(b"\1" + (b / "graphs/weights-fp32.bin").read_bytes()[1:]),
+    "a byte more": lambda b: (b / "tables/modulation.npy").write_bytes((b / "tables/modulation.npy").read_bytes() + b"\0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files(library: clib.Library, toy: Path, name: str) -> None:
+    FILES[name](toy)
+    expected = python_sentence(toy)
+    assert expected
+    assert cpp_sentence(library, toy) == expected
+
+
+def test_places(library: clib.Library, toy: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.zip").write_text("no zip")
+    for bundle in (tmp_path / "none", tmp_path / "toy", tmp_path, tmp_path / "text.zip"):
+        expected = python_sentence(bundle)
+        assert expected
+        assert cpp_sentence(library, bundle) == expected
+
+
+@pytest.mark.parametrize("task", ["brigten", "xyz", "", "Brighten"])
+def test_unknown_tasks(library: clib.Library, toy: Path, task: str) -> None:
+    if task:
+        assert cpp_sentence(library, toy, task) == python_sentence(toy, task)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"pairs": []},
+        {"steps": None},
+        {"steps": 0},
+        {"steps": "2"},
+        {"guidance": "1"},
+        {"name": "other"},
+        {"view": "mine"},
+        {"rendering": 3},
+        {"deterministic": 1},
+    ],
+)
+def test_damaged_tasks(library: clib.Library, toy: Path, fields: dict[str, Any]) -> None:
+    import hashlib
+
+    file = toy / "tasks/brighten/task.json"
+    content = json.dumps(json.loads(file.read_text()) | fields).encode()
+    file.write_bytes(content)
+    manifest = json.loads((toy / "manifest.json").read_text())
+    entry = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    manifest["files"]["tasks/brighten/task.json"] = entry
+    (toy / "manifest.json").write_text(json.dumps(manifest))
+    assert cpp_sentence(library, toy) == python_sentence(toy)
+
+
+def test_requests(library: clib.Library) -> None:
+    import numpy as np
+
+    toy, frame = GOLDEN / "toy.lavin", np.zeros((20, 20, 3), np.uint8)
+    with lavin.load(toy) as python, library.load(toy) as cpp:
+        for options in (
+            {"num_pairs": 3},
+            {"size": (64, 64)},
+            {"pairs": [(frame, frame)] * 3},
+            {"pairs": [(frame, frame[:10])]},
+            {"guidance": float("inf")},
+            {"guidance": float("nan")},
+        ):
+            task = None if "pairs" in options else "brighten"
+            with pytest.raises(LavinError) as mine:
+                python.run(task, frame, **options)  # type: ignore[arg-type]
+            size = options.pop("size", None)
+            if size is not None:
+                options |= {"height": size[0], "width": size[1]}  # type: ignore[index]
+            with pytest.raises(clib.LavinError) as its:
+                cpp.run(task, frame, **options)  # type: ignore[arg-type]
+            assert str(its.value) == str(mine.value)
+            assert its.value.status == mine.value.exit_code
