@@ -24,26 +24,25 @@ class Timer {
   Clock::time_point start_ = Clock::now();
 };
 
-// Graph after graph, with arrays on the host; `pairs` is the context without the query.
+// Graph after graph, with arrays on the host.
 class OnHost : public Frames {
  public:
-  OnHost(Codec codec, Sampler sampler, Array pairs, Array noise, const Settings& settings)
+  OnHost(Codec codec, Sampler sampler, Array noise, const Settings& settings)
       : codec_(codec),
         sampler_(std::move(sampler)),
-        pairs_(std::move(pairs)),
         noise_(std::move(noise)),
         grid_(settings.grid),
         guidance_(settings.guidance) {}
 
   Array answer(const Picture& picture, Picture& target, Seconds& seconds) override {
-    Array context, latents;
+    Array query, latents;
     {
       const Timer timer(seconds.encode);
-      context = join_frames(pairs_, codec_.encode(picture));
+      query = codec_.encode(picture);
     }
     {
       const Timer timer(seconds.sample);
-      latents = sampler_.sample(noise_, context, grid_, guidance_);
+      latents = sampler_.sample(noise_, query, grid_, guidance_);
     }
     const Timer timer(seconds.decode);
     target = codec_.decode(latents);
@@ -53,7 +52,7 @@ class OnHost : public Frames {
  private:
   Codec codec_;
   Sampler sampler_;
-  Array pairs_, noise_;
+  Array noise_;
   Grid grid_;
   double guidance_;
 };
@@ -117,15 +116,16 @@ std::unique_ptr<Frames> Answerer::prepare(Size size) {
     std::memcpy(noise.data(), settings_.noise.data(), noise.bytes());
   }
   Codec codec(backend_, size);
-  Array pairs = context_->latents(codec, count);
+  const Array pairs = context_->latents(codec, count);
   auto resident = backend_.resident(modulation_,
                                     {size, pairs, noise, settings_.grid, settings_.guidance});
   if (resident) return resident;
   Sampler sampler(backend_, modulation_, size, count);
-  codec.prepare();
-  sampler.prepare(settings_.guidance);
-  return std::make_unique<OnHost>(codec, std::move(sampler), std::move(pairs), std::move(noise),
-                                  settings_);
+  sampler.take_pairs(pairs, settings_.guidance);
+  std::vector<const Graph*> graphs = sampler.graphs(settings_.guidance);
+  for (const Graph* graph : codec.graphs()) graphs.push_back(graph);
+  backend_.prepare(graphs);
+  return std::make_unique<OnHost>(codec, std::move(sampler), std::move(noise), settings_);
 }
 
 int Answerer::count_pairs(Size size) const {

@@ -52,8 +52,10 @@ class Backend {
 
   // Library, version, device and threads in one line.
   virtual std::string describe() const = 0;
-  // Load one graph now rather than when it first runs. BundleError: it cannot be loaded.
-  virtual void prepare(const Graph& graph) = 0;
+  // Load graphs now rather than when they first run. BundleError: one cannot be loaded.
+  virtual void prepare(const std::vector<const Graph*>& graphs) = 0;
+  // Give a graph's memory back; should it run again, it is loaded again.
+  virtual void release(const Graph&) {}
   // What answers pictures without leaving the device; null where nothing does.
   virtual std::unique_ptr<Frames> resident(Modulation&, const ResidentRequest&) { return nullptr; }
 

@@ -36,37 +36,50 @@ void put_all(Feed& feed, const Outputs& outputs) {
   for (const auto& [name, array] : outputs) feed[name] = &array;
 }
 
+// What a branch sees before the query: the pairs, or for guidance an empty frame.
+Array before_query(const Array& pairs, bool null) {
+  if (!null) return pairs.clone();
+  Shape one = pairs.shape();
+  one[2] = 1;
+  return Array::zeros(one);
+}
+
 class JointBranch : public Branch {
  public:
-  JointBranch(Backend& backend, Modulation& modulation, const Graph& graph)
-      : backend_(backend), modulation_(modulation), graph_(graph) {}
-  void prepare() override { backend_.prepare(graph_); }
-  void begin(const Array& context) override { context_ = &context; }
+  JointBranch(Backend& backend, Modulation& modulation, const Graph& step, bool null)
+      : backend_(backend), modulation_(modulation), step_(step), null_(null) {}
+  void take_pairs(const Array& pairs) override { before_ = before_query(pairs, null_); }
+  std::vector<const Graph*> graphs() const override { return {&step_}; }
+  void begin(const Array& query) override { context_ = join_frames(before_, query); }
   Array velocity(const Array& z, float t) override {
-    const Time time(modulation_, graph_, t);
-    Feed feed = {{"latent", &z}, {"context", context_}};
+    const Time time(modulation_, step_, t);
+    Feed feed = {{"latent", &z}, {"context", &context_}};
     time.put_into(feed);
-    return backend_.infer_one(graph_, feed);
+    return backend_.infer_one(step_, feed);
   }
 
  private:
   Backend& backend_;
   Modulation& modulation_;
-  const Graph& graph_;
-  const Array* context_ = nullptr;
+  const Graph& step_;
+  bool null_;
+  Array before_, context_;
 };
 
 class RefreshBranch : public Branch {
  public:
   RefreshBranch(Backend& backend, Modulation& modulation, const Graph& refresh, const Graph& step,
-                int every)
-      : backend_(backend), modulation_(modulation), refresh_(refresh), step_(step), every_(every) {}
-  void prepare() override {
-    backend_.prepare(refresh_);
-    backend_.prepare(step_);
-  }
-  void begin(const Array& context) override {
-    context_ = &context;
+                int every, bool null)
+      : backend_(backend),
+        modulation_(modulation),
+        refresh_(refresh),
+        step_(step),
+        every_(every),
+        null_(null) {}
+  void take_pairs(const Array& pairs) override { before_ = before_query(pairs, null_); }
+  std::vector<const Graph*> graphs() const override { return {&refresh_, &step_}; }
+  void begin(const Array& query) override {
+    context_ = join_frames(before_, query);
     count_ = 0;
   }
   Array velocity(const Array& z, float t) override {
@@ -75,7 +88,7 @@ class RefreshBranch : public Branch {
       put_all(feed, known_);
       return backend_.infer_one(step_, feed);
     }
-    feed["context"] = context_;
+    feed["context"] = &context_;
     known_ = backend_.infer(refresh_, feed);
     auto velocity = known_.extract("velocity");
     return std::move(velocity.mapped());
@@ -87,8 +100,9 @@ class RefreshBranch : public Branch {
   const Graph& refresh_;
   const Graph& step_;
   int every_;
+  bool null_;
   int count_ = 0;
-  const Array* context_ = nullptr;
+  Array before_, context_;
   Outputs known_;
 };
 
@@ -97,26 +111,19 @@ class FrozenBranch : public Branch {
   FrozenBranch(Backend& backend, Modulation& modulation, const Graph* context, const Graph& query,
                const Graph& step)
       : backend_(backend), modulation_(modulation), context_(context), query_(query), step_(step) {}
-  void prepare() override {
-    if (context_ != nullptr) backend_.prepare(*context_);
-    backend_.prepare(query_);
-    backend_.prepare(step_);
-  }
-  // Pairs that are those of the last call are not computed again.
-  void begin(const Array& context) override {
-    const Array& row = modulation_.row(kClean);
-    const std::int64_t before = context.shape()[2] - 1;
-    const Array query = frames_of(context, before, 1);
-    if (context_ != nullptr) {
-      Array pairs = frames_of(context, 0, before);
-      if (!pairs.equals(pairs_)) {
-        Outputs given = backend_.infer(*context_, {{"context", &pairs}, {"modulation", &row}});
-        of_pairs_.clear();
-        for (auto& [name, array] : given) of_pairs_.emplace("pair_" + name, std::move(array));
-        pairs_ = std::move(pairs);
-      }
+  // The graph of the pairs is given back: its weights are as many as those of a step.
+  void take_pairs(const Array& pairs) override {
+    if (context_ == nullptr) return;
+    const Feed feed = {{"context", &pairs}, {"modulation", &modulation_.row(kClean)}};
+    of_pairs_.clear();
+    for (auto& [name, array] : backend_.infer(*context_, feed)) {
+      of_pairs_.emplace("pair_" + name, std::move(array));
     }
-    Feed feed = {{"query", &query}, {"modulation", &row}};
+    backend_.release(*context_);
+  }
+  std::vector<const Graph*> graphs() const override { return {&query_, &step_}; }
+  void begin(const Array& query) override {
+    Feed feed = {{"query", &query}, {"modulation", &modulation_.row(kClean)}};
     put_all(feed, of_pairs_);
     known_ = backend_.infer(query_, feed);
   }
@@ -132,7 +139,6 @@ class FrozenBranch : public Branch {
   const Graph* context_;
   const Graph& query_;
   const Graph& step_;
-  Array pairs_;
   Outputs of_pairs_, known_;
 };
 
@@ -149,11 +155,11 @@ std::unique_ptr<Branch> make_branch(Backend& backend, Modulation& modulation, Si
     return found;
   };
   if (variant.context == "joint") {
-    return std::make_unique<JointBranch>(backend, modulation, graph("step"));
+    return std::make_unique<JointBranch>(backend, modulation, graph("step"), null);
   }
   if (variant.refresh_every) {
     return std::make_unique<RefreshBranch>(backend, modulation, graph("refresh"), graph("step"),
-                                           std::max(1, *variant.refresh_every));
+                                           std::max(1, *variant.refresh_every), null);
   }
   const Graph* context = null ? nullptr : &graph("context");
   return std::make_unique<FrozenBranch>(backend, modulation, context, graph("query"),
@@ -174,11 +180,11 @@ std::unique_ptr<EulerSteps> EulerSteps::find(Backend& backend, Modulation& modul
   return nullptr;
 }
 
-Array EulerSteps::advance(const Array& z, const Array& context, float t, float dt) {
+Array EulerSteps::advance(const Array& z, float t, float dt) {
   const Time time(modulation_, graph_, t);
   Array span(Shape{1});
   span.floats()[0] = dt;
-  Feed feed = {{"latent", &z}, {"context", &context}, {"dt", &span}};
+  Feed feed = {{"latent", &z}, {"context", &context_}, {"dt", &span}};
   time.put_into(feed);
   return backend_.infer_one(graph_, feed);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "errors.h"
+#include "parallel.h"
 
 namespace lavin::core {
 namespace {
@@ -47,7 +48,11 @@ std::unique_ptr<Bundle> Bundle::open(const std::string& path) {
   auto store = fs::is_directory(place, error) ? open_folder(place) : open_zip(place);
   std::string text = store->read(kManifest, kManifestLimit);
   Manifest manifest = Manifest::from_text(text);
-  for (const auto& [file, entry] : manifest.files) store->verify(file, entry);
+  std::vector<const std::pair<const std::string, FileEntry>*> files;
+  for (const auto& file : manifest.files) files.push_back(&file);
+  side_by_side(files.size(), [&](std::size_t i) {
+    store->verify(files[i]->first, files[i]->second);
+  });
   return std::unique_ptr<Bundle>(
       new Bundle(std::move(store), std::move(manifest), std::move(text)));
 }

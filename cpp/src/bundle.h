@@ -18,7 +18,7 @@ class Store {
   virtual const std::filesystem::path& path() const = 0;
   // A file's content. BundleError: it is absent or over `limit` bytes.
   virtual std::string read(const std::string& path, std::uint64_t limit) = 0;
-  // BundleError: a file does not have the size and sha256 of `entry`.
+  // BundleError: a file does not have the size and sha256 of `entry`. Safe from several threads.
   virtual void verify(const std::string& path, const FileEntry& entry) = 0;
   // A real file with the content; verified if it had to be extracted.
   virtual std::filesystem::path file(const std::string& path, const FileEntry& entry) = 0;

@@ -13,11 +13,6 @@ Codec::Codec(Backend& backend, Size size)
   require_output(decoder_, "pixels", {1, 3, 1, size.height, size.width});
 }
 
-void Codec::prepare() {
-  backend_.prepare(encoder_);
-  backend_.prepare(decoder_);
-}
-
 Array Codec::encode(const Picture& image) {
   const Array pixels = to_pixels(image);
   Array latents = backend_.infer_one(encoder_, {{"pixels", &pixels}});

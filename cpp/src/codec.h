@@ -15,8 +15,8 @@ class Codec {
  public:
   Codec(Backend& backend, Size size);
   Size size() const { return size_; }
-  // Load both graphs now rather than with the first picture.
-  void prepare();
+  // Both graphs.
+  std::vector<const Graph*> graphs() const { return {&encoder_, &decoder_}; }
   // The posterior's mean of a picture of the size, scaled: (1, C, 1, h, w) float32.
   Array encode(const Picture& image);
   // Scaled latents (1, C, 1, h, w) as a picture of the size.

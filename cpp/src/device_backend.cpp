@@ -37,9 +37,9 @@ DeviceBackend::DeviceBackend(const Bundle& opened, const Variant& chosen,
                              std::unique_ptr<Device> device, PlanOf plan_of)
     : Backend(opened, chosen), device_(std::move(device)), plan_of_(std::move(plan_of)) {}
 
-void DeviceBackend::prepare(const Graph& graph) {
+void DeviceBackend::prepare(const std::vector<const Graph*>& graphs) {
   device_->enter();
-  engine(graph);
+  for (const Graph* graph : graphs) engine(*graph);
 }
 
 Outputs DeviceBackend::infer_impl(const Graph& graph, const Feed& feed) {

@@ -21,7 +21,7 @@ class DeviceBackend : public Backend {
                 PlanOf plan_of);
 
   std::string describe() const override { return device_->describe(); }
-  void prepare(const Graph& graph) override;
+  void prepare(const std::vector<const Graph*>& graphs) override;
   // Must be destroyed before this.
   std::unique_ptr<Frames> resident(Modulation& modulation, const ResidentRequest& request) override;
 

@@ -51,6 +51,7 @@ OrtFunctions read_table(const void* table) {
   take(f.run, table, 9);
   take(f.create_options, table, 10);
   take(f.set_execution_mode, table, 13);
+  take(f.no_memory_pattern, table, 17);
   take(f.set_log_severity, table, 22);
   take(f.set_optimization, table, 23);
   take(f.set_intra_threads, table, 24);

@@ -33,6 +33,7 @@ struct OrtFunctions {
                     std::size_t, const char* const*, std::size_t, OrtValue**);
   OrtStatus* (*create_options)(OrtSessionOptions**);
   OrtStatus* (*set_execution_mode)(OrtSessionOptions*, int);
+  OrtStatus* (*no_memory_pattern)(OrtSessionOptions*);
   OrtStatus* (*set_log_severity)(OrtSessionOptions*, int);
   OrtStatus* (*set_optimization)(OrtSessionOptions*, int);
   OrtStatus* (*set_intra_threads)(OrtSessionOptions*, int);

@@ -7,31 +7,36 @@ Sampler::Sampler(Backend& backend, Modulation& modulation, Size size, int pairs)
       null_(make_branch(backend, modulation, size, pairs, true)),
       euler_(EulerSteps::find(backend, modulation, size, pairs)) {}
 
-void Sampler::prepare(double guidance) {
-  if (guidance == 1.0 && euler_) {
-    euler_->prepare();
+void Sampler::take_pairs(const Array& pairs, double guidance) {
+  if (with_update_inside(guidance)) {
+    euler_->take_pairs(pairs);
     return;
   }
-  conditional_->prepare();
-  if (guidance != 1.0) null_->prepare();
+  conditional_->take_pairs(pairs);
+  if (guidance != 1.0) null_->take_pairs(pairs);
 }
 
-Array Sampler::sample(const Array& noise, const Array& context, const Grid& grid,
-                      double guidance) {
-  if (guidance == 1.0 && euler_) {
+std::vector<const Graph*> Sampler::graphs(double guidance) const {
+  if (with_update_inside(guidance)) return {&euler_->graph()};
+  std::vector<const Graph*> graphs = conditional_->graphs();
+  if (guidance != 1.0) {
+    const auto more = null_->graphs();
+    graphs.insert(graphs.end(), more.begin(), more.end());
+  }
+  return graphs;
+}
+
+Array Sampler::sample(const Array& noise, const Array& query, const Grid& grid, double guidance) {
+  if (with_update_inside(guidance)) {
+    euler_->begin(query);
     Array z = noise.clone();
     for (std::size_t step = 0; step + 1 < grid.size(); ++step) {
-      z = euler_->advance(z, context, grid[step], grid[step + 1] - grid[step]);
+      z = euler_->advance(z, grid[step], grid[step + 1] - grid[step]);
     }
     return z;
   }
-  conditional_->begin(context);
-  Array null_context;
-  if (guidance != 1.0) {
-    const Array query = frames_of(context, context.shape()[2] - 1, 1);
-    null_context = join_frames(Array::zeros(query.shape()), query);
-    null_->begin(null_context);
-  }
+  conditional_->begin(query);
+  if (guidance != 1.0) null_->begin(query);
   const Velocity shown = [this](const Array& z, float t) { return conditional_->velocity(z, t); };
   const Velocity hidden = [this](const Array& z, float t) { return null_->velocity(z, t); };
   return euler(guided(shown, hidden, guidance), noise, grid);

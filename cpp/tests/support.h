@@ -43,10 +43,11 @@ class FakeBackend : public Backend {
   using Compute = std::function<Outputs(const Feed&)>;
   using Backend::Backend;
   std::string describe() const override { return "fake"; }
-  void prepare(const Graph& graph) override { prepared.push_back(graph.name); }
+  void prepare(const std::vector<const Graph*>&) override {}
+  void release(const Graph& graph) override { released.push_back(graph.name); }
   std::map<std::string, Compute> graphs;
   std::map<std::string, int> calls;
-  std::vector<std::string> prepared;
+  std::vector<std::string> released;
 
  protected:
   Outputs infer_impl(const Graph& graph, const Feed& feed) override {

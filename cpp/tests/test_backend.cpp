@@ -49,7 +49,7 @@ TEST_F(OnnxRuntime, RefusesAGraphThatIsNotTheManifests) {
     if (each.name == "encoder") each.outputs[0].shape[1] = 8;
   }
   const auto other = make_onnxruntime(*bundle, variant, 1, "");
-  EXPECT_EQ(sentence_of([&] { other->prepare(variant.graph("encoder", Size{32, 32})); }),
+  EXPECT_EQ(sentence_of([&] { other->prepare({&variant.graph("encoder", Size{32, 32})}); }),
             "'graphs/encoder-32-32.onnx' has {'mean': float32 (1, 16, 1, 4, 4)} where the manifest "
             "says {'mean': float32 (1, 8, 1, 4, 4)}; export the bundle again.");
 }
@@ -61,7 +61,7 @@ TEST_F(OnnxRuntime, RefusesAFileThatIsNoGraph) {
   }
   const auto other = make_onnxruntime(*bundle, variant, 1, "");
   const std::string sentence =
-      sentence_of([&] { other->prepare(variant.graph("encoder", Size{32, 32})); });
+      sentence_of([&] { other->prepare({&variant.graph("encoder", Size{32, 32})}); });
   EXPECT_NE(sentence.find("cannot load 'tables/modulation.npy'"), std::string::npos) << sentence;
 }
 

@@ -44,9 +44,16 @@ Outputs one(const std::string& name, Array array) {
   return outputs;
 }
 
-// A context of one pair and a query, whose frames hold 1, 2 and 3.
-Array context() {
-  return join_frames(join_frames(filled(kLatent, 1), filled(kLatent, 2)), filled(kLatent, 3));
+// A pair whose frames hold 1 and 2.
+Array pair() { return join_frames(filled(kLatent, 1), filled(kLatent, 2)); }
+
+// A query that holds 3.
+Array query() { return filled(kLatent, 3); }
+
+std::vector<std::string> names(const std::vector<const Graph*>& graphs) {
+  std::vector<std::string> found;
+  for (const Graph* graph : graphs) found.push_back(graph->name);
+  return found;
 }
 
 class Samplers : public testing::Test {
@@ -90,12 +97,13 @@ TEST_F(Samplers, RunWholeStepsOfAJointModel) {
     return one("velocity", filled(kLatent, first(frames_of(given, 1, 1))));  // 3
   };
   Sampler sampler(*backend, *modulation, kSize, 1);
-  sampler.prepare(1.0);
-  EXPECT_EQ(backend->prepared, std::vector<std::string>{"step"});
+  EXPECT_EQ(names(sampler.graphs(1.0)), std::vector<std::string>{"step"});
+  EXPECT_EQ(names(sampler.graphs(2.0)), (std::vector<std::string>{"step", "step_null"}));
   const Array noise = filled(kLatent, 0.5F);
-  EXPECT_EQ(first(sampler.sample(noise, context(), uniform(4), 1.0)), 4.5F);
+  sampler.take_pairs(pair(), 2.0);
+  EXPECT_EQ(first(sampler.sample(noise, query(), uniform(4), 1.0)), 4.5F);
   EXPECT_EQ(backend->calls["step_null"], 0);
-  EXPECT_EQ(first(sampler.sample(noise, context(), uniform(4), 2.0)), 5.5F);  // 3 + 2 (4 - 3)
+  EXPECT_EQ(first(sampler.sample(noise, query(), uniform(4), 2.0)), 5.5F);  // 3 + 2 (4 - 3)
   EXPECT_EQ(backend->calls["step_null"], 4);
 }
 
@@ -122,11 +130,12 @@ TEST_F(Samplers, TakeTheGraphWithTheUpdateInsideWithoutGuidance) {
     return one("next", filled(kLatent, first(*feed.at("latent")) + 2 * first(*feed.at("dt"))));
   };
   Sampler sampler(*backend, *modulation, kSize, 1);
-  EXPECT_EQ(first(sampler.sample(filled(kLatent, 0), context(), uniform(4), 1.0)), 2.0F);
+  sampler.take_pairs(pair(), 1.0);
+  EXPECT_EQ(first(sampler.sample(filled(kLatent, 0), query(), uniform(4), 1.0)), 2.0F);
   EXPECT_EQ(backend->calls["step_euler"], 4);
 }
 
-TEST_F(Samplers, KeepAFrozenContextWhileThePairsStay) {
+TEST_F(Samplers, ComputeAFrozenContextOnceForATask) {
   variant.context = "frozen";
   variant.graphs.push_back(graph("context",
                                  {spec("context", {1, 16, 2, 4, 4}), spec("modulation", kRow)},
@@ -156,18 +165,15 @@ TEST_F(Samplers, KeepAFrozenContextWhileThePairsStay) {
     return one("velocity", filled(kLatent, first(*feed.at("k.0"))));
   };
   Sampler sampler(*backend, *modulation, kSize, 1);
+  EXPECT_EQ(names(sampler.graphs(1.0)), (std::vector<std::string>{"query", "step"}));
   const Array noise = filled(kLatent, 0);
-  EXPECT_EQ(first(sampler.sample(noise, context(), uniform(4), 1.0)), 6.0F);
-  const Array other =
-      join_frames(join_frames(filled(kLatent, 1), filled(kLatent, 2)), filled(kLatent, 7));
-  EXPECT_EQ(first(sampler.sample(noise, other, uniform(2), 1.0)), 10.0F);
-  EXPECT_EQ(backend->calls["context"], 1);  // the pairs are the same
-  EXPECT_EQ(backend->calls["query"], 2);
-  EXPECT_EQ(first(sampler.sample(noise, context(), uniform(2), 0.0)), 3.0F);
-  const Array new_pairs =
-      join_frames(join_frames(filled(kLatent, 5), filled(kLatent, 5)), filled(kLatent, 7));
-  EXPECT_EQ(first(sampler.sample(noise, new_pairs, uniform(2), 1.0)), 17.0F);
-  EXPECT_EQ(backend->calls["context"], 2);
+  sampler.take_pairs(pair(), 0.0);
+  EXPECT_EQ(backend->released, std::vector<std::string>{"context"});
+  EXPECT_EQ(first(sampler.sample(noise, query(), uniform(4), 1.0)), 6.0F);
+  EXPECT_EQ(first(sampler.sample(noise, filled(kLatent, 7), uniform(2), 1.0)), 10.0F);
+  EXPECT_EQ(backend->calls["context"], 1);  // once for the task
+  EXPECT_EQ(backend->calls["query"], 2);    // once for a frame
+  EXPECT_EQ(first(sampler.sample(noise, query(), uniform(2), 0.0)), 3.0F);
 }
 
 TEST_F(Samplers, RefreshKeysAndValuesEverySoManySteps) {
@@ -195,7 +201,8 @@ TEST_F(Samplers, RefreshKeysAndValuesEverySoManySteps) {
   };
   Sampler sampler(*backend, *modulation, kSize, 1);
   // Steps of 1/4: refresh at 0 (v = 100, k = 1), two steps of k = 1, refresh at 3.
-  const Array end = sampler.sample(filled(kLatent, 1), context(), uniform(4), 1.0);
+  sampler.take_pairs(pair(), 1.0);
+  const Array end = sampler.sample(filled(kLatent, 1), query(), uniform(4), 1.0);
   EXPECT_EQ(first(end), 1.0F + 0.25F * (100 + 1 + 1 + 100));
   EXPECT_EQ(backend->calls["refresh"], 2);
   EXPECT_EQ(backend->calls["step"], 2);

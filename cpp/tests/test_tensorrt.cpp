@@ -148,7 +148,7 @@ TEST_F(OnABundle, TellsWhyAnEngineFails) {
   build("10.16.0.1", "encoder");
   const auto backend = make();
   const Graph& encoder = backend->variant.graph("encoder", Size{128, 128});
-  EXPECT_EQ(sentence_of([&] { backend->prepare(encoder); }),
+  EXPECT_EQ(sentence_of([&] { backend->prepare({&encoder}); }),
             "the engine of 'graphs/encoder-128x128.onnx' takes or gives ['pixels float32 (1, 3, 1, "
             "128, 129)'] where the manifest says ['pixels float32 (1, 3, 1, 128, 128)']; build it "
             "again with lavin-build.");
