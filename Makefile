@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 RESULT := examples/sample.segmentation.mp4
 
-.PHONY: demo test lint plugins cuda-all plugin-wheel gpu-wheels clean
+.PHONY: demo test lint cpp cpp-check plugins cuda-all plugin-wheel gpu-wheels clean
 
 # Each stamp records one finished installation; a change of the project file repeats it.
 .venv/runtime.stamp: pyproject.toml constraints.txt
@@ -28,6 +28,15 @@ lint: .venv/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The C and C++ runtime, into build/cpp; scripts/cpp_packages.sh names what it takes.
+cpp:
+	cmake -S cpp -B build/cpp
+	cmake --build build/cpp --parallel 2
+
+# Sanitizers, 64-bit ARM under qemu, fuzzing.
+cpp-check: .venv/dev.stamp
+	scripts/cpp_check.sh
 
 # CUDA kernels and TensorRT plugins; nvcc is needed, a GPU is not.
 plugins:

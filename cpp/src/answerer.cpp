@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "errors.h"
+#include "parallel.h"
 #include "sampler.h"
 
 namespace lavin::core {
@@ -121,10 +122,11 @@ std::unique_ptr<Frames> Answerer::prepare(Size size) {
                                     {size, pairs, noise, settings_.grid, settings_.guidance});
   if (resident) return resident;
   Sampler sampler(backend_, modulation_, size, count);
-  sampler.take_pairs(pairs, settings_.guidance);
   std::vector<const Graph*> graphs = sampler.graphs(settings_.guidance);
   for (const Graph* graph : codec.graphs()) graphs.push_back(graph);
-  backend_.prepare(graphs);
+  side_by_side(2, [&](std::size_t part) {
+    part == 0 ? backend_.prepare(graphs) : sampler.take_pairs(pairs, settings_.guidance);
+  });
   return std::make_unique<OnHost>(codec, std::move(sampler), std::move(noise), settings_);
 }
 

@@ -38,7 +38,8 @@ struct ResidentRequest {
   double guidance;
 };
 
-// Runs the graphs of one variant of an open bundle; one thread at a time.
+// Runs the graphs of one variant of an open bundle; one thread at a time, but that graphs may be
+// prepared while another runs.
 class Backend {
  public:
   Backend(const Bundle& opened, const Variant& chosen) : bundle(opened), variant(chosen) {}
@@ -90,6 +91,9 @@ std::unique_ptr<Backend> make_backend(const Bundle& bundle, const BackendChoice&
 // ONNX Runtime on the CPU; `threads` 0 takes the physical cores.
 std::unique_ptr<Backend> make_onnxruntime(const Bundle& bundle, const Variant& variant, int threads,
                                           const std::string& library);
+
+// Have the system load ONNX Runtime's library already; whether it can is seen when it is used.
+void preload_onnxruntime(const std::string& library);
 
 // Engines of the bundle on the GPU.
 // InputError: no GPU, no library, a packed bundle. BundleError: an engine is missing or stale.

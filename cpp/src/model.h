@@ -1,6 +1,7 @@
 // An open bundle, ready to run.
 #pragma once
 
+#include <future>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -17,7 +18,7 @@ namespace lavin::core {
 class Model {
  public:
   Model(const std::string& path, const BackendChoice& choice)
-      : bundle_(Bundle::open(path)),
+      : bundle_(open(path, choice)),
         backend_(make_backend(*bundle_, choice)),
         modulation_(*backend_),
         description_(backend_->choice.empty() ? backend_->describe() : backend_->choice) {}
@@ -41,6 +42,15 @@ class Model {
   }
 
  private:
+  // The bundle; while it is verified, the library that will most likely run it is loaded.
+  static std::unique_ptr<Bundle> open(const std::string& path, const BackendChoice& choice) {
+    const auto work = [&choice] {
+      if (choice.name != "tensorrt") preload_onnxruntime(choice.library);
+    };
+    const auto loading = std::async(std::launch::async, work);
+    return Bundle::open(path);
+  }
+
   std::mutex mutex_;
   std::unique_ptr<Bundle> bundle_;
   std::unique_ptr<Backend> backend_;

@@ -59,6 +59,7 @@ class OnnxRuntimeBackend : public Backend {
   void prepare(const std::vector<const Graph*>& graphs) override;
 
   void release(const Graph& graph) override {
+    const std::lock_guard guard(mutex_);
     const auto found = sessions_.find(graph.file);
     if (found == sessions_.end()) return;
     ort_->release_session(found->second);
@@ -72,7 +73,8 @@ class OnnxRuntimeBackend : public Backend {
  private:
   using Specs = std::vector<TensorSpec>;
 
-  OrtSession* session(const Graph& graph);
+  OrtSession* session(const Graph& graph);  // loaded if need be
+  OrtSession* loaded(const Graph& graph);   // or null
   OrtSession* load(const Graph& graph, const std::string& file);
   void check_tensors(const Graph& graph, OrtSession* session, int which, const Specs& specs);
   TensorSpec tensor(OrtSession* session, int which, std::size_t index);
@@ -85,6 +87,7 @@ class OnnxRuntimeBackend : public Backend {
 
   OrtLibrary ort_;
   int threads_;
+  std::mutex mutex_;  // of the sessions
   std::map<std::string, OrtSession*> sessions_;
 };
 
@@ -139,23 +142,29 @@ Outputs OnnxRuntimeBackend::infer_impl(const Graph& graph, const Feed& feed) {
   return outputs;
 }
 
+OrtSession* OnnxRuntimeBackend::loaded(const Graph& graph) {
+  const std::lock_guard guard(mutex_);
+  const auto found = sessions_.find(graph.file);
+  return found == sessions_.end() ? nullptr : found->second;
+}
+
 OrtSession* OnnxRuntimeBackend::session(const Graph& graph) {
+  if (OrtSession* found = loaded(graph)) return found;
   prepare({&graph});
-  return sessions_.at(graph.file);
+  return loaded(graph);
 }
 
 // Graphs load side by side, for most of it is work of one thread.
 void OnnxRuntimeBackend::prepare(const std::vector<const Graph*>& graphs) {
   std::vector<std::pair<const Graph*, std::string>> files;
   for (const Graph* graph : graphs) {
-    if (sessions_.count(graph->file) != 0) continue;
+    if (loaded(*graph) != nullptr) continue;
     files.emplace_back(graph, bundle.graph_file(variant, *graph).string());
   }
   if (files.empty()) return;
-  std::mutex mutex;
   side_by_side(files.size(), [&](std::size_t i) {
     OrtSession* made = load(*files[i].first, files[i].second);
-    const std::lock_guard guard(mutex);
+    const std::lock_guard guard(mutex_);
     sessions_.emplace(files[i].first->file, made);
   });
   give_back();

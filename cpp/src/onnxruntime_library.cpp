@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <vector>
 
+#include "backend.h"
 #include "errors.h"
 #include "text.h"
 
@@ -82,6 +83,14 @@ OrtFunctions read_table(const void* table) {
 }
 
 }  // namespace
+
+void preload_onnxruntime(const std::string& library) {
+  try {
+    open_library(library);
+  } catch (const Error&) {
+    // Who needs it says so.
+  }
+}
 
 OrtLibrary::OrtLibrary(const std::string& file) {
   void* library = open_library(file);
