@@ -2,9 +2,9 @@
 
     python benchmarks/cpp_runtime.py [--bundle edge.lavin] [--rounds 9] [--json FILE]
 
-Every process does the same: opens the bundle, answers one picture (``first answer``: from the start
-of the process to its end, with the answer written) or 40 frames of 640 x 480 (``loop``: milliseconds
-a frame after the first, by the program's own clock). Processes of both runtimes take turns; medians
+Every process opens the bundle and answers one picture (``first answer``: from the start of the
+process to its end, with the answer written) or 40 frames of 640 x 480 (``loop``: milliseconds a
+frame after the first, by the program's own clock). Processes of both runtimes take turns; medians
 are compared. ``memory`` is the most that a process held (ru_maxrss). Times within one process are
 interleaved, ``Model.run`` against ``lavin_run_request`` by ctypes.
 """
@@ -47,11 +47,13 @@ LOOP = """
 import sys, time
 import numpy as np
 import lavin_deploy
-size = 3 * 640 * 480
-with lavin_deploy.load(sys.argv[1], backend="onnxruntime") as model, open(sys.argv[3], "rb") as file:
-    def frames():
-        while data := file.read(size):
+
+def frames():
+    with open(sys.argv[3], "rb") as file:
+        while data := file.read(3 * 640 * 480):
             yield np.frombuffer(data, np.uint8).reshape(480, 640, 3)
+
+with lavin_deploy.load(sys.argv[1], backend="onnxruntime") as model:
     with open(sys.argv[4], "wb") as out:
         for count, result in enumerate(model.stream(sys.argv[2], frames())):
             if count == 0:

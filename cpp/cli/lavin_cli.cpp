@@ -52,7 +52,9 @@ struct Arguments {
   bool json = false, list = false;
 };
 
-[[noreturn]] void refuse(const std::string& sentence) { throw std::runtime_error(sentence); }
+[[noreturn]] void refuse(const std::string& sentence) {
+  throw std::runtime_error(sentence);
+}
 
 template <typename Number>
 Number number(const char* text, const char* option, Number least) {
@@ -69,8 +71,8 @@ Number number(const char* text, const char* option, Number least) {
     value = static_cast<Number>(wide);
   }
   if (end == text || end == nullptr || *end != '\0' || errno != 0 || value < least) {
-    refuse(std::string(option) + " is '" + text + "'; give a number from " +
-           std::to_string(least) + " on.");
+    refuse(std::string(option) + " is '" + text + "'; give a number from " + std::to_string(least) +
+           " on.");
   }
   return value;
 }
@@ -102,54 +104,112 @@ void write_floats(const std::string& path, const std::vector<float>& values) {
 }
 
 Arguments parse(int count, char** words) {
-  enum { kBundle = 256, kTask, kPair, kTasks, kSteps, kGuidance, kSeed, kNoise, kPairs, kSize,
-         kBackend, kPrecision, kDialect, kThreads, kLibrary, kTarget, kLatents, kRepeat, kJson,
-         kVersion, kHelpAsked };
+  enum {
+    kBundle = 256,
+    kTask,
+    kPair,
+    kTasks,
+    kSteps,
+    kGuidance,
+    kSeed,
+    kNoise,
+    kPairs,
+    kSize,
+    kBackend,
+    kPrecision,
+    kDialect,
+    kThreads,
+    kLibrary,
+    kTarget,
+    kLatents,
+    kRepeat,
+    kJson,
+    kVersion,
+    kHelpAsked
+  };
   static const option table[] = {
-      {"bundle", 1, nullptr, kBundle},     {"task", 1, nullptr, kTask},
-      {"pair", 1, nullptr, kPair},         {"tasks", 0, nullptr, kTasks},
-      {"steps", 1, nullptr, kSteps},       {"guidance", 1, nullptr, kGuidance},
-      {"seed", 1, nullptr, kSeed},         {"noise", 1, nullptr, kNoise},
-      {"pairs", 1, nullptr, kPairs},       {"size", 1, nullptr, kSize},
-      {"backend", 1, nullptr, kBackend},   {"precision", 1, nullptr, kPrecision},
-      {"dialect", 1, nullptr, kDialect},   {"threads", 1, nullptr, kThreads},
-      {"library", 1, nullptr, kLibrary},   {"target", 1, nullptr, kTarget},
-      {"latents", 1, nullptr, kLatents},   {"repeat", 1, nullptr, kRepeat},
-      {"json", 0, nullptr, kJson},         {"version", 0, nullptr, kVersion},
-      {"help", 0, nullptr, kHelpAsked},    {nullptr, 0, nullptr, 0}};
+      {"bundle", 1, nullptr, kBundle},   {"task", 1, nullptr, kTask},
+      {"pair", 1, nullptr, kPair},       {"tasks", 0, nullptr, kTasks},
+      {"steps", 1, nullptr, kSteps},     {"guidance", 1, nullptr, kGuidance},
+      {"seed", 1, nullptr, kSeed},       {"noise", 1, nullptr, kNoise},
+      {"pairs", 1, nullptr, kPairs},     {"size", 1, nullptr, kSize},
+      {"backend", 1, nullptr, kBackend}, {"precision", 1, nullptr, kPrecision},
+      {"dialect", 1, nullptr, kDialect}, {"threads", 1, nullptr, kThreads},
+      {"library", 1, nullptr, kLibrary}, {"target", 1, nullptr, kTarget},
+      {"latents", 1, nullptr, kLatents}, {"repeat", 1, nullptr, kRepeat},
+      {"json", 0, nullptr, kJson},       {"version", 0, nullptr, kVersion},
+      {"help", 0, nullptr, kHelpAsked},  {nullptr, 0, nullptr, 0}};
   Arguments given;
   opterr = 0;
   int found = 0;
   while ((found = getopt_long(count, words, "", table, nullptr)) != -1) {
     switch (found) {
-      case kBundle: given.bundle = optarg; break;
-      case kTask: given.request.task = optarg; break;
+      case kBundle:
+        given.bundle = optarg;
+        break;
+      case kTask:
+        given.request.task = optarg;
+        break;
       case kPair: {
         if (optind >= count) refuse("--pair takes two files: the input and the target.");
         const char* target = words[optind++];
         given.pairs.emplace_back(read_picture_file(optarg), read_picture_file(target));
         break;
       }
-      case kTasks: given.list = true; break;
-      case kSteps: given.request.steps = number<int>(optarg, "--steps", 1); break;
+      case kTasks:
+        given.list = true;
+        break;
+      case kSteps:
+        given.request.steps = number<int>(optarg, "--steps", 1);
+        break;
       case kGuidance:
         given.request.guidance = number<double>(optarg, "--guidance", -1e300);
         break;
-      case kSeed: given.request.seed = number<std::uint64_t>(optarg, "--seed", 0); break;
-      case kNoise: given.request.noise = read_floats(optarg); break;
-      case kPairs: given.request.num_pairs = number<int>(optarg, "--pairs", 1); break;
-      case kSize: read_size(optarg, given.request); break;
-      case kBackend: given.options.backend = optarg; break;
-      case kPrecision: given.options.precision = optarg; break;
-      case kDialect: given.options.dialect = optarg; break;
-      case kThreads: given.options.threads = number<int>(optarg, "--threads", 1); break;
-      case kLibrary: given.options.library = optarg; break;
-      case kTarget: given.target = optarg; break;
-      case kLatents: given.latents = optarg; break;
-      case kRepeat: given.repeat = number<int>(optarg, "--repeat", 1); break;
-      case kJson: given.json = true; break;
-      case kVersion: std::cout << "lavin_cli " << lavin_version() << "\n"; std::exit(0);
-      case kHelpAsked: std::cout << kHelp; std::exit(0);
+      case kSeed:
+        given.request.seed = number<std::uint64_t>(optarg, "--seed", 0);
+        break;
+      case kNoise:
+        given.request.noise = read_floats(optarg);
+        break;
+      case kPairs:
+        given.request.num_pairs = number<int>(optarg, "--pairs", 1);
+        break;
+      case kSize:
+        read_size(optarg, given.request);
+        break;
+      case kBackend:
+        given.options.backend = optarg;
+        break;
+      case kPrecision:
+        given.options.precision = optarg;
+        break;
+      case kDialect:
+        given.options.dialect = optarg;
+        break;
+      case kThreads:
+        given.options.threads = number<int>(optarg, "--threads", 1);
+        break;
+      case kLibrary:
+        given.options.library = optarg;
+        break;
+      case kTarget:
+        given.target = optarg;
+        break;
+      case kLatents:
+        given.latents = optarg;
+        break;
+      case kRepeat:
+        given.repeat = number<int>(optarg, "--repeat", 1);
+        break;
+      case kJson:
+        given.json = true;
+        break;
+      case kVersion:
+        std::cout << "lavin_cli " << lavin_version() << "\n";
+        std::exit(0);
+      case kHelpAsked:
+        std::cout << kHelp;
+        std::exit(0);
       default:
         refuse(std::string("the option ") + words[optind - 1] +
                " is unknown or lacks its value; see lavin_cli --help.");
@@ -211,11 +271,11 @@ int answer(const Arguments& given) {
   }
   static const char* stages[] = {"setup",  "preprocess", "encode",
                                  "sample", "decode",     "postprocess"};
-  std::printf("{\"output\": %s, \"width\": %u, \"height\": %u, \"seconds\": %.6f, \"backend\": %s, "
-              "\"seed\": %llu, \"stages\": {",
-              quoted(given.output).c_str(), frame.width(), frame.height(), median,
-              quoted(model.describe()).c_str(),
-              static_cast<unsigned long long>(given.request.seed));
+  std::printf(
+      "{\"output\": %s, \"width\": %u, \"height\": %u, \"seconds\": %.6f, \"backend\": %s, "
+      "\"seed\": %llu, \"stages\": {",
+      quoted(given.output).c_str(), frame.width(), frame.height(), median,
+      quoted(model.describe()).c_str(), static_cast<unsigned long long>(given.request.seed));
   for (std::size_t i = 0; i < result.seconds.size(); ++i) {
     std::printf("%s\"%s\": %.3f", i == 0 ? "" : ", ", stages[i], 1e3 * result.seconds[i]);
   }

@@ -63,8 +63,10 @@ lavin::Picture upright(const lavin::Picture& picture, int orientation) {
   const bool turned = orientation >= 5;  // rows become columns
   const std::uint32_t width = picture.width(), height = picture.height();
   lavin::Picture result(turned ? height : width, turned ? width : height);
-  const bool from_right = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
-  const bool from_below = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+  const bool from_right =
+      orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+  const bool from_below =
+      orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
   for (std::uint32_t y = 0; y < result.height(); ++y) {
     for (std::uint32_t x = 0; x < result.width(); ++x) {
       std::uint32_t column = turned ? y : x, row = turned ? x : y;

@@ -33,7 +33,9 @@ using Bytes = std::vector<unsigned char>;
 
 constexpr long long kMaxPixels = 89478485;  // beyond it lie decompression bombs
 
-[[noreturn]] void refuse(const std::string& sentence) { throw std::runtime_error(sentence); }
+[[noreturn]] void refuse(const std::string& sentence) {
+  throw std::runtime_error(sentence);
+}
 
 Bytes read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);

@@ -6,9 +6,9 @@
 
 #include "lavin/lavin.hpp"
 
-// A picture file's bytes as it is meant to be seen: grey becomes RGB, transparent parts lie on white, 16-bit grey
-// is scaled, a JPEG is turned as its EXIF says. `path` names it in the sentences of errors, which are
-// std::runtime_error.
+// A picture file's bytes as it is meant to be seen: grey becomes RGB, transparent parts lie on
+// white, 16-bit grey is scaled, a JPEG is turned as its EXIF says. `path` names it in the sentences
+// of errors, which are std::runtime_error.
 lavin::Picture decode_picture(const std::vector<unsigned char>& file, const std::string& path);
 
 // The picture in a file; errors as those of decode_picture.

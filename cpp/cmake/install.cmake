@@ -1,5 +1,4 @@
-# What `cmake --install` and `cpack` take along. Included where the targets lavin, lavin_static and
-# lavin_cli exist.
+# What `cmake --install` and `cpack` take along. Included where the targets exist.
 include(CMakePackageConfigHelpers)
 set(lavin_config_folder ${CMAKE_INSTALL_LIBDIR}/cmake/lavin)
 set(lavin_generated_folder ${CMAKE_CURRENT_BINARY_DIR}/generated)
@@ -14,8 +13,10 @@ install(TARGETS lavin_static EXPORT lavinStaticTargets
   INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 # The program finds the library beside it, wherever both are moved.
 file(RELATIVE_PATH lavin_bin_to_lib ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
-set_target_properties(lavin_cli PROPERTIES INSTALL_RPATH "$ORIGIN/${lavin_bin_to_lib}")
-install(TARGETS lavin_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+if(TARGET lavin_cli)
+  set_target_properties(lavin_cli PROPERTIES INSTALL_RPATH "$ORIGIN/${lavin_bin_to_lib}")
+  install(TARGETS lavin_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/lavin DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 foreach(export lavinTargets lavinStaticTargets)
   install(EXPORT ${export} NAMESPACE lavin:: DESTINATION ${lavin_config_folder})

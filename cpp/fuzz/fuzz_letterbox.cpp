@@ -7,7 +7,9 @@
 
 namespace {
 
-int side(const std::uint8_t* data) { return (data[0] << 8 | data[1]) % 1500; }
+int side(const std::uint8_t* data) {
+  return (data[0] << 8 | data[1]) % 1500;
+}
 
 }  // namespace
 
@@ -20,7 +22,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   try {
     const Letterbox box(source, bucket);
     Picture picture(source.height, source.width);
-    for (std::size_t i = 0; i < picture.data.size(); ++i) picture.data[i] = data[8 + i % (size - 8)];
+    for (std::size_t i = 0; i < picture.data.size(); ++i)
+      picture.data[i] = data[8 + i % (size - 8)];
     const Picture fitted = to_picture(to_pixels(box.forward(picture)));
     if (fitted.size() != bucket || box.backward(fitted).size() != source) std::abort();
   } catch (const Error&) {

@@ -118,8 +118,8 @@ std::unique_ptr<Frames> Answerer::prepare(Size size) {
   }
   Codec codec(backend_, size);
   const Array pairs = context_->latents(codec, count);
-  auto resident = backend_.resident(modulation_,
-                                    {size, pairs, noise, settings_.grid, settings_.guidance});
+  auto resident =
+      backend_.resident(modulation_, {size, pairs, noise, settings_.grid, settings_.guidance});
   if (resident) return resident;
   Sampler sampler(backend_, modulation_, size, count);
   std::vector<const Graph*> graphs = sampler.graphs(settings_.guidance);

@@ -28,9 +28,9 @@ void check_feed(const Graph& graph, const Feed& feed) {
   for (const TensorSpec& spec : graph.inputs) {
     const Array& array = *feed.at(spec.name);
     if (array.dtype() != spec.dtype || array.shape() != spec.shape) {
-      throw InputError(cat("the input ", repr(spec.name), " of the graph ", repr(graph.name), " is ",
-                           spec.dtype, " ", repr(spec.shape), "; given: ", array.dtype(), " ",
-                           repr(array.shape()), "."));
+      throw InputError(cat("the input ", repr(spec.name), " of the graph ", repr(graph.name),
+                           " is ", spec.dtype, " ", repr(spec.shape), "; given: ", array.dtype(),
+                           " ", repr(array.shape()), "."));
     }
   }
 }

@@ -24,8 +24,8 @@ struct Seconds {
 class Frames {
  public:
   virtual ~Frames() = default;
-  // The latents (1, C, 1, h, w) float32 scaled and the target of a picture of the size; sets encode,
-  // sample and decode of `seconds`.
+  // The latents (1, C, 1, h, w) float32 scaled and the target of a picture of the size; sets
+  // encode, sample and decode of `seconds`.
   virtual Array answer(const Picture& picture, Picture& target, Seconds& seconds) = 0;
 };
 

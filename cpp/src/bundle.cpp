@@ -50,9 +50,8 @@ std::unique_ptr<Bundle> Bundle::open(const std::string& path) {
   Manifest manifest = Manifest::from_text(text);
   std::vector<const std::pair<const std::string, FileEntry>*> files;
   for (const auto& file : manifest.files) files.push_back(&file);
-  side_by_side(files.size(), [&](std::size_t i) {
-    store->verify(files[i]->first, files[i]->second);
-  });
+  side_by_side(files.size(),
+               [&](std::size_t i) { store->verify(files[i]->first, files[i]->second); });
   return std::unique_ptr<Bundle>(
       new Bundle(std::move(store), std::move(manifest), std::move(text)));
 }

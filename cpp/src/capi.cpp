@@ -74,7 +74,9 @@ Struct read(const Struct* given, const char* name, std::size_t least = sizeof(St
   return value;
 }
 
-std::string text(const char* given) { return given == nullptr ? "" : given; }
+std::string text(const char* given) {
+  return given == nullptr ? "" : given;
+}
 
 // A checked image, its stride in bytes.
 lavin_image read_image(const lavin_image* given) {
@@ -170,9 +172,13 @@ void write_result(core::Answer made, lavin_result* given) {
 
 extern "C" {
 
-const char* lavin_version(void) { return LAVIN_VERSION; }
+const char* lavin_version(void) {
+  return LAVIN_VERSION;
+}
 
-const char* lavin_last_error(const lavin_model*) { return last_error().c_str(); }
+const char* lavin_last_error(const lavin_model*) {
+  return last_error().c_str();
+}
 
 lavin_status lavin_load(const char* path, const lavin_options* options, lavin_model** model) {
   if (model != nullptr) *model = nullptr;
@@ -193,7 +199,9 @@ lavin_status lavin_load(const char* path, const lavin_options* options, lavin_mo
   });
 }
 
-void lavin_free(lavin_model* model) { delete model; }
+void lavin_free(lavin_model* model) {
+  delete model;
+}
 
 const char* lavin_describe(const lavin_model* model) {
   return model == nullptr ? "" : model->model.description().c_str();
@@ -306,6 +314,8 @@ uint64_t lavin_stream_dropped(const lavin_stream* stream) {
   return stream == nullptr ? 0 : stream->stream.dropped();
 }
 
-void lavin_stream_close(lavin_stream* stream) { delete stream; }
+void lavin_stream_close(lavin_stream* stream) {
+  delete stream;
+}
 
 }  // extern "C"

@@ -88,8 +88,7 @@ Grid check_grid(const std::vector<double>& times) {
   Grid grid = to_float(times);
   for (const float time : grid) {
     if (!std::isfinite(time)) {
-      throw InputError(
-          "the time grid holds a value that is not finite; give numbers in [0, 1].");
+      throw InputError("the time grid holds a value that is not finite; give numbers in [0, 1].");
     }
   }
   if (grid.front() != 0.0F || grid.back() != 1.0F) {
@@ -114,13 +113,14 @@ Velocity guided(Velocity conditional, Velocity null, double weight) {
   }
   if (weight == 1.0) return conditional;
   const float w = static_cast<float>(weight);
-  return [conditional = std::move(conditional), null = std::move(null), w](const Array& z, float t) {
-    Array velocity = null(z, t);
-    const Array shown = conditional(z, t);
-    float* v = velocity.floats();
-    for (std::size_t i = 0; i < velocity.count(); ++i) v[i] += w * (shown.floats()[i] - v[i]);
-    return velocity;
-  };
+  return
+      [conditional = std::move(conditional), null = std::move(null), w](const Array& z, float t) {
+        Array velocity = null(z, t);
+        const Array shown = conditional(z, t);
+        float* v = velocity.floats();
+        for (std::size_t i = 0; i < velocity.count(); ++i) v[i] += w * (shown.floats()[i] - v[i]);
+        return velocity;
+      };
 }
 
 Array euler(const Velocity& velocity, const Array& z, const Grid& grid) {

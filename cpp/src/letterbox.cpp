@@ -8,7 +8,9 @@ namespace lavin::core {
 
 namespace {
 
-std::string text(Size size) { return repr(Shape{size.height, size.width}); }
+std::string text(Size size) {
+  return repr(Shape{size.height, size.width});
+}
 
 int rounded_half_up(std::int64_t product, std::int64_t divisor) {
   return static_cast<int>(std::max<std::int64_t>(1, (2 * product + divisor) / (2 * divisor)));
@@ -23,7 +25,8 @@ int mirrored(int at, int length) {
 }
 
 std::size_t checked_bytes(int rows, int columns) {
-  const std::uint64_t pixels = static_cast<std::uint64_t>(rows) * static_cast<std::uint64_t>(columns);
+  const std::uint64_t pixels =
+      static_cast<std::uint64_t>(rows) * static_cast<std::uint64_t>(columns);
   if (rows < 0 || columns < 0 || pixels > kMaxPixels) {
     throw InputError(cat("a picture of ", rows, "x", columns, " pixels is too large: at most ",
                          kMaxPixels, " are taken; scale it down first."));
@@ -41,9 +44,7 @@ void require_size(const Picture& image, Size size) {
 }  // namespace
 
 Picture::Picture(int rows, int columns)
-    : height(rows),
-      width(columns),
-      data(checked_bytes(rows, columns)) {}
+    : height(rows), width(columns), data(checked_bytes(rows, columns)) {}
 
 Picture::Picture(int rows, int columns, const std::uint8_t* source, std::size_t stride)
     : Picture(rows, columns) {
@@ -54,8 +55,8 @@ Picture::Picture(int rows, int columns, const std::uint8_t* source, std::size_t 
 
 Letterbox::Letterbox(Size source, Size bucket) : source_(source), bucket_(bucket) {
   if (std::min({source.height, source.width, bucket.height, bucket.width}) < 1) {
-    throw InputError(
-        cat("cannot fit ", text(source), " into ", text(bucket), ": every side must be 1 or more."));
+    throw InputError(cat("cannot fit ", text(source), " into ", text(bucket),
+                         ": every side must be 1 or more."));
   }
   const std::int64_t H = source.height, W = source.width, h = bucket.height, w = bucket.width;
   if (W * h >= H * w) {  // wider than the bucket
@@ -83,8 +84,8 @@ Picture Letterbox::forward(const Picture& image) const {
 
 Picture Letterbox::backward(const Picture& target) const {
   require_size(target, bucket_);
-  const Picture inner(inner_.height, inner_.width,
-                      target.row(offset_.height) + 3 * offset_.width, target.row_bytes());
+  const Picture inner(inner_.height, inner_.width, target.row(offset_.height) + 3 * offset_.width,
+                      target.row_bytes());
   return resize_bicubic(inner, source_.height, source_.width);
 }
 

@@ -35,7 +35,9 @@ struct Graph {
 struct Size {
   int height = 0;
   int width = 0;
-  bool operator==(const Size& other) const { return height == other.height && width == other.width; }
+  bool operator==(const Size& other) const {
+    return height == other.height && width == other.width;
+  }
   bool operator!=(const Size& other) const { return !(*this == other); }
   bool operator<(const Size& other) const {
     return std::pair(height, width) < std::pair(other.height, other.width);

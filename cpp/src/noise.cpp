@@ -38,7 +38,9 @@ Block philox(std::uint64_t seed, std::uint64_t index) {
   return x;
 }
 
-double unit(std::uint64_t word) { return static_cast<double>(word >> 11U) * 0x1p-53; }
+double unit(std::uint64_t word) {
+  return static_cast<double>(word >> 11U) * 0x1p-53;
+}
 
 }  // namespace
 

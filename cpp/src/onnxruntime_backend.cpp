@@ -16,7 +16,7 @@ namespace {
 // Numbers of ONNX's types, by numpy's names.
 const std::map<std::string, int>& element_types() {
   static const std::map<std::string, int> types = {
-      {"float32", 1}, {"uint8", 2},    {"int8", 3},     {"int32", 6},   {"int64", 7},
+      {"float32", 1}, {"uint8", 2},    {"int8", 3},     {"int32", 6},    {"int64", 7},
       {"bool", 9},    {"float16", 10}, {"float64", 11}, {"bfloat16", 16}};
   return types;
 }
@@ -41,10 +41,11 @@ class OnnxRuntimeBackend : public Backend {
  public:
   OnnxRuntimeBackend(const Bundle& opened, const Variant& chosen, int threads,
                      const std::string& library)
-      : Backend(opened, chosen), ort_(library), threads_(threads == 0 ? physical_cores() : threads) {
+      : Backend(opened, chosen),
+        ort_(library),
+        threads_(threads == 0 ? physical_cores() : threads) {
     if (threads < 0) {
-      throw InputError(
-          cat("threads is ", threads, "; give at least 1, or nothing for all cores."));
+      throw InputError(cat("threads is ", threads, "; give at least 1, or nothing for all cores."));
     }
   }
 

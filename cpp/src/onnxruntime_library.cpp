@@ -32,11 +32,11 @@ void* open_library(const std::string& given) {
     if (void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
     if (fault.empty()) fault = dlerror();
   }
-  throw InputError(
-      cat("the back end 'onnxruntime' needs ONNX Runtime's shared library, which cannot be loaded (",
-          fault,
-          "); install onnxruntime (the Python package carries it as "
-          "onnxruntime/capi/libonnxruntime.so.*) and name the file in LAVIN_ONNXRUNTIME."));
+  throw InputError(cat(
+      "the back end 'onnxruntime' needs ONNX Runtime's shared library, which cannot be loaded (",
+      fault,
+      "); install onnxruntime (the Python package carries it as "
+      "onnxruntime/capi/libonnxruntime.so.*) and name the file in LAVIN_ONNXRUNTIME."));
 }
 
 template <typename Function>

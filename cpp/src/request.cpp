@@ -9,7 +9,9 @@ namespace lavin::core {
 
 namespace {
 
-std::string text(Size size) { return cat(size.height, "x", size.width); }
+std::string text(Size size) {
+  return cat(size.height, "x", size.width);
+}
 
 template <typename Items, typename Text>
 std::string listed(const Items& items, Text one, const char* between = ", ") {
@@ -18,7 +20,9 @@ std::string listed(const Items& items, Text one, const char* between = ", ") {
   return join(parts, between);
 }
 
-bool same(const Picture& a, const Picture& b) { return a.size() == b.size() && a.data == b.data; }
+bool same(const Picture& a, const Picture& b) {
+  return a.size() == b.size() && a.data == b.data;
+}
 
 }  // namespace
 
@@ -57,8 +61,8 @@ Grid choose_grid(const Manifest& manifest, int steps) {
 Size check_size(const Manifest& manifest, Size size) {
   const std::vector<Size> sizes = manifest.sizes();
   if (std::find(sizes.begin(), sizes.end(), size) == sizes.end()) {
-    throw InputError(cat("the bundle has no size ", text(size), "; it has: ", listed(sizes, text),
-                         "."));
+    throw InputError(
+        cat("the bundle has no size ", text(size), "; it has: ", listed(sizes, text), "."));
   }
   return size;
 }
@@ -106,7 +110,8 @@ void check_noise(const std::vector<float>& noise, const std::vector<Shape>& shap
   }
   const auto fits = [&](const Shape& shape) { return element_count(shape) == noise.size(); };
   if (std::none_of(shapes.begin(), shapes.end(), fits)) {
-    const std::string needed = listed(shapes, [](const Shape& s) { return repr(s); }, " or ");
+    const std::string needed = listed(
+        shapes, [](const Shape& s) { return repr(s); }, " or ");
     throw InputError(cat("noise has ", noise.size(), " values; this run needs ", needed, "."));
   }
 }

@@ -1,5 +1,5 @@
-// Pillow's antialiased bicubic on 8-bit pictures: coefficients in 22-bit fixed point, one pass along
-// rows and one along columns, each rounded to 8 bits.
+// Pillow's antialiased bicubic on 8-bit pictures: coefficients in 22-bit fixed point, one pass
+// along rows and one along columns, each rounded to 8 bits.
 #include <algorithm>
 #include <cmath>
 #include <cstring>

@@ -18,7 +18,8 @@ class Sampler {
   // The graphs that sampling with that weight needs.
   std::vector<const Graph*> graphs(double guidance) const;
   // Integrate from t = 0 (noise) to t = 1 (data). Noise, query and what is returned are
-  // (1, C, 1, h, w) float32, the latter two scaled. At a guidance of 1 the null branch does not run.
+  // (1, C, 1, h, w) float32, the latter two scaled. At a guidance of 1 the null branch does not
+  // run.
   Array sample(const Array& noise, const Array& query, const Grid& grid, double guidance);
 
  private:

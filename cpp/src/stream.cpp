@@ -31,11 +31,12 @@ bool Stream::wait(std::unique_lock<std::mutex>& lock, int timeout_ms, Ready read
 
 bool Stream::push(Picture frame, std::int64_t id, int timeout_ms) {
   std::unique_lock lock(mutex_);
-  if (!drop_ && !wait(lock, timeout_ms,
-                      [this] { return finished_ || frames_.size() < capacity_; })) {
+  if (!drop_ &&
+      !wait(lock, timeout_ms, [this] { return finished_ || frames_.size() < capacity_; })) {
     return false;
   }
-  if (finished_) throw InputError("the stream was finished and takes no more frames; open another.");
+  if (finished_)
+    throw InputError("the stream was finished and takes no more frames; open another.");
   if (frames_.size() == capacity_) {
     frames_.pop_front();
     ++dropped_;

@@ -53,7 +53,8 @@ StoredTask read_task(const Bundle& bundle, const std::string& name) {
 }
 
 Array read_context(const Bundle& bundle, const StoredTask& task, Size size) {
-  const std::string folder = task.file.substr(0, task.file.size() - std::string("task.json").size());
+  const std::string folder =
+      task.file.substr(0, task.file.size() - std::string("task.json").size());
   const std::string path = cat(folder, "context-", size.height, "x", size.width, ".npy");
   if (bundle.manifest().files.count(path) == 0) {
     throw BundleError(cat("the task ", repr(task.name), " has no context for ", size.height, "x",

@@ -1,4 +1,5 @@
-// A task as a bundle stores it: tasks/<name>/task.json and the scaled latents of its pairs beside it.
+// A task as a bundle stores it: tasks/<name>/task.json and the scaled latents of its pairs beside
+// it.
 #pragma once
 
 #include <optional>
@@ -22,8 +23,8 @@ struct StoredTask {
 // BundleError: its task.json is damaged.
 StoredTask read_task(const Bundle& bundle, const std::string& name);
 
-// The scaled latents of a task's pairs at one size: (1, C, 2 pairs, h, w) float32, frames in1, tgt1,
-// in2, tgt2, ... BundleError: the task has none of that size, or they are damaged.
+// The scaled latents of a task's pairs at one size: (1, C, 2 pairs, h, w) float32, frames in1,
+// tgt1, in2, tgt2, ... BundleError: the task has none of that size, or they are damaged.
 Array read_context(const Bundle& bundle, const StoredTask& task, Size size);
 
 }  // namespace lavin::core

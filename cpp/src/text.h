@@ -25,7 +25,9 @@ std::string short_number(double number);
 
 std::string join(const std::vector<std::string>& parts, std::string_view between);
 
-inline void append(std::string& text, std::string_view part) { text += part; }
+inline void append(std::string& text, std::string_view part) {
+  text += part;
+}
 template <typename Number, std::enable_if_t<std::is_integral_v<Number>, int> = 0>
 void append(std::string& text, Number number) {
   text += std::to_string(number);

@@ -12,7 +12,9 @@
 
 namespace lavin::core {
 
-std::string golden(const std::string& name) { return std::string(LAVIN_TEST_DATA) + "/" + name; }
+std::string golden(const std::string& name) {
+  return std::string(LAVIN_TEST_DATA) + "/" + name;
+}
 
 const Json& host_vectors() {
   static const Json json = [] {

@@ -36,10 +36,15 @@ TEST_F(OnnxRuntime, SaysWhatItIs) {
 
 TEST_F(OnnxRuntime, RefusesOtherInputs) {
   const Array pixels({1, 3, 1, 32, 16}), t(Shape{1});
-  EXPECT_EQ(sentence_of([&] { backend->infer(graph("encoder"), {{"pixels", &pixels}}); }),
-            "the input 'pixels' of the graph 'encoder' is float32 (1, 3, 1, 32, 32); given: float32 "
-            "(1, 3, 1, 32, 16).");
-  EXPECT_EQ(sentence_of([&] { backend->infer(graph("encoder"), {{"t", &t}}); }),
+  EXPECT_EQ(
+      sentence_of([&] {
+        backend->infer(graph("encoder"), {{"pixels", &pixels}});
+      }),
+      "the input 'pixels' of the graph 'encoder' is float32 (1, 3, 1, 32, 32); given: float32 "
+      "(1, 3, 1, 32, 16).");
+  EXPECT_EQ(sentence_of([&] {
+              backend->infer(graph("encoder"), {{"t", &t}});
+            }),
             "the graph 'encoder' takes the inputs ['pixels']; given: ['t'].");
 }
 
@@ -49,7 +54,9 @@ TEST_F(OnnxRuntime, RefusesAGraphThatIsNotTheManifests) {
     if (each.name == "encoder") each.outputs[0].shape[1] = 8;
   }
   const auto other = make_onnxruntime(*bundle, variant, 1, "");
-  EXPECT_EQ(sentence_of([&] { other->prepare({&variant.graph("encoder", Size{32, 32})}); }),
+  EXPECT_EQ(sentence_of([&] {
+              other->prepare({&variant.graph("encoder", Size{32, 32})});
+            }),
             "'graphs/encoder-32-32.onnx' has {'mean': float32 (1, 16, 1, 4, 4)} where the manifest "
             "says {'mean': float32 (1, 8, 1, 4, 4)}; export the bundle again.");
 }
@@ -60,13 +67,15 @@ TEST_F(OnnxRuntime, RefusesAFileThatIsNoGraph) {
     if (each.name == "encoder") each.file = "tables/modulation.npy";
   }
   const auto other = make_onnxruntime(*bundle, variant, 1, "");
-  const std::string sentence =
-      sentence_of([&] { other->prepare({&variant.graph("encoder", Size{32, 32})}); });
+  const std::string sentence = sentence_of([&] {
+    other->prepare({&variant.graph("encoder", Size{32, 32})});
+  });
   EXPECT_NE(sentence.find("cannot load 'tables/modulation.npy'"), std::string::npos) << sentence;
 }
 
 TEST_F(OnnxRuntime, ReadsTheShippedShape) {
-  const std::string sentence = sentence_of([&] { make_onnxruntime(*bundle, backend->variant, -1, ""); });
+  const std::string sentence =
+      sentence_of([&] { make_onnxruntime(*bundle, backend->variant, -1, ""); });
   EXPECT_EQ(sentence, "threads is -1; give at least 1, or nothing for all cores.");
   EXPECT_GE(physical_cores(), 1);
 }

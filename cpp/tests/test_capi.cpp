@@ -61,7 +61,8 @@ TEST_F(CApi, TellsTasksManifestAndBackEnd) {
 
 TEST_F(CApi, HonoursStrides) {
   std::vector<std::uint8_t> wide(30 * 128, 7), result(30 * 200, 9);
-  for (std::size_t y = 0; y < 30; ++y) std::fill_n(wide.begin() + static_cast<long>(y) * 128, 120, 100);
+  for (std::size_t y = 0; y < 30; ++y)
+    std::fill_n(wide.begin() + static_cast<long>(y) * 128, 120, 100);
   frame.data = wide.data();
   frame.stride = 128;
   out.data = result.data();
@@ -165,8 +166,9 @@ TEST_F(CApi, LoadsWithSentencesToo) {
   lavin_model* other = model;
   EXPECT_EQ(lavin_load("/nowhere/x.lavin", nullptr, &other), LAVIN_INVALID);
   EXPECT_EQ(other, nullptr);
-  EXPECT_STREQ(lavin_last_error(nullptr),
-               "there is no bundle at '/nowhere/x.lavin'; give a folder NAME.lavin or a zip of one.");
+  EXPECT_STREQ(
+      lavin_last_error(nullptr),
+      "there is no bundle at '/nowhere/x.lavin'; give a folder NAME.lavin or a zip of one.");
   EXPECT_EQ(lavin_load(golden("toy.lavin").c_str(), nullptr, nullptr), LAVIN_INVALID);
   lavin_options options{};
   options.struct_size = sizeof options;

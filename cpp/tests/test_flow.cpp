@@ -11,8 +11,8 @@ TEST(Noise, IsThatOfPython) {
   const Value vectors(host_vectors(), "host.json");
   for (const Value& vector : vectors.at("noise").list()) {
     const std::vector<Value> values = vector.at("values").list();
-    const Array noise = normal(std::stoull(vector.at("seed").text()),
-                               {static_cast<std::int64_t>(values.size())});
+    const Array noise =
+        normal(std::stoull(vector.at("seed").text()), {static_cast<std::int64_t>(values.size())});
     for (std::size_t i = 0; i < values.size(); ++i) {
       EXPECT_FLOAT_EQ(noise.floats()[i], static_cast<float>(values[i].number()));  // 4 ulp
     }
@@ -57,9 +57,13 @@ TEST(Grids, RefuseInSentences) {
   EXPECT_EQ(sentence_of([] { grid_for(3, "unifrom"); }),
             "unknown time grid 'unifrom'. Did you mean 'uniform'? Accepted: linear-quadratic, "
             "uniform.");
-  EXPECT_EQ(sentence_of([] { check_grid({0.0, 0.5, 0.5, 1.0}); }),
+  EXPECT_EQ(sentence_of([] {
+              check_grid({0.0, 0.5, 0.5, 1.0});
+            }),
             "a time grid must increase at every step; points 1 and 2 are 0.5 and 0.5 in float32.");
-  EXPECT_EQ(sentence_of([] { check_grid({0.1, 1.0}); }),
+  EXPECT_EQ(sentence_of([] {
+              check_grid({0.1, 1.0});
+            }),
             "a time grid runs from 0 (noise) to 1 (data); this one runs from 0.1 to 1.");
   EXPECT_EQ(sentence_of([] { check_grid({0.0}); }),
             "a time grid is a list of at least two numbers; got an array of shape (1,).");
@@ -80,9 +84,7 @@ TEST(Euler, EndsOnTheAnswerOfAStraightPath) {
 }
 
 TEST(Euler, LeavesTheProductOfTheStepsUnderDecay) {
-  const Velocity field = [](const Array& z, float) {
-    return floats({1}, {-z.floats()[0]});
-  };
+  const Velocity field = [](const Array& z, float) { return floats({1}, {-z.floats()[0]}); };
   const Array end = euler(field, floats({1}, {1.0F}), uniform(4));
   EXPECT_NEAR(static_cast<double>(end.floats()[0]), std::pow(0.75, 4), 1e-7);
 }

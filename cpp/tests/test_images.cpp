@@ -40,7 +40,9 @@ TEST(Letterbox, IsThatOfPython) {
 }
 
 TEST(Letterbox, RefusesOtherPictures) {
-  EXPECT_EQ(sentence_of([] { Letterbox({0, 5}, {8, 8}); }),
+  EXPECT_EQ(sentence_of([] {
+              Letterbox({0, 5}, {8, 8});
+            }),
             "cannot fit (0, 5) into (8, 8): every side must be 1 or more.");
   const Letterbox box({4, 5}, {8, 8});
   EXPECT_EQ(sentence_of([&] { box.forward(Picture(5, 4)); }),

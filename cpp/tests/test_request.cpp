@@ -4,7 +4,9 @@
 namespace lavin::core {
 namespace {
 
-Manifest toy() { return Bundle::open(golden("toy.lavin"))->manifest(); }
+Manifest toy() {
+  return Bundle::open(golden("toy.lavin"))->manifest();
+}
 
 TEST(Request, ChoosesTheSizeThatPythonChooses) {
   const Value vectors(host_vectors(), "host.json");
@@ -53,7 +55,9 @@ TEST(Request, TakesWhatIsAskedThenTheTasksThenTheBundles) {
 
 TEST(Request, RefusesSizesAndNoiseInSentences) {
   const Manifest manifest = toy();
-  EXPECT_EQ(sentence_of([&] { check_size(manifest, {64, 32}); }),
+  EXPECT_EQ(sentence_of([&] {
+              check_size(manifest, {64, 32});
+            }),
             "the bundle has no size 64x32; it has: 32x32, 16x32.");
   const std::vector<Shape> shapes = {latent_shape(manifest, {32, 32}),
                                      latent_shape(manifest, {16, 32})};

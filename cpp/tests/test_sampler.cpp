@@ -1,7 +1,6 @@
 // Every kind of branch, on graphs that are functions.
-#include "sampler.h"
-
 #include "flow.h"
+#include "sampler.h"
 #include "support.h"
 
 namespace lavin::core {
@@ -13,7 +12,9 @@ const Shape kContext = {1, 16, 3, 4, 4};
 const Shape kRow = {1, 2};
 const Shape kKeys = {1, 4};
 
-TensorSpec spec(std::string name, Shape shape) { return {std::move(name), "float32", shape}; }
+TensorSpec spec(std::string name, Shape shape) {
+  return {std::move(name), "float32", shape};
+}
 
 Graph graph(std::string name, std::vector<TensorSpec> inputs, std::vector<TensorSpec> outputs,
             std::optional<int> pairs = {}) {
@@ -36,7 +37,9 @@ Array filled(const Shape& shape, float value) {
   return array;
 }
 
-float first(const Array& array) { return array.floats()[0]; }
+float first(const Array& array) {
+  return array.floats()[0];
+}
 
 Outputs one(const std::string& name, Array array) {
   Outputs outputs;
@@ -45,10 +48,14 @@ Outputs one(const std::string& name, Array array) {
 }
 
 // A pair whose frames hold 1 and 2.
-Array pair() { return join_frames(filled(kLatent, 1), filled(kLatent, 2)); }
+Array pair() {
+  return join_frames(filled(kLatent, 1), filled(kLatent, 2));
+}
 
 // A query that holds 3.
-Array query() { return filled(kLatent, 3); }
+Array query() {
+  return filled(kLatent, 3);
+}
 
 std::vector<std::string> names(const std::vector<const Graph*>& graphs) {
   std::vector<std::string> found;
@@ -82,10 +89,10 @@ TEST_F(Samplers, RunWholeStepsOfAJointModel) {
   const std::vector<TensorSpec> inputs = {spec("latent", kLatent), spec("context", kContext),
                                           spec("modulation", kRow)};
   variant.graphs.push_back(graph("step", inputs, {spec("velocity", kLatent)}, 1));
-  variant.graphs.push_back(graph("step_null",
-                                 {spec("latent", kLatent), spec("context", {1, 16, 2, 4, 4}),
-                                  spec("modulation", kRow)},
-                                 {spec("velocity", kLatent)}));
+  variant.graphs.push_back(
+      graph("step_null",
+            {spec("latent", kLatent), spec("context", {1, 16, 2, 4, 4}), spec("modulation", kRow)},
+            {spec("velocity", kLatent)}));
   open();
   backend->graphs["step"] = [](const Feed& feed) {
     const Array& given = *feed.at("context");

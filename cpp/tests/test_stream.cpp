@@ -1,8 +1,7 @@
-#include "stream.h"
-
 #include <atomic>
 #include <future>
 
+#include "stream.h"
 #include "support.h"
 
 namespace lavin::core {
@@ -16,7 +15,9 @@ Picture marked(std::uint8_t value) {
   return picture;
 }
 
-Picture brighter(const Picture& frame) { return marked(static_cast<std::uint8_t>(frame.data[0] + 1)); }
+Picture brighter(const Picture& frame) {
+  return marked(static_cast<std::uint8_t>(frame.data[0] + 1));
+}
 
 struct Taken {
   Stream::Pulled status;
@@ -33,7 +34,6 @@ Taken take(Stream& stream, int timeout_ms = -1) {
       timeout_ms);
   return taken;
 }
-
 
 TEST(Stream, AnswersInOrder) {
   Stream stream(brighter, 2, false);

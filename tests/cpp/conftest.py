@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,12 @@ def cpp(onnxruntime_file: str) -> Path:
     gstreamer = subprocess.run(["pkg-config", "--exists", "gstreamer-video-1.0"]).returncode == 0
     words = ["cmake", "-S", str(ROOT / "cpp"), "-B", str(BUILD), "-DLAVIN_TESTS=ON"]
     words += [f"-DLAVIN_GSTREAMER={'ON' if gstreamer else 'OFF'}", "-DLAVIN_EXAMPLES=ON"]
+    if shutil.which("nvcc") is not None:  # CUDA's headers are there too
+        environment = dict(os.environ, PYTHON=sys.executable)
+        script = [str(ROOT / "scripts" / "tensorrt_headers.sh")]
+        headers = subprocess.run(script, capture_output=True, text=True, env=environment)
+        assert headers.returncode == 0, headers.stderr
+        words.append(f"-DLAVIN_TENSORRT_INCLUDE={headers.stdout.strip()}")
     for command in (words, ["cmake", "--build", str(BUILD), "--parallel", "2"]):
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]

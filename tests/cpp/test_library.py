@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,19 @@ def test_gtest(cpp: Path) -> None:
     assert done.returncode == 0, done.stdout[-4000:]
     skipped = [line for line in done.stdout.splitlines() if line.startswith("[  SKIPPED ]")]
     assert not [line for line in skipped if "OnnxRuntime" in line or "CApi" in line], skipped
+
+
+def test_tensorrt_on_a_stub(cpp: Path) -> None:
+    """The driver and TensorRT's part over libraries that only remember what was asked of them."""
+    output(cpp / "tests" / "lavin_stub_tests")
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="no headers of CUDA")
+def test_tensorrt_module(cpp: Path) -> None:
+    """TensorRT's part is compiled, and needs none of its libraries before it is asked to run."""
+    lines = output("readelf", "-d", cpp / "liblavin_tensorrt10.so").splitlines()
+    needed = {line.split("[")[1].split(".so")[0] for line in lines if "(NEEDED)" in line}
+    assert not {name for name in needed if "nv" in name or "cuda" in name}, needed
 
 
 def test_needs_the_standard_libraries_alone(cpp: Path) -> None:

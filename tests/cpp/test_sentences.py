@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import lavin_deploy as lavin
@@ -47,7 +49,7 @@ MANIFESTS: dict[str, Change] = {
     "path up": lambda m: m["files"].update({"../x": {"size": 1, "sha256": "0"}}),
     "path of Windows": lambda m: m["files"].update({"a\\b": {"size": 1, "sha256": "0"}}),
     "path of a device": lambda m: m["files"].update({"nul": {"size": 1, "sha256": "0"}}),
-    "path twice": lambda m: m["files"].update({"TASKS/brighten/task.json": {"size": 1, "sha256": ""}}),
+    "path twice": lambda m: m["files"].update({"TABLES/modulation.npy": {"size": 1, "sha256": ""}}),
     "absent file": lambda m: m["files"].update({"more.bin": {"size": 1, "sha256": "0"}}),
     "other size": lambda m: m["files"]["tables/modulation.npy"].update(size=161),
     "other digest": lambda m: m["files"]["tables/modulation.npy"].update(sha256="0" * 64),
@@ -63,8 +65,6 @@ def toy(tmp_path: Path) -> Path:
 
 
 def python_sentence(bundle: Path, task: str = "brighten") -> str:
-    import numpy as np
-
     try:
         with lavin.load(bundle, backend="onnxruntime") as model:
             model.run(task, np.zeros((32, 32, 3), np.uint8))
@@ -74,8 +74,6 @@ def python_sentence(bundle: Path, task: str = "brighten") -> str:
 
 
 def cpp_sentence(library: clib.Library, bundle: Path, task: str = "brighten") -> str:
-    import numpy as np
-
     try:
         with library.load(bundle, backend="onnxruntime") as model:
             model.run(task, np.zeros((32, 32, 3), np.uint8))
@@ -94,14 +92,31 @@ def test_manifests(library: clib.Library, toy: Path, name: str) -> None:
     assert cpp_sentence(library, toy) == expected
 
 
+TABLE = "tables/modulation.npy"
+
+
+def _folder_for_file(bundle: Path) -> None:
+    (bundle / TABLE).unlink()
+    (bundle / TABLE).mkdir()
+
+
+def _link(bundle: Path) -> None:
+    (bundle / "tables").rename(bundle / "elsewhere")
+    (bundle / "tables").symlink_to("elsewhere")
+
+
+def _other(bundle: Path, change: Callable[[bytes], bytes]) -> None:
+    (bundle / TABLE).write_bytes(change((bundle / TABLE).read_bytes()))
+
+
 FILES: dict[str, Callable[[Path], object]] = {
-    "no manifest": lambda b: (b / "manifest.json").unlink(),
-    "no table": lambda b: (b / "tables/modulation.npy").unlink(),
-    "a folder": lambda b: ((b / "tables/modulation.npy").unlink(), (b / "tables/modulation.npy").mkdir()),
-    "a link": lambda b: (b / "tables").rename(b / "t") and (b / "tables").symlink_to("t"),
-    "one byte": lambda b: (b / "graphs/weights-fp32.bin").write_bytes(b"\1" + (b / "graphs/weights-fp32.bin").read_bytes()[1:]),
-    "a byte more": lambda b: (b / "tables/modulation.npy").write_bytes((b / "tables/modulation.npy").read_bytes() + b"\0"),
-}  # fmt: skip
+    "no manifest": lambda bundle: (bundle / "manifest.json").unlink(),
+    "no table": lambda bundle: (bundle / TABLE).unlink(),
+    "a folder": _folder_for_file,
+    "a link": _link,
+    "another byte": lambda bundle: _other(bundle, lambda content: b"\1" + content[1:]),
+    "a byte more": lambda bundle: _other(bundle, lambda content: content + b"\0"),
+}
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -141,8 +156,6 @@ def test_unknown_tasks(library: clib.Library, toy: Path, task: str) -> None:
     ],
 )
 def test_damaged_tasks(library: clib.Library, toy: Path, fields: dict[str, Any]) -> None:
-    import hashlib
-
     file = toy / "tasks/brighten/task.json"
     content = json.dumps(json.loads(file.read_text()) | fields).encode()
     file.write_bytes(content)
@@ -154,8 +167,6 @@ def test_damaged_tasks(library: clib.Library, toy: Path, fields: dict[str, Any])
 
 
 def test_requests(library: clib.Library) -> None:
-    import numpy as np
-
     toy, frame = GOLDEN / "toy.lavin", np.zeros((20, 20, 3), np.uint8)
     with lavin.load(toy) as python, library.load(toy) as cpp:
         for options in (
