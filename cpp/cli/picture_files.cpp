@@ -4,70 +4,100 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <iterator>
-#include <memory>
-#include <vector>
+#include <stdexcept>
 
 #include "orientation.h"
 
-#define STB_IMAGE_STATIC
-#define STB_IMAGE_IMPLEMENTATION
-#define STBI_MAX_DIMENSIONS 65535
-#define STB_IMAGE_WRITE_STATIC
-#define STB_IMAGE_WRITE_IMPLEMENTATION
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wconversion"
-#pragma GCC diagnostic ignored "-Wsign-conversion"
-#pragma GCC diagnostic ignored "-Wunused-function"
-#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
-#include <stb/stb_image.h>
-#include <stb/stb_image_write.h>
-#pragma GCC diagnostic pop
-
 namespace {
-
-using Bytes = std::vector<unsigned char>;
-
-constexpr long long kMaxPixels = 89478485;  // beyond it lie decompression bombs
 
 [[noreturn]] void refuse(const std::string& sentence) {
   throw std::runtime_error(sentence);
 }
 
-Bytes read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) refuse(path + " does not exist or cannot be read.");
-  Bytes content{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  if (file.bad() || content.empty()) refuse(path + " cannot be read as a picture: it is empty.");
-  return content;
+#ifdef LAVIN_HAS_PNG
+constexpr bool kPng = true;
+#else
+constexpr bool kPng = false;
+#endif
+#ifdef LAVIN_HAS_JPEG
+constexpr bool kJpeg = true;
+#else
+constexpr bool kJpeg = false;
+#endif
+
+std::string formats() {
+  return std::string(kPng ? "PNG, " : "") + (kJpeg ? "JPEG, " : "") + "PPM";
 }
 
-// A colour on white, as Pillow's alpha_composite has it, in its fixed point.
-std::uint8_t on_white(unsigned value, unsigned alpha) {
-  if (alpha == 0) return 255;
-  const unsigned shown = alpha << 7U, rest = (255U << 7U) - shown;
-  const unsigned sum = value * shown + 255U * rest + (0x80U << 7U);
-  return static_cast<std::uint8_t>((((sum >> 8U) + sum) >> 8U) >> 7U);
+std::string suffixes() {
+  return std::string(kPng ? ".png, " : "") + (kJpeg ? ".jpg, .jpeg, " : "") + ".ppm";
 }
 
-template <typename Value>
-using Loaded = std::unique_ptr<Value, void (*)(void*)>;
+bool begins_with(const Bytes& file, const char* text) {
+  const std::size_t length = std::strlen(text);
+  return file.size() >= length && std::memcmp(file.data(), text, length) == 0;
+}
 
-lavin::Picture from_wide_grey(const Bytes& file, int width, int height) {
-  int channels = 0;
-  const Loaded<stbi_us> grey(stbi_load_16_from_memory(file.data(), static_cast<int>(file.size()),
-                                                      &width, &height, &channels, 1),
-                             stbi_image_free);
-  if (!grey) return {};
-  lavin::Picture picture(static_cast<std::uint32_t>(width), static_cast<std::uint32_t>(height));
-  for (std::size_t i = 0; i < picture.size() / 3; ++i) {
-    const double scaled = std::nearbyint(grey.get()[i] * (255.0 / 65535.0));
-    std::fill_n(picture.data() + 3 * i, 3, static_cast<std::uint8_t>(scaled));
+// A binary PPM, 8 bits a channel.
+Decoded decode_ppm(const Bytes& file) {
+  std::size_t at = 2;
+  unsigned long numbers[3] = {};
+  for (unsigned long& number : numbers) {
+    while (at < file.size() && (std::isspace(file[at]) != 0 || file[at] == '#')) {
+      if (file[at] == '#')
+        at = std::find(file.begin() + static_cast<long>(at), file.end(), '\n') - file.begin();
+      else
+        ++at;
+    }
+    for (; at < file.size() && std::isdigit(file[at]) != 0; ++at) {
+      number = std::min(10 * number + (file[at] - '0'), 1000000UL);
+    }
   }
-  return picture;
+  const auto [width, height, top] = numbers;
+  ++at;  // the one space before the pixels
+  if (width < 1 || height < 1 || top != 255) return {{}, "its header is no 8-bit PPM's"};
+  if (width > 65535 || height > 65535) return {{}, "it has more than 65535 pixels a side"};
+  if (!too_large(width, height).empty()) return {{}, too_large(width, height)};
+  if (file.size() < at || file.size() - at < 3 * width * height) {
+    return {{}, "it ends before its last pixel"};
+  }
+  Decoded decoded{
+      lavin::Picture(static_cast<std::uint32_t>(width), static_cast<std::uint32_t>(height)), ""};
+  std::copy_n(file.data() + at, decoded.picture.size(), decoded.picture.data());
+  return decoded;
+}
+
+bool write_ppm(const std::string& path, const lavin::Picture& picture) {
+  std::ofstream file(path, std::ios::binary);
+  file << "P6\n" << picture.width() << " " << picture.height() << "\n255\n";
+  file.write(reinterpret_cast<const char*>(picture.data()),
+             static_cast<std::streamsize>(picture.size()));
+  return static_cast<bool>(file.flush());
+}
+
+Decoded decode(const Bytes& file) {
+  if (begins_with(file, "P6")) return decode_ppm(file);
+#ifdef LAVIN_HAS_PNG
+  if (begins_with(file, "\x89PNG")) return decode_png(file);
+#endif
+#ifdef LAVIN_HAS_JPEG
+  if (begins_with(file, "\xff\xd8")) return decode_jpeg(file);
+#endif
+  return {{}, "-"};
+}
+
+bool write(const std::string& suffix, const std::string& path, const lavin::Picture& picture) {
+#ifdef LAVIN_HAS_PNG
+  if (suffix == ".png") return write_png(path, picture);
+#endif
+#ifdef LAVIN_HAS_JPEG
+  if (suffix == ".jpg" || suffix == ".jpeg") return write_jpeg(path, picture);
+#endif
+  return write_ppm(path, picture);
 }
 
 std::string suffix_of(const std::string& path) {
@@ -80,60 +110,40 @@ std::string suffix_of(const std::string& path) {
 
 }  // namespace
 
-lavin::Picture read_picture_file(const std::string& path) {
-  return decode_picture(read_file(path), path);
+std::string too_large(unsigned long width, unsigned long height) {
+  if (width <= kMaxPixels / height) return "";
+  return "it has more than " + std::to_string(kMaxPixels) +
+         " pixels and is taken for a decompression bomb; scale it down first";
 }
 
 lavin::Picture decode_picture(const Bytes& file, const std::string& path) {
-  const auto length = static_cast<int>(std::min<std::size_t>(file.size(), 1U << 30U));
-  int width = 0, height = 0, channels = 0;
-  if (stbi_info_from_memory(file.data(), length, &width, &height, &channels) == 0) {
-    refuse(path + " is not a picture (PNG, JPEG, BMP, GIF, PPM, TGA are read).");
-  }
-  if (static_cast<long long>(width) * height > kMaxPixels) {
-    refuse(path + " has more than " + std::to_string(kMaxPixels) +
-           " pixels and is taken for a decompression bomb; scale it down first.");
-  }
-  if (channels == 1 && stbi_is_16_bit_from_memory(file.data(), length) != 0) {
-    lavin::Picture picture = from_wide_grey(file, width, height);
-    if (picture.size() != 0) return picture;
-  }
-  const Loaded<stbi_uc> pixels(
-      stbi_load_from_memory(file.data(), length, &width, &height, &channels, 4), stbi_image_free);
-  if (!pixels) refuse(path + " cannot be read as a picture: " + stbi_failure_reason() + ".");
-  lavin::Picture picture(static_cast<std::uint32_t>(width), static_cast<std::uint32_t>(height));
-  for (std::size_t i = 0; i < picture.size() / 3; ++i) {
-    const stbi_uc* pixel = pixels.get() + 4 * i;
-    for (std::size_t c = 0; c < 3; ++c) {
-      picture.data()[3 * i + c] = pixel[3] == 255 ? pixel[c] : on_white(pixel[c], pixel[3]);
-    }
-  }
-  return upright(picture, exif_orientation(file.data(), file.size()));
+  const Decoded decoded = decode(file);
+  if (decoded.fault == "-") refuse(path + " is not a picture (" + formats() + " are read).");
+  if (!decoded.fault.empty()) refuse(path + " cannot be read as a picture: " + decoded.fault + ".");
+  return upright(decoded.picture, exif_orientation(file.data(), file.size()));
+}
+
+lavin::Picture read_picture_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) refuse(path + " does not exist or cannot be read.");
+  return decode_picture({std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()},
+                        path);
 }
 
 void check_output_name(const std::string& path) {
   const std::string suffix = suffix_of(path);
-  for (const char* good : {".png", ".jpg", ".jpeg", ".bmp"}) {
-    if (suffix == good) return;
-  }
-  refuse(path + " has no suffix of a picture that can be written; use one of .png, .jpg, .jpeg, " +
-         ".bmp.");
+  if (suffix == ".ppm" || (kPng && suffix == ".png")) return;
+  if (kJpeg && (suffix == ".jpg" || suffix == ".jpeg")) return;
+  refuse(path + " has no suffix of a picture that can be written; use one of " + suffixes() + ".");
 }
 
 void write_picture_file(const std::string& path, const lavin::Picture& picture) {
   check_output_name(path);
-  const std::string suffix = suffix_of(path), part = path + "." + std::to_string(getpid());
-  const int width = static_cast<int>(picture.width()), height = static_cast<int>(picture.height());
-  int written = 0;
-  if (suffix == ".png") {
-    written = stbi_write_png(part.c_str(), width, height, 3, picture.data(), 3 * width);
-  } else if (suffix == ".bmp") {
-    written = stbi_write_bmp(part.c_str(), width, height, 3, picture.data());
-  } else {
-    written = stbi_write_jpg(part.c_str(), width, height, 3, picture.data(), 95);
-  }
-  if (written == 0 || std::rename(part.c_str(), path.c_str()) != 0) {
+  const std::string part = path + "." + std::to_string(getpid());
+  if (!write(suffix_of(path), part, picture) || std::rename(part.c_str(), path.c_str()) != 0) {
     std::remove(part.c_str());
-    refuse(path + " could not be written; is its folder there, and has the disk room?");
+    throw lavin::Error(
+        LAVIN_FAILED,
+        (path + " could not be written; is its folder there, and has the disk room?").c_str());
   }
 }

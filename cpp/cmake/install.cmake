@@ -13,10 +13,8 @@ install(TARGETS lavin_static EXPORT lavinStaticTargets
   INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 # The program finds the library beside it, wherever both are moved.
 file(RELATIVE_PATH lavin_bin_to_lib ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
-if(TARGET lavin_cli)
-  set_target_properties(lavin_cli PROPERTIES INSTALL_RPATH "$ORIGIN/${lavin_bin_to_lib}")
-  install(TARGETS lavin_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-endif()
+set_target_properties(lavin_cli PROPERTIES INSTALL_RPATH "$ORIGIN/${lavin_bin_to_lib}")
+install(TARGETS lavin_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/lavin DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 foreach(export lavinTargets lavinStaticTargets)
   install(EXPORT ${export} NAMESPACE lavin:: DESTINATION ${lavin_config_folder})

@@ -17,7 +17,8 @@ BUILD = ROOT / "build" / "cpp"
 _NEEDS = (
     Path("/usr/include/nlohmann/json.hpp"),
     Path("/usr/src/googletest"),
-    Path("/usr/include/stb"),
+    Path("/usr/include/png.h"),
+    Path("/usr/include/jpeglib.h"),
 )
 
 
