@@ -47,11 +47,9 @@ Decoded decode_ppm(const Bytes& file) {
   std::size_t at = 2;
   unsigned long numbers[3] = {};
   for (unsigned long& number : numbers) {
-    while (at < file.size() && (std::isspace(file[at]) != 0 || file[at] == '#')) {
-      if (file[at] == '#')
-        at = std::find(file.begin() + static_cast<long>(at), file.end(), '\n') - file.begin();
-      else
-        ++at;
+    for (bool comment = false; at < file.size(); ++at) {
+      comment = comment ? file[at] != '\n' : file[at] == '#';
+      if (!comment && std::isspace(file[at]) == 0) break;
     }
     for (; at < file.size() && std::isdigit(file[at]) != 0; ++at) {
       number = std::min(10 * number + (file[at] - '0'), 1000000UL);
