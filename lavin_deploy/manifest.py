@@ -32,6 +32,9 @@ third to whole clips for each size and number of frames, the last to streams for
 MOST_SAMPLES = 16
 """Held-out samples that a bundle stores of one task at most."""
 
+MOST_PIXELS_A_SIDE, MOST_CHANNELS = 16384, 256
+"""Largest side of a bucket, and channels of latents, so that a manifest cannot ask for any memory."""
+
 GUIDANCE = "v = v_null + w (v_cond - v_null); null context = [zeros, query]; w = 1 runs no null"
 LAYOUT = "context frames in1, tgt1, in2, tgt2, ..., query, each encoded alone; the target follows"
 
@@ -379,6 +382,10 @@ class Manifest:
         _check_unique("bucket", [f"{_place(b)}" for b in self.buckets])
         for variant in self.variants:
             _check_unique("graph", [f"{graph.name} {_place(graph)}" for graph in variant.graphs])
+            if variant.refresh is not None and variant.refresh.every < 1:
+                raise BundleError(
+                    f"{MANIFEST} has a refresh every {variant.refresh.every} steps; at least 1."
+                )
             if variant.stream is not None and variant.stream.chunk < 1:
                 raise BundleError(
                     f"{MANIFEST} has a stream of {variant.stream.chunk} latents; at least 1."
@@ -389,6 +396,10 @@ class Manifest:
             raise BundleError(f"{MANIFEST} names no variant or no bucket; a bundle needs both.")
         if self.latent.channels < 1 or self.latent.downsample < 1 or self.latent.scale == 0:
             raise BundleError(f"{MANIFEST}: latent sizes and scale must be positive.")
+        if self.latent.channels > MOST_CHANNELS:
+            raise BundleError(
+                f"{MANIFEST}: latent.channels is {self.latent.channels}; at most {MOST_CHANNELS}."
+            )
         if self.defaults.steps < 1:
             raise BundleError(f"{MANIFEST}: defaults.steps is {self.defaults.steps}; at least 1.")
         for bucket in self.buckets:
@@ -399,6 +410,11 @@ class Manifest:
                 raise BundleError(
                     f"{MANIFEST}: bucket {_place(bucket)} is not a positive multiple of {cell} "
                     "pixels with at least one pair."
+                )
+            if max(bucket.height, bucket.width) > MOST_PIXELS_A_SIDE:
+                raise BundleError(
+                    f"{MANIFEST}: bucket {_place(bucket)} has more than {MOST_PIXELS_A_SIDE} "
+                    "pixels a side."
                 )
         if self.defaults.size not in self.sizes():
             raise BundleError(f"{MANIFEST}: defaults.size {self.defaults.size} has no bucket.")

@@ -21,7 +21,7 @@ export LAVIN_ONNXRUNTIME
 configure() {
     folder=$1
     shift
-    cmake -S cpp -B "build/$folder" -DLAVIN_EXAMPLES=OFF "$@" > "build/$folder.log" 2>&1 ||
+    cmake -S cpp -B "build/$folder" -DLAVIN_EXAMPLES=OFF -DLAVIN_WERROR=ON "$@" > "build/$folder.log" 2>&1 ||
         { tail -50 "build/$folder.log"; exit 1; }
 }
 

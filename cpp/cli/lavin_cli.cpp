@@ -1,13 +1,17 @@
 // Answers one picture from the command line; also an example of lavin.hpp.
 #include <getopt.h>
 
+#include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
-#include <limits>
+#include <stdexcept>
 #include <string>
+#include <system_error>
+#include <utility>
 #include <vector>
 
 #include "lavin/lavin.hpp"
@@ -56,23 +60,23 @@ struct Arguments {
   throw std::runtime_error(sentence);
 }
 
+// A whole number from `least` on.
 template <typename Number>
-Number number(const char* text, const char* option, Number least) {
-  char* end = nullptr;
-  errno = 0;
+Number number(const std::string& text, const char* option, Number least) {
   Number value{};
-  if constexpr (std::is_same_v<Number, double>) {
-    value = std::strtod(text, &end);
-  } else if constexpr (std::is_same_v<Number, std::uint64_t>) {
-    value = *text == '-' ? (errno = ERANGE, 0) : std::strtoull(text, &end, 10);
-  } else {
-    const long long wide = std::strtoll(text, &end, 10);
-    if (wide > std::numeric_limits<Number>::max()) errno = ERANGE;
-    value = static_cast<Number>(wide);
+  const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (fault != std::errc() || end != text.data() + text.size() || text.empty() || value < least) {
+    refuse(std::string(option) + " is '" + text + "'; give a whole number from " +
+           std::to_string(least) + " on.");
   }
-  if (end == text || end == nullptr || *end != '\0' || errno != 0 || value < least) {
-    refuse(std::string(option) + " is '" + text + "'; give a number from " + std::to_string(least) +
-           " on.");
+  return value;
+}
+
+double real(const std::string& text, const char* option) {
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  if (text.empty() || *end != '\0') {
+    refuse(std::string(option) + " is '" + text + "'; give a number.");
   }
   return value;
 }
@@ -80,8 +84,8 @@ Number number(const char* text, const char* option, Number least) {
 void read_size(const std::string& text, lavin::Request& request) {
   const std::size_t cross = text.find('x');
   if (cross == std::string::npos) refuse("--size is '" + text + "'; give HxW, e.g. 128x128.");
-  request.height = number<std::uint32_t>(text.substr(0, cross).c_str(), "--size", 1);
-  request.width = number<std::uint32_t>(text.substr(cross + 1).c_str(), "--size", 1);
+  request.height = number<std::uint32_t>(text.substr(0, cross), "--size", 1);
+  request.width = number<std::uint32_t>(text.substr(cross + 1), "--size", 1);
 }
 
 std::vector<float> read_floats(const std::string& path) {
@@ -92,7 +96,7 @@ std::vector<float> read_floats(const std::string& path) {
   }
   std::vector<float> values(static_cast<std::size_t>(bytes) / 4);
   file.seekg(0);
-  file.read(reinterpret_cast<char*>(values.data()), bytes);
+  if (!file.read(reinterpret_cast<char*>(values.data()), bytes)) refuse(path + " cannot be read.");
   return values;
 }
 
@@ -163,7 +167,7 @@ Arguments parse(int count, char** words) {
         given.request.steps = number<int>(optarg, "--steps", 1);
         break;
       case kGuidance:
-        given.request.guidance = number<double>(optarg, "--guidance", -1e300);
+        given.request.guidance = real(optarg, "--guidance");
         break;
       case kSeed:
         given.request.seed = number<std::uint64_t>(optarg, "--seed", 0);

@@ -88,7 +88,8 @@ Decoded decode(const Bytes& file) {
   return {{}, "-"};
 }
 
-bool write(const std::string& suffix, const std::string& path, const lavin::Picture& picture) {
+bool write([[maybe_unused]] const std::string& suffix, const std::string& path,
+           const lavin::Picture& picture) {
 #ifdef LAVIN_HAS_PNG
   if (suffix == ".png") return write_png(path, picture);
 #endif

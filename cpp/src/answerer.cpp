@@ -108,6 +108,8 @@ Answer Answerer::answer(const Picture& frame) {
 
 std::unique_ptr<Frames> Answerer::prepare(Size size) {
   const int count = count_pairs(size);
+  Codec codec(backend_, size);  // which sees that the graphs are of the manifest's sizes
+  const Array pairs = context_->latents(codec, count);
   const Shape shape = latent_shape(backend_.bundle.manifest(), size);
   Array noise(shape);
   if (settings_.noise.empty()) {
@@ -116,8 +118,6 @@ std::unique_ptr<Frames> Answerer::prepare(Size size) {
     check_noise(settings_.noise, {shape});
     std::memcpy(noise.data(), settings_.noise.data(), noise.bytes());
   }
-  Codec codec(backend_, size);
-  const Array pairs = context_->latents(codec, count);
   auto resident =
       backend_.resident(modulation_, {size, pairs, noise, settings_.grid, settings_.guidance});
   if (resident) return resident;

@@ -64,10 +64,14 @@ void require_output(const Graph& graph, std::string_view name, const Shape& shap
                         "; export the bundle again."));
 }
 
-std::unique_ptr<Backend> make_backend(const Bundle& bundle, const BackendChoice& choice) {
-  if (choice.name != "auto" && choice.name != "onnxruntime" && choice.name != "tensorrt") {
-    throw unknown_name("backend", choice.name, {"auto", "onnxruntime", "tensorrt"});
+void check_backend_name(const std::string& name) {
+  if (name != "auto" && name != "onnxruntime" && name != "tensorrt") {
+    throw unknown_name("backend", name, {"auto", "onnxruntime", "tensorrt"});
   }
+}
+
+std::unique_ptr<Backend> make_backend(const Bundle& bundle, const BackendChoice& choice) {
+  check_backend_name(choice.name);
   const bool automatic = choice.name == "auto";
   std::string reason = "the bundle has no engines";
   std::error_code fault;

@@ -84,6 +84,9 @@ struct BackendChoice {
   int threads = 0;
 };
 
+// InputError: `name` is none of a back end.
+void check_backend_name(const std::string& name);
+
 // The back end of that name, ready; with "auto", TensorRT where the bundle has engines and this
 // machine runs them, else ONNX Runtime.
 std::unique_ptr<Backend> make_backend(const Bundle& bundle, const BackendChoice& choice);

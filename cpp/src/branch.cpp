@@ -159,7 +159,7 @@ std::unique_ptr<Branch> make_branch(Backend& backend, Modulation& modulation, Si
   }
   if (variant.refresh_every) {
     return std::make_unique<RefreshBranch>(backend, modulation, graph("refresh"), graph("step"),
-                                           std::max(1, *variant.refresh_every), null);
+                                           *variant.refresh_every, null);
   }
   const Graph* context = null ? nullptr : &graph("context");
   return std::make_unique<FrozenBranch>(backend, modulation, context, graph("query"),

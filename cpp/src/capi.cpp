@@ -1,5 +1,6 @@
 // The C ABI: structs are checked and copied, errors become a status and a sentence.
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -63,7 +64,7 @@ void require(Pointer pointer, const char* name) {
 
 // A struct as this version knows it: the caller's fields, zeros where the caller's is shorter.
 template <typename Struct>
-Struct read(const Struct* given, const char* name, std::size_t least = sizeof(Struct)) {
+Struct read(const Struct* given, const char* name, std::size_t least) {
   require(given, name);
   if (given->struct_size < least) {
     throw InputError(cat(name, ".struct_size is ", given->struct_size, "; set it to sizeof(", name,
@@ -74,13 +75,23 @@ Struct read(const Struct* given, const char* name, std::size_t least = sizeof(St
   return value;
 }
 
+// The size of a struct in its first version, which ended with `field`.
+#define FIRST_SIZE(type, field) (offsetof(type, field) + sizeof(type::field))
+
+// Nothing is left at the end of a struct where a later field would hide from struct_size.
+static_assert(FIRST_SIZE(lavin_options, library) == sizeof(lavin_options));
+static_assert(FIRST_SIZE(lavin_image, data) == sizeof(lavin_image));
+static_assert(FIRST_SIZE(lavin_request, reserved) == sizeof(lavin_request));
+static_assert(FIRST_SIZE(lavin_result, seconds) == sizeof(lavin_result));
+static_assert(FIRST_SIZE(lavin_stream_options, drop) == sizeof(lavin_stream_options));
+
 std::string text(const char* given) {
   return given == nullptr ? "" : given;
 }
 
 // A checked image, its stride in bytes.
 lavin_image read_image(const lavin_image* given) {
-  lavin_image image = read(given, "lavin_image");
+  lavin_image image = read(given, "lavin_image", FIRST_SIZE(lavin_image, data));
   if (image.width < 1 || image.height < 1 || image.width > kMaxSide || image.height > kMaxSide) {
     throw InputError(cat("a picture has 1 to ", kMaxSide, " pixels a side; given: ", image.width,
                          "x", image.height, " (width x height)."));
@@ -118,7 +129,7 @@ void write_picture(const core::Picture& picture, const lavin_image& out) {
 }
 
 core::Request read_request(const lavin_request* given) {
-  const lavin_request request = read(given, "lavin_request");
+  const lavin_request request = read(given, "lavin_request", FIRST_SIZE(lavin_request, reserved));
   core::Request asked;
   asked.task = text(request.task);
   if (request.pair_count != 0) require(request.pairs, "lavin_request.pairs");
@@ -136,25 +147,31 @@ core::Request read_request(const lavin_request* given) {
   asked.steps = request.steps;
   if (request.has_guidance != 0) asked.guidance = request.guidance;
   asked.seed = request.seed;
-  if (request.noise != nullptr) {
+  if (request.noise != nullptr || request.noise_count != 0) {
+    require(request.noise, "lavin_request.noise");
+    if (request.noise_count == 0) throw InputError("lavin_request.noise_count is 0; set it.");
     asked.noise.assign(request.noise, request.noise + request.noise_count);
-    if (asked.noise.empty()) throw InputError("lavin_request.noise_count is 0; set it.");
   }
   asked.num_pairs = request.num_pairs;
   if (request.width != 0 || request.height != 0) {
-    const auto side = [](std::uint32_t pixels) {
-      return static_cast<int>(std::min(pixels, std::uint32_t{1} << 30));
-    };
-    asked.size = core::Size{side(request.height), side(request.width)};
+    if (request.width > kMaxSide || request.height > kMaxSide) {
+      throw InputError(cat("a size has 1 to ", kMaxSide, " pixels a side; given: ", request.width,
+                           "x", request.height, " (width x height)."));
+    }
+    asked.size = core::Size{static_cast<int>(request.height), static_cast<int>(request.width)};
   }
   return asked;
+}
+
+lavin_result read_result(const lavin_result* given) {
+  return read(given, "lavin_result", FIRST_SIZE(lavin_result, seconds));
 }
 
 // Point at an answer, which is kept for the calling thread.
 void write_result(core::Answer made, lavin_result* given) {
   thread_local core::Answer answer;
   answer = std::move(made);
-  lavin_result result = read(given, "lavin_result");
+  lavin_result result = read_result(given);
   result.target.struct_size = sizeof(lavin_image);
   result.target.width = static_cast<std::uint32_t>(answer.target.width);
   result.target.height = static_cast<std::uint32_t>(answer.target.height);
@@ -187,7 +204,8 @@ lavin_status lavin_load(const char* path, const lavin_options* options, lavin_mo
     require(path, "path");
     core::BackendChoice choice;
     if (options != nullptr) {
-      const lavin_options given = read(options, "lavin_options");
+      const lavin_options given =
+          read(options, "lavin_options", FIRST_SIZE(lavin_options, library));
       if (given.backend != nullptr) choice.name = given.backend;
       choice.precision = text(given.precision);
       choice.dialect = text(given.dialect);
@@ -233,7 +251,7 @@ lavin_status lavin_run_request(lavin_model* model, const lavin_request* request,
     const core::Picture frame = read_picture(in);
     const lavin_image target = read_image(out);
     require_size(target, frame.size());
-    if (result != nullptr) read(result, "lavin_result");
+    if (result != nullptr) read_result(result);
     core::Answer answer = [&] {
       const auto lock = model->model.lock();
       return model->model.run(std::move(asked), frame);
@@ -251,11 +269,22 @@ lavin_status lavin_stream_open(lavin_model* model, const lavin_request* request,
     require(stream, "stream");
     require(model, "model");
     lavin_stream_options given{};
-    if (options != nullptr) given = read(options, "lavin_stream_options");
+    if (options != nullptr) {
+      given = read(options, "lavin_stream_options", FIRST_SIZE(lavin_stream_options, drop));
+    }
     const core::Request asked = read_request(request);
     core::Model& shared = model->model;
-    const auto lock = shared.lock();
-    std::shared_ptr<core::Answerer> answerer = shared.answerer(asked);
+    // The answerer is made and ends under the model's lock: on a device it owns memory there.
+    const auto end = [&shared](core::Answerer* made) {
+      const auto lock = shared.lock();
+      delete made;
+    };
+    std::unique_ptr<core::Answerer> made;
+    {
+      const auto lock = shared.lock();
+      made = shared.answerer(asked);
+    }
+    const std::shared_ptr<core::Answerer> answerer(made.release(), end);
     const auto work = [&shared, answerer](const core::Picture& frame) {
       const auto held = shared.lock();
       return std::move(answerer->answer(frame).image);
@@ -277,12 +306,13 @@ lavin_status lavin_stream_pull(lavin_stream* stream, lavin_image* out, int64_t* 
                                int32_t timeout_ms) {
   return guarded([&] {
     require(stream, "stream");
-    const lavin_image given = read(out, "lavin_image");
+    const lavin_image given = read(out, "lavin_image", FIRST_SIZE(lavin_image, data));
     lavin_status status = LAVIN_OK;
     const auto take = [&](const core::Stream::Item& item) {
       if (id != nullptr) *id = item.id;
       if (item.fault != 0) {
-        status = fail(item.fault, item.message.c_str());
+        fail(item.fault, item.message.c_str());
+        status = LAVIN_FRAME_FAILED;
         return true;
       }
       if (given.data != nullptr) {
@@ -293,6 +323,7 @@ lavin_status lavin_stream_pull(lavin_stream* stream, lavin_image* out, int64_t* 
       }
       out->width = static_cast<std::uint32_t>(item.picture.width);
       out->height = static_cast<std::uint32_t>(item.picture.height);
+      out->stride = 0;
       return false;
     };
     switch (stream->stream.pull(take, timeout_ms)) {

@@ -11,7 +11,7 @@ namespace {
 
 constexpr double kLinearEnd = 0.05;  // time at which the linear half of the release's grid ends
 
-constexpr int kMostSteps = 1000000;  // so that a grid is no way to take all memory
+constexpr int kMostSteps = 10000;  // so that steps are no way to take all memory
 
 // numpy.linspace: start + i * step, the last point exactly `stop`.
 std::vector<double> linspace(double start, double stop, int count) {

@@ -34,6 +34,9 @@ void check_referenced(const Manifest& manifest) {
                         ", which its 'files' does not list; export the bundle again."));
 }
 
+// So that a manifest cannot ask for any memory.
+constexpr int kMostPixelsASide = 16384, kMostChannels = 256;
+
 void check_sizes(const Manifest& manifest) {
   const Latent& latent = manifest.latent;
   if (manifest.variants.empty() || manifest.buckets.empty()) {
@@ -41,6 +44,10 @@ void check_sizes(const Manifest& manifest) {
   }
   if (latent.channels < 1 || latent.downsample < 1 || latent.scale == 0) {
     throw BundleError(cat(kManifest, ": latent sizes and scale must be positive."));
+  }
+  if (latent.channels > kMostChannels) {
+    throw BundleError(
+        cat(kManifest, ": latent.channels is ", latent.channels, "; at most ", kMostChannels, "."));
   }
   if (manifest.defaults.steps < 1) {
     throw BundleError(
@@ -54,6 +61,10 @@ void check_sizes(const Manifest& manifest) {
       throw BundleError(cat(kManifest, ": bucket ", bucket_place(bucket),
                             " is not a positive multiple of ", cell,
                             " pixels with at least one pair."));
+    }
+    if (std::max(bucket.height, bucket.width) > kMostPixelsASide) {
+      throw BundleError(cat(kManifest, ": bucket ", bucket_place(bucket), " has more than ",
+                            kMostPixelsASide, " pixels a side."));
     }
     has_default = has_default || manifest.defaults.size == Size{bucket.height, bucket.width};
   }
@@ -125,6 +136,10 @@ void check(const ManifestParts& parts) {
   for (std::size_t i = 0; i < manifest.variants.size(); ++i) {
     check_unique("graph", manifest.variants[i].graphs,
                  [](const Graph& graph) { return cat(graph.name, " ", place(graph)); });
+    const std::optional<int> every = manifest.variants[i].refresh_every;
+    if (every && *every < 1) {
+      throw BundleError(cat(kManifest, " has a refresh every ", *every, " steps; at least 1."));
+    }
     if (parts.chunks[i] < 1) {
       throw BundleError(
           cat(kManifest, " has a stream of ", parts.chunks[i], " latents; at least 1."));

@@ -1,16 +1,19 @@
 // An open bundle, ready to run.
 #pragma once
 
-#include <future>
+#include <algorithm>
+#include <list>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
+#include <utility>
 
 #include "answerer.h"
 #include "backend.h"
 #include "bundle.h"
+#include "fair_mutex.h"
 #include "modulation.h"
+#include "parallel.h"
 
 namespace lavin::core {
 
@@ -23,7 +26,7 @@ class Model {
         modulation_(*backend_),
         description_(backend_->choice.empty() ? backend_->describe() : backend_->choice) {}
 
-  std::unique_lock<std::mutex> lock() { return std::unique_lock(mutex_); }
+  std::unique_lock<FairMutex> lock() { return std::unique_lock(mutex_); }
   const Bundle& bundle() const { return *bundle_; }
   const std::string& description() const { return description_; }
 
@@ -32,32 +35,43 @@ class Model {
     return std::make_unique<Answerer>(*backend_, modulation_, request);
   }
 
-  // Answer one frame. Equal requests, one after the other, share what they compute.
+  // Answer one frame. What a request computes serves later equal ones; of the last few requests.
   Answer run(Request request, const Picture& frame) {
-    if (!answerer_ || !(request == request_)) {
-      answerer_ = answerer(request);
-      request_ = std::move(request);
+    auto found = std::find_if(known_.begin(), known_.end(),
+                              [&](const auto& known) { return known.first == request; });
+    if (found == known_.end()) {
+      auto made = answerer(request);
+      if (known_.size() == kKnown) known_.pop_back();
+      known_.emplace_front(std::move(request), std::move(made));
+      found = known_.begin();
     }
-    return answerer_->answer(frame);
+    known_.splice(known_.begin(), known_, found);  // the last used first
+    return found->second->answer(frame);
   }
 
  private:
+  static constexpr std::size_t kKnown = 4;  // e.g. tasks that take turns
+
   // The bundle; while it is verified, the library that will most likely run it is loaded.
   static std::unique_ptr<Bundle> open(const std::string& path, const BackendChoice& choice) {
-    const auto work = [&choice] {
-      if (choice.name != "tensorrt") preload_onnxruntime(choice.library);
-    };
-    const auto loading = std::async(std::launch::async, work);
-    return Bundle::open(path);
+    check_backend_name(choice.name);
+    std::unique_ptr<Bundle> bundle;
+    side_by_side(2, [&](std::size_t part) {
+      if (part == 0) {
+        bundle = Bundle::open(path);
+      } else if (choice.name != "tensorrt") {
+        preload_onnxruntime(choice.library);
+      }
+    });
+    return bundle;
   }
 
-  std::mutex mutex_;
+  FairMutex mutex_;
   std::unique_ptr<Bundle> bundle_;
   std::unique_ptr<Backend> backend_;
   Modulation modulation_;
   std::string description_;
-  Request request_;
-  std::unique_ptr<Answerer> answerer_;
+  std::list<std::pair<Request, std::unique_ptr<Answerer>>> known_;
 };
 
 }  // namespace lavin::core

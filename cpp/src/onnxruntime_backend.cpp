@@ -1,6 +1,7 @@
 // ONNX Runtime on the CPU.
 #include <malloc.h>
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 
@@ -37,17 +38,21 @@ int element_type(const std::string& dtype) {
   return found->second;
 }
 
+// The number of worker threads; 0 takes the physical cores.
+int checked(int threads) {
+  constexpr int kMostThreads = 256;
+  if (threads < 0 || threads > kMostThreads) {
+    throw InputError(
+        cat("threads is ", threads, "; give 1 to ", kMostThreads, ", or nothing for all cores."));
+  }
+  return threads == 0 ? physical_cores() : threads;
+}
+
 class OnnxRuntimeBackend : public Backend {
  public:
   OnnxRuntimeBackend(const Bundle& opened, const Variant& chosen, int threads,
                      const std::string& library)
-      : Backend(opened, chosen),
-        ort_(library),
-        threads_(threads == 0 ? physical_cores() : threads) {
-    if (threads < 0) {
-      throw InputError(cat("threads is ", threads, "; give at least 1, or nothing for all cores."));
-    }
-  }
+      : Backend(opened, chosen), threads_(checked(threads)), ort_(library) {}
 
   ~OnnxRuntimeBackend() override {
     for (const auto& [file, session] : sessions_) ort_->release_session(session);
@@ -86,8 +91,8 @@ class OnnxRuntimeBackend : public Backend {
     if (!fault.empty()) throw WorkError(cat(what, ": ", fault));
   }
 
-  OrtLibrary ort_;
   int threads_;
+  OrtLibrary ort_;
   std::mutex mutex_;  // of the sessions
   std::map<std::string, OrtSession*> sessions_;
 };
@@ -159,7 +164,8 @@ OrtSession* OnnxRuntimeBackend::session(const Graph& graph) {
 void OnnxRuntimeBackend::prepare(const std::vector<const Graph*>& graphs) {
   std::vector<std::pair<const Graph*, std::string>> files;
   for (const Graph* graph : graphs) {
-    if (loaded(*graph) != nullptr) continue;
+    const auto same = [graph](const auto& other) { return other.first->file == graph->file; };
+    if (loaded(*graph) != nullptr || std::any_of(files.begin(), files.end(), same)) continue;
     files.emplace_back(graph, bundle.graph_file(variant, *graph).string());
   }
   if (files.empty()) return;
@@ -174,7 +180,7 @@ void OnnxRuntimeBackend::prepare(const std::vector<const Graph*>& graphs) {
 OrtSession* OnnxRuntimeBackend::load(const Graph& graph, const std::string& file) {
   OrtSessionOptions* options = nullptr;
   expect(ort_->create_options(&options), "onnxruntime has no session options");
-  constexpr int kSequential = 0, kAllOptimizations = 99, kErrors = 3;
+  constexpr int kSequential = 0, kAllOptimizations = 99, kFatal = 4;  // others come by status
   // Workers spin within a run, not after it, and briefly: those of the other sessions must not burn
   // the cores that this graph, the loading of another, and the camera need.
   const char* spinning = "session.force_spinning_stop";
@@ -188,7 +194,7 @@ OrtSession* OnnxRuntimeBackend::load(const Graph& graph, const std::string& file
   set(ort_->set_inter_threads(options, 1));
   set(ort_->set_execution_mode(options, kSequential));
   set(ort_->set_optimization(options, kAllOptimizations));
-  set(ort_->set_log_severity(options, kErrors));
+  set(ort_->set_log_severity(options, kFatal));
   set(ort_->no_memory_pattern(options));  // it takes half as much memory again and saves no time
   set(ort_->add_config(options, spinning, "1"));
   set(ort_->add_config(options, spin_time, "100"));

@@ -111,8 +111,8 @@ OrtLibrary::OrtLibrary(const std::string& file) {
                          " or later is needed: update it."));
   }
   functions_ = read_table(table);
-  constexpr int kErrors = 3, kDeviceAllocator = 0, kDefaultMemory = 0;
-  std::string fault = message(functions_.create_env(kErrors, "lavin", &env_));
+  constexpr int kFatal = 4, kDeviceAllocator = 0, kDefaultMemory = 0;  // nothing else is printed
+  std::string fault = message(functions_.create_env(kFatal, "lavin", &env_));
   if (fault.empty()) {
     fault = message(functions_.cpu_memory(kDeviceAllocator, kDefaultMemory, &memory_));
   }

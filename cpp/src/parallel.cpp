@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -23,11 +22,12 @@ void side_by_side(std::size_t count, const std::function<void(std::size_t)>& wor
   };
   const std::size_t processors = std::max(1U, std::thread::hardware_concurrency());
   std::vector<std::thread> threads;
+  threads.reserve(4);
   try {
     while (threads.size() + 1 < std::min({count, processors, std::size_t{4}})) {
       threads.emplace_back(go);
     }
-  } catch (const std::system_error&) {
+  } catch (...) {
     // Where no more threads can be had, those that there are do it.
   }
   go();

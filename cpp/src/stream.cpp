@@ -81,24 +81,40 @@ void Stream::run() {
              (!frames_.empty() && answers_.size() < capacity_);
     });
     if (closing_ || frames_.empty()) return;
-    Item item = std::move(frames_.front());
-    frames_.pop_front();
+    // The item moves from list to list as it is, so that nothing can fail on the way.
+    std::list<Item> at_work;
+    at_work.splice(at_work.begin(), frames_, frames_.begin());
     working_ = true;
     lock.unlock();
     changed_.notify_all();
-    try {
-      item.picture = work_(item.picture);
-    } catch (const Error& error) {
-      item.fault = error.code();
-      item.message = error.what();
-    } catch (const std::exception& error) {
-      item.fault = 1;
-      item.message = cat("the computation failed: ", error.what(), ".");
-    }
+    answer(at_work.front());
     lock.lock();
     working_ = false;
-    answers_.push_back(std::move(item));
+    answers_.splice(answers_.end(), at_work);
     changed_.notify_all();
+  }
+}
+
+void Stream::answer(Item& item) noexcept {
+  const auto fail = [&item](int code, const char* message) {
+    item.fault = code;
+    item.picture = Picture();
+    try {
+      item.message = message;
+    } catch (...) {
+      item.message.clear();  // there is no memory for a sentence either
+    }
+  };
+  try {
+    item.picture = work_(item.picture);
+  } catch (const Error& error) {
+    fail(error.code(), error.what());
+  } catch (const std::bad_alloc&) {
+    fail(1, "there is not enough memory; close other models or pictures.");
+  } catch (const std::exception& error) {
+    fail(1, error.what());
+  } catch (...) {
+    fail(1, "the computation failed for an unknown reason.");
   }
 }
 

@@ -4,8 +4,8 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <functional>
+#include <list>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -43,6 +43,7 @@ class Stream {
 
  private:
   void run();
+  void answer(Item& item) noexcept;
   template <typename Ready>
   bool wait(std::unique_lock<std::mutex>& lock, int timeout_ms, Ready ready);
 
@@ -51,7 +52,7 @@ class Stream {
   bool drop_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Item> frames_, answers_;
+  std::list<Item> frames_, answers_;
   bool working_ = false, finished_ = false, closing_ = false;
   std::uint64_t dropped_ = 0;
   std::thread worker_;

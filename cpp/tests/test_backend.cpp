@@ -67,16 +67,19 @@ TEST_F(OnnxRuntime, RefusesAFileThatIsNoGraph) {
     if (each.name == "encoder") each.file = "tables/modulation.npy";
   }
   const auto other = make_onnxruntime(*bundle, variant, 1, "");
+  testing::internal::CaptureStderr();
   const std::string sentence = sentence_of([&] {
     other->prepare({&variant.graph("encoder", Size{32, 32})});
   });
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");  // the sentence says it all
   EXPECT_NE(sentence.find("cannot load 'tables/modulation.npy'"), std::string::npos) << sentence;
 }
 
-TEST_F(OnnxRuntime, ReadsTheShippedShape) {
+TEST_F(OnnxRuntime, HasBoundsForThreads) {
   const std::string sentence =
       sentence_of([&] { make_onnxruntime(*bundle, backend->variant, -1, ""); });
-  EXPECT_EQ(sentence, "threads is -1; give at least 1, or nothing for all cores.");
+  EXPECT_NE(sentence_of([&] { make_onnxruntime(*bundle, backend->variant, 257, ""); }), "");
+  EXPECT_EQ(sentence, "threads is -1; give 1 to 256, or nothing for all cores.");
   EXPECT_GE(physical_cores(), 1);
 }
 

@@ -151,7 +151,7 @@ TEST_F(CApi, RefusesInSentences) {
           "steps is -1; it counts model evaluations and is at least 1.");
   request.steps = 2000000000;
   refused(lavin_run_request(model, &request, &frame, &out, nullptr),
-          "steps is 2000000000; at most 1000000 are taken.");
+          "steps is 2000000000; at most 10000 are taken.");
   request.steps = 0;
   request.num_pairs = 3;
   refused(lavin_run_request(model, &request, &frame, &out, nullptr),
@@ -159,7 +159,13 @@ TEST_F(CApi, RefusesInSentences) {
   request.num_pairs = 0;
   request.width = 4000000000U;
   request.height = 1;
-  EXPECT_EQ(lavin_run_request(model, &request, &frame, &out, nullptr), LAVIN_INVALID);
+  refused(lavin_run_request(model, &request, &frame, &out, nullptr),
+          "a size has 1 to 65535 pixels a side; given: 4000000000x1 (width x height).");
+  request.width = 0;
+  request.height = 0;
+  request.noise_count = 5;
+  refused(lavin_run_request(model, &request, &frame, &out, nullptr),
+          "lavin_request.noise is NULL; give one.");
 }
 
 TEST_F(CApi, LoadsWithSentencesToo) {
@@ -178,6 +184,11 @@ TEST_F(CApi, LoadsWithSentencesToo) {
                "the bundle 'toy.lavin' has no fp8 variant; it has: fp32 portable. Choose one of "
                "them or export it with lavin-export.");
   options.precision = nullptr;
+  options.threads = -1;
+  EXPECT_EQ(lavin_load(golden("toy.lavin").c_str(), &options, &other), LAVIN_INVALID);
+  EXPECT_STREQ(lavin_last_error(nullptr),
+               "threads is -1; give 1 to 256, or nothing for all cores.");
+  options.threads = 0;
   options.backend = "tensorrt";
   EXPECT_EQ(lavin_load(golden("toy.lavin").c_str(), &options, &other), LAVIN_INVALID);
   EXPECT_NE(std::string(lavin_last_error(nullptr)).find("NVIDIA"), std::string::npos)
@@ -220,6 +231,98 @@ TEST_F(CApi, StreamsFrames) {
   request.task = "nothing";
   EXPECT_EQ(lavin_stream_open(model, &request, nullptr, &stream), LAVIN_INVALID);
   EXPECT_EQ(stream, nullptr);
+}
+
+TEST_F(CApi, SaysWhichFrameFailed) {
+  lavin_request request{};
+  request.struct_size = sizeof request;
+  request.task = "brighten";
+  request.has_guidance = 1;
+  request.guidance = 1e300;  // beyond float32
+  const std::vector<float> noise(256, 1.0F);
+  request.noise = noise.data();
+  request.noise_count = noise.size();
+  request.width = request.height = 32;
+  lavin_stream* stream = nullptr;
+  ASSERT_EQ(lavin_stream_open(model, &request, nullptr, &stream), LAVIN_OK);
+  ASSERT_EQ(lavin_stream_push(stream, &frame, 5, -1), LAVIN_OK);
+  std::int64_t id = 0;
+  EXPECT_EQ(lavin_stream_pull(stream, &out, &id, -1), LAVIN_FRAME_FAILED);
+  EXPECT_EQ(id, 5);
+  EXPECT_NE(std::string(lavin_last_error(model)).find("infinite or undefined"), std::string::npos);
+  EXPECT_EQ(lavin_stream_pull(stream, &out, &id, 0), LAVIN_TIMEOUT);  // it was taken
+  lavin_stream_close(stream);
+}
+
+TEST_F(CApi, DropsOrTimesOutWhereNobodyPulls) {
+  lavin_request request{};
+  request.struct_size = sizeof request;
+  request.task = "brighten";
+  lavin_stream_options options{};
+  options.struct_size = sizeof options;
+  options.capacity = 1;
+  lavin_stream* waiting = nullptr;
+  lavin_stream* dropping = nullptr;
+  ASSERT_EQ(lavin_stream_open(model, &request, &options, &waiting), LAVIN_OK);
+  options.drop = 1;
+  ASSERT_EQ(lavin_stream_open(model, &request, &options, &dropping), LAVIN_OK);
+  lavin_status status = LAVIN_OK;
+  int taken = 0;
+  for (; status == LAVIN_OK; ++taken) status = lavin_stream_push(waiting, &frame, taken, 300);
+  EXPECT_EQ(status, LAVIN_TIMEOUT);
+  EXPECT_LE(taken, 4);
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(lavin_stream_push(dropping, &frame, i, 0), LAVIN_OK);
+  EXPECT_GE(lavin_stream_dropped(dropping), 6U);
+  lavin_stream_close(dropping);  // with work left, while the other stream is open
+  EXPECT_EQ(lavin_run(model, "brighten", &frame, &out), LAVIN_OK);
+  lavin_stream_close(waiting);
+}
+
+TEST_F(CApi, ClosesStreamsWhileOthersRun) {
+  std::vector<std::thread> threads;
+  std::atomic<int> right{0};
+  for (int number = 0; number < 3; ++number) {
+    threads.emplace_back([&] {
+      for (int round = 0; round < 5; ++round) {
+        lavin_request request{};
+        request.struct_size = sizeof request;
+        request.task = "brighten";
+        lavin_stream* stream = nullptr;
+        if (lavin_stream_open(model, &request, nullptr, &stream) != LAVIN_OK) return;
+        for (int i = 0; i < 2; ++i) lavin_stream_push(stream, &frame, i, -1);
+        std::vector<std::uint8_t> own;
+        lavin_image result = image(own, 40, 30);
+        right += lavin_stream_pull(stream, &result, nullptr, -1) == LAVIN_OK;
+        lavin_stream_close(stream);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(right, 15);
+}
+
+TEST_F(CApi, TakesStructsOfLaterVersions) {
+  struct Later {
+    lavin_request request;
+    std::uint64_t more[4];
+  } later{};
+  later.request.struct_size = sizeof later;
+  later.request.task = "brighten";
+  EXPECT_EQ(lavin_run_request(model, &later.request, &frame, &out, nullptr), LAVIN_OK);
+  lavin_result small{};
+  small.struct_size = sizeof small - 8;
+  EXPECT_EQ(lavin_run_request(model, &later.request, &frame, &out, &small), LAVIN_INVALID);
+}
+
+TEST_F(CApi, LetsTasksTakeTurns) {
+  lavin_request request{};
+  request.struct_size = sizeof request;
+  request.task = "brighten";
+  for (int i = 0; i < 12; ++i) {
+    request.seed = static_cast<std::uint64_t>(i % 6);  // more than are kept
+    ASSERT_EQ(lavin_run_request(model, &request, &frame, &out, nullptr), LAVIN_OK);
+    EXPECT_NEAR(answer[0], 140, 1);
+  }
 }
 
 TEST_F(CApi, TakesNullWhereThatMeansNothing) {

@@ -90,18 +90,20 @@ TEST(Stream, GoesOnAfterAFrameThatFailed) {
       [](const Picture& frame) {
         if (frame.data[0] == 1) throw InputError("this one is wrong.");
         if (frame.data[0] == 2) throw std::runtime_error("odd");
+        if (frame.data[0] == 3) throw 3;
         return brighter(frame);
       },
-      4, false);
-  for (std::uint8_t i = 0; i < 4; ++i) stream.push(marked(i), i, -1);
+      5, false);
+  for (std::uint8_t i = 0; i < 5; ++i) stream.push(marked(i), i, -1);
   EXPECT_EQ(take(stream).item.fault, 0);
   const Taken wrong = take(stream), odd = take(stream);
   EXPECT_EQ(wrong.item.fault, 2);
   EXPECT_EQ(wrong.item.message, "this one is wrong.");
   EXPECT_EQ(wrong.item.id, 1);
   EXPECT_EQ(odd.item.fault, 1);
-  EXPECT_EQ(odd.item.message, "the computation failed: odd.");
-  EXPECT_EQ(take(stream).item.picture.data[0], 4);
+  EXPECT_EQ(odd.item.message, "odd");
+  EXPECT_EQ(take(stream).item.message, "the computation failed for an unknown reason.");
+  EXPECT_EQ(take(stream).item.picture.data[0], 5);
 }
 
 TEST(Stream, TimesOutWhereNoneComes) {

@@ -15,6 +15,10 @@ from lavin_deploy.manifest import Graph, Variant
 from lavin_deploy.runtime.backend import Array, Backend
 
 
+MOST_THREADS = 256
+"""Threads of one graph; each takes memory, and more than there are cores only get in the way."""
+
+
 class OnnxRuntimeBackend(Backend):
     """One session for each graph, made when the graph first runs.
 
@@ -44,11 +48,13 @@ class OnnxRuntimeBackend(Backend):
                 rewritten or packed for speed, because that copies them.
 
         Raises:
-            InputError: ``threads`` is below 1.
+            InputError: ``threads`` is not 1 to ``MOST_THREADS``.
         """
         super().__init__(bundle, variant)
-        if threads is not None and threads < 1:
-            raise InputError(f"threads is {threads}; give at least 1, or nothing for all cores.")
+        if threads is not None and not 1 <= threads <= MOST_THREADS:
+            raise InputError(
+                f"threads is {threads}; give 1 to {MOST_THREADS}, or nothing for all cores."
+            )
         self.threads = physical_cores() if threads is None else threads
         self.mapped = mapped
         self._ort: Any = None

@@ -37,10 +37,11 @@ extern "C" {
 /* What a function returns; the numbers are the exit codes of the command line. */
 typedef enum lavin_status {
   LAVIN_OK = 0,
-  LAVIN_FAILED = 1,  /* the request was right, but the work failed: a device, a disk, memory */
-  LAVIN_INVALID = 2, /* an argument, a picture or the bundle cannot be used as given */
-  LAVIN_END = 3,     /* of streams: no further answer comes; no error */
-  LAVIN_TIMEOUT = 4  /* of streams: none came, or no room was made, in that time; no error */
+  LAVIN_FAILED = 1,      /* the request was right, but the work failed: a device, a disk, memory */
+  LAVIN_INVALID = 2,     /* an argument, a picture or the bundle cannot be used as given */
+  LAVIN_END = 3,         /* of streams: no further answer comes; no error */
+  LAVIN_TIMEOUT = 4,     /* of streams: none came, or no room was made, in that time; no error */
+  LAVIN_FRAME_FAILED = 5 /* of streams: this frame has no answer; later ones may have */
 } lavin_status;
 
 /* An open bundle, ready to run. */
@@ -92,10 +93,12 @@ typedef struct lavin_request {
   int32_t num_pairs;       /* use the first so many pairs; 0 chooses */
   uint32_t width;          /* pixels, size of the bundle to run at; 0: what fits the frame best */
   uint32_t height;         /* likewise; both or neither */
+  uint32_t reserved;       /* 0 */
 } lavin_request;
 
 /* What lavin_run_request tells beside the answer; all of it is set by the call. What it points to
- * is the library's and stays until the calling thread's next lavin_run_request with a result. */
+ * is the library's and stays until the calling thread's next lavin_run_request with a result, or
+ * until that thread ends. */
 typedef struct lavin_result {
   size_t struct_size;
   lavin_image target;   /* the answer as the model made it, in the bundle's size */
@@ -116,16 +119,18 @@ typedef struct lavin_stream_options {
 LAVIN_API const char* lavin_version(void);
 
 /* The sentence of the last call that failed in the calling thread: what was given, what is
- * accepted, what to do. It stays valid until the thread's next failure. model may be NULL; ""
- * before any. */
+ * accepted, what to do. It stays valid until the thread's next failure or its end. model may be
+ * NULL; "" before any. */
 LAVIN_API const char* lavin_last_error(const lavin_model* model);
 
-/* Open a bundle (a folder NAME.lavin or a stored zip of one), verify all of it and make it ready.
+/* Open a bundle (a folder NAME.lavin or a stored zip of one), verify all of it and choose the back
+ * end; graphs are loaded by the first request that needs them, which takes longer than those after.
  * options may be NULL. On success *model is set, to be freed with lavin_free; else it is NULL. */
 LAVIN_API lavin_status lavin_load(const char* path, const lavin_options* options,
                                   lavin_model** model);
 
-/* Close a model; its streams must be closed before. NULL does nothing. */
+/* Close a model; its streams must be closed before, and no call on it be running. NULL does
+ * nothing. */
 LAVIN_API void lavin_free(lavin_model* model);
 
 /* Library, version, device and threads of the back end, in one line; the model's. */
@@ -162,7 +167,8 @@ LAVIN_API lavin_status lavin_stream_push(lavin_stream* stream, const lavin_image
 
 /* Take the next answer, in the order of the frames. Waits as push does. out is the frame's size;
  * with out->data NULL only the sizes and *id of the next answer are told, and it stays. id may be
- * NULL. A frame that failed returns its status here, with its sentence and id; later ones follow.
+ * NULL. LAVIN_FRAME_FAILED: the frame with that id failed and is taken, lavin_last_error says why.
+ * After any other failure the answer stays.
  * LAVIN_END: lavin_stream_finish was called and all answers were taken. */
 LAVIN_API lavin_status lavin_stream_pull(lavin_stream* stream, lavin_image* out, int64_t* id,
                                          int32_t timeout_ms);

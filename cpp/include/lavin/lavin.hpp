@@ -114,7 +114,9 @@ struct Options {
 // What to do and how to sample; what is empty or 0 is the default of lavin_request.
 struct Request {
   std::string task;
-  std::vector<std::pair<View, View>> pairs;  // example pairs instead of a task
+  // Example pairs instead of a task; the pixels stay the caller's, until `run` or the stream's
+  // constructor has returned.
+  std::vector<std::pair<View, View>> pairs;
   int steps = 0;
   std::optional<double> guidance;
   std::uint64_t seed = 0;
@@ -128,10 +130,10 @@ struct Request {
 
 // The answer to one frame.
 struct Result {
-  Picture image;                  // in the frame's size
-  Picture target;                 // as the model made it
-  std::vector<float> latents;     // (1, channels, 1, h/8, w/8) scaled
-  std::array<double, 6> seconds;  // setup, preprocess, encode, sample, decode, postprocess
+  Picture image;                    // in the frame's size
+  Picture target;                   // as the model made it
+  std::vector<float> latents;       // (1, channels, 1, h/8, w/8) scaled
+  std::array<double, 6> seconds{};  // setup, preprocess, encode, sample, decode, postprocess
 };
 
 namespace detail {
@@ -179,7 +181,7 @@ class Model {
     given.threads = options.threads;
     lavin_model* model = nullptr;
     detail::check(lavin_load(path.c_str(), &given, &model));
-    model_.reset(model);
+    model_.reset(model, lavin_free);
   }
 
   // The answer to a frame by a stored task at its defaults, in the frame's size.
@@ -220,10 +222,8 @@ class Model {
   lavin_model* get() const { return model_.get(); }
 
  private:
-  struct Free {
-    void operator()(lavin_model* model) const { lavin_free(model); }
-  };
-  std::unique_ptr<lavin_model, Free> model_;
+  friend class Stream;
+  std::shared_ptr<lavin_model> model_;  // streams have it too, so that it outlives them
 };
 
 // One answer of a stream; a frame that failed has its sentence in `error` and no image.
@@ -237,7 +237,8 @@ struct Answer {
 class Stream {
  public:
   // `capacity` frames wait at most, and as many answers; `drop` lets the oldest frame make room.
-  Stream(Model& model, const Request& request, std::uint32_t capacity = 0, bool drop = false) {
+  Stream(Model& model, const Request& request, std::uint32_t capacity = 0, bool drop = false)
+      : model_(model.model_) {
     auto options = detail::sized<lavin_stream_options>();
     options.capacity = capacity;
     options.drop = drop;
@@ -268,7 +269,12 @@ class Stream {
     }
     finished_ = status == LAVIN_END;
     if (status == LAVIN_TIMEOUT || finished_) return std::nullopt;
-    if (status != LAVIN_OK) answer.error = lavin_last_error(nullptr);
+    if (status == LAVIN_FRAME_FAILED) {
+      answer.image = Picture();
+      answer.error = lavin_last_error(nullptr);
+      return answer;
+    }
+    detail::check(status);
     return answer;
   }
 
@@ -285,7 +291,8 @@ class Stream {
   struct Close {
     void operator()(lavin_stream* stream) const { lavin_stream_close(stream); }
   };
-  std::unique_ptr<lavin_stream, Close> stream_;
+  std::shared_ptr<lavin_model> model_;
+  std::unique_ptr<lavin_stream, Close> stream_;  // closed before the model is let go
   bool finished_ = false;
 };
 
