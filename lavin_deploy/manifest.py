@@ -33,7 +33,7 @@ MOST_SAMPLES = 16
 """Held-out samples that a bundle stores of one task at most."""
 
 MOST_PIXELS_A_SIDE, MOST_CHANNELS = 16384, 256
-"""Largest side of a bucket, and channels of latents, so that a manifest cannot ask for any memory."""
+"""Of a bucket and of latents, so that a manifest cannot ask for any amount of memory."""
 
 GUIDANCE = "v = v_null + w (v_cond - v_null); null context = [zeros, query]; w = 1 runs no null"
 LAYOUT = "context frames in1, tgt1, in2, tgt2, ..., query, each encoded alone; the target follows"

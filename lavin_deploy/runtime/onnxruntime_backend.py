@@ -14,7 +14,6 @@ from lavin_deploy.errors import BundleError, InputError, WorkError
 from lavin_deploy.manifest import Graph, Variant
 from lavin_deploy.runtime.backend import Array, Backend
 
-
 MOST_THREADS = 256
 """Threads of one graph; each takes memory, and more than there are cores only get in the way."""
 

@@ -147,7 +147,7 @@ def test_lists_tasks_and_helps(cpp: Path) -> None:
         (["--task=brigten", "IN", "o.png"], "Did you mean 'brighten'?"),
         (["--task=brighten", "none.png", "o.png"], "none.png does not exist or cannot be read."),
         (["--task=brighten", "IN", "o.xyz"], "no suffix of a picture that can be written"),
-        (["--task=brighten", "--steps=0", "IN", "o.png"], "--steps is '0'; give a whole number from 1"),
+        (["--task=brighten", "--steps=0", "IN", "o.png"], "--steps is '0'; give a whole number"),
         (["--task=brighten", "--steps=2x", "IN", "o.png"], "--steps is '2x'"),
         (["--task=brighten", "--seed=-1", "IN", "o.png"], "--seed is '-1'"),
         (["--task=brighten", "--size=32", "IN", "o.png"], "give HxW, e.g. 128x128."),
