@@ -55,6 +55,7 @@ class _Request(c.Structure):
         ("num_pairs", c.c_int32),
         ("width", c.c_uint32),
         ("height", c.c_uint32),
+        ("reserved", c.c_uint32),
     ]
 
 
