@@ -147,8 +147,8 @@ LAVIN_API lavin_status lavin_run(lavin_model* model, const char* task, const lav
                                  lavin_image* out);
 
 /* Answer one picture. out is in's size and its data the caller's, be it in's own; result may be
- * NULL. What the last request computed (context, noise, loaded graphs) is kept, so that a loop of
- * equal requests computes it once. */
+ * NULL. What the last four requests computed (context, noise) is kept, and graphs stay loaded, so
+ * that a loop of equal requests, or of a few that take turns, computes it once. */
 LAVIN_API lavin_status lavin_run_request(lavin_model* model, const lavin_request* request,
                                          const lavin_image* in, lavin_image* out,
                                          lavin_result* result);
