@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import lavin_deploy as lavin
-from lavin_deploy.bundle import open_bundle, pack
+from lavin_deploy.bundle import Bundle, open_bundle, pack
 from lavin_deploy.runtime.images import read_image
 from lavin_deploy.runtime.pipeline import DEFAULT_BUNDLE, Model
 from tests.conftest import ROOT
@@ -90,6 +90,18 @@ def test_every_task_of_the_bundle_that_ships(library: clib.Library, pictures: li
     ):
         for task in python.tasks:
             compare(python, cpp, task, pictures[2])
+
+
+def test_every_variant(library: clib.Library, exported: Bundle, pictures: list[U8]) -> None:
+    """fp32, fp16 (float16 keys and values where frozen) and int8, both dialects, one with Euler."""
+    for variant in exported.manifest.variants:
+        chosen = {"precision": variant.precision, "dialect": variant.dialect}
+        with (
+            lavin.load(exported.path, backend="onnxruntime", **chosen) as python,
+            library.load(exported.path, backend="onnxruntime", **chosen) as cpp,
+        ):
+            compare(python, cpp, "segmentation", pictures[4])
+            compare(python, cpp, "segmentation", pictures[4], guidance=1.5)
 
 
 def test_a_packed_bundle(
