@@ -56,7 +56,7 @@ typedef struct lavin_options {
   const char* backend;   /* "auto" (NULL), "onnxruntime" or "tensorrt" */
   const char* precision; /* of the variant to run, e.g. "fp32"; NULL: the bundle's default */
   const char* dialect;   /* "native" or "portable"; NULL: the first that the back end runs */
-  int32_t threads;       /* worker threads of CPU back ends; 0: the physical cores */
+  int32_t threads;       /* worker threads of CPU back ends, at most 256; 0: the physical cores */
   const char* library;   /* file of ONNX Runtime's shared library; NULL: the environment variable
                             LAVIN_ONNXRUNTIME, else libonnxruntime.so where the system finds it */
 } lavin_options;
