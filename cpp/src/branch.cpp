@@ -154,16 +154,17 @@ std::unique_ptr<Branch> make_branch(Backend& backend, Modulation& modulation, Si
     if (name == "step" || name == "refresh") require_output(found, "velocity", latent);
     return found;
   };
-  if (variant.context == "joint") {
-    return std::make_unique<JointBranch>(backend, modulation, graph("step"), null);
+  switch (variant.context_kind()) {
+    case ContextKind::kJoint:
+      return std::make_unique<JointBranch>(backend, modulation, graph("step"), null);
+    case ContextKind::kRefresh:
+      return std::make_unique<RefreshBranch>(backend, modulation, graph("refresh"), graph("step"),
+                                             *variant.refresh_every, null);
+    default:
+      const Graph* context = null ? nullptr : &graph("context");
+      return std::make_unique<FrozenBranch>(backend, modulation, context, graph("query"),
+                                            graph("step"));
   }
-  if (variant.refresh_every) {
-    return std::make_unique<RefreshBranch>(backend, modulation, graph("refresh"), graph("step"),
-                                           *variant.refresh_every, null);
-  }
-  const Graph* context = null ? nullptr : &graph("context");
-  return std::make_unique<FrozenBranch>(backend, modulation, context, graph("query"),
-                                        graph("step"));
 }
 
 std::unique_ptr<EulerSteps> EulerSteps::find(Backend& backend, Modulation& modulation, Size size,

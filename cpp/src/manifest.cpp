@@ -218,6 +218,21 @@ std::vector<int> Manifest::pairs_at(Size size) const {
   return pairs;
 }
 
+bool same_tensors(std::vector<TensorSpec> mine, std::vector<TensorSpec> its) {
+  const auto by_name = [](const TensorSpec& a, const TensorSpec& b) { return a.name < b.name; };
+  std::sort(mine.begin(), mine.end(), by_name);
+  std::sort(its.begin(), its.end(), by_name);
+  return std::equal(mine.begin(), mine.end(), its.begin(), its.end(),
+                    [](const TensorSpec& a, const TensorSpec& b) {
+                      return a.name == b.name && a.dtype == b.dtype && a.shape == b.shape;
+                    });
+}
+
+ContextKind Variant::context_kind() const {
+  if (context == "joint") return ContextKind::kJoint;
+  return refresh_every ? ContextKind::kRefresh : ContextKind::kFrozen;
+}
+
 const Graph& Variant::graph(std::string_view name, std::optional<Size> size,
                             std::optional<int> pairs) const {
   const auto height = size ? std::optional(size->height) : std::nullopt;

@@ -23,6 +23,9 @@ struct TensorSpec {
   Shape shape;        // static
 };
 
+// Whether two sets of tensors are equal, in whatever order.
+bool same_tensors(std::vector<TensorSpec> mine, std::vector<TensorSpec> its);
+
 // One ONNX file of a variant.
 struct Graph {
   std::string name;
@@ -44,12 +47,18 @@ struct Size {
   }
 };
 
+// What a step takes of its context: its latents (joint), keys and values that a whole step gives
+// now and then (refresh), or those of the pairs once for a task and of the query once for a frame.
+enum class ContextKind { kJoint, kRefresh, kFrozen };
+
 // All graphs of one precision and dialect.
 struct Variant {
   std::string precision, dialect, context = "joint";
   std::optional<int> refresh_every;  // of a joint model whose keys and values are kept for steps
   std::vector<std::string> weights;
   std::vector<Graph> graphs;
+
+  ContextKind context_kind() const;
 
   // BundleError: there is none of that name, size and number of pairs, or there are several.
   const Graph& graph(std::string_view name, std::optional<Size> size = {},

@@ -120,11 +120,14 @@ class Planner::Frozen : public Branch {
 
 std::unique_ptr<Planner::Branch> Planner::Branch::make(Planner& planner, bool null) {
   const Variant& variant = planner.variant_;
-  if (variant.context != "joint") return std::make_unique<Frozen>(planner, null);
-  if (variant.refresh_every) {
-    return std::make_unique<Refresh>(planner, null, *variant.refresh_every);
+  switch (variant.context_kind()) {
+    case ContextKind::kJoint:
+      return std::make_unique<Joint>(planner, null);
+    case ContextKind::kRefresh:
+      return std::make_unique<Refresh>(planner, null, *variant.refresh_every);
+    default:
+      return std::make_unique<Frozen>(planner, null);
   }
-  return std::make_unique<Joint>(planner, null);
 }
 
 }  // namespace lavin::core

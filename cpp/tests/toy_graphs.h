@@ -49,7 +49,7 @@ inline Variant variant(Kind kind) {
   Variant made;
   made.precision = "fp32";
   made.dialect = "native";
-  made.context = kind == Kind::kFrozen ? "frozen" : "joint";
+  made.context = kind == Kind::kJoint ? "joint" : "frozen";  // as exports write it
   if (kind == Kind::kRefresh) made.refresh_every = 2;
   made.graphs = {graph("encoder", false, {pixels}, {latents("mean", 1)}),
                  graph("decoder", false, {latents("latents", 1)}, {pixels})};
