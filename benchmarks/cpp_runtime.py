@@ -98,12 +98,9 @@ def rate(text: str) -> float:
 @click.option("--json", "target", type=click.Path(path_type=Path))
 def main(bundle: Path, task: str, rounds: int, target: Path | None) -> None:
     """Compare the C++ runtime in build/cpp (make cpp) with this Python."""
-    import onnxruntime
+    from tests.helpers.clib import Library, onnxruntime_library
 
-    from tests.helpers.clib import Library
-
-    (library,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*")
-    os.environ["LAVIN_ONNXRUNTIME"] = str(library)
+    os.environ["LAVIN_ONNXRUNTIME"] = str(onnxruntime_library())
     picture = sorted((ROOT / "examples" / "tasks" / "segmentation").glob("*_input.*"))[0]
     with tempfile.TemporaryDirectory() as place:
         out, raw = Path(place) / "out.png", Path(place) / "frames.rgb"

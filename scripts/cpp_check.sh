@@ -14,8 +14,8 @@ root=$(CDPATH= cd -- "$(dirname "$0")/.." && pwd)
 cd "$root"
 python=${PYTHON:-$root/.venv/bin/python}
 LAVIN_ONNXRUNTIME=$("$python" -c "
-import onnxruntime, pathlib
-print(next((pathlib.Path(onnxruntime.__file__).parent / 'capi').glob('libonnxruntime.so.*')))")
+from tests.helpers.clib import onnxruntime_library
+print(onnxruntime_library())")
 export LAVIN_ONNXRUNTIME
 
 configure() {

@@ -35,8 +35,8 @@ Array Codec::encode_pairs(const Pairs& pairs, int count) {
   for (int i = 0; i < count; ++i) {
     const auto& [input, target] = pairs[static_cast<std::size_t>(i)];
     const Letterbox box(input.size(), size_);
-    const Array pair = join_frames(encode(box.forward(input)), encode(box.forward(target)));
-    context = i == 0 ? pair.clone() : join_frames(context, pair);
+    Array pair = join_frames(encode(box.forward(input)), encode(box.forward(target)));
+    context = i == 0 ? std::move(pair) : join_frames(context, pair);
   }
   return context;
 }

@@ -1,7 +1,5 @@
 #include "device_backend.h"
 
-#include <algorithm>
-
 #include "errors.h"
 #include "modulation.h"
 #include "program.h"
@@ -12,16 +10,6 @@ namespace lavin::core {
 namespace {
 
 using Specs = std::vector<TensorSpec>;
-
-bool same(Specs mine, Specs its) {
-  const auto by_name = [](const TensorSpec& a, const TensorSpec& b) { return a.name < b.name; };
-  std::sort(mine.begin(), mine.end(), by_name);
-  std::sort(its.begin(), its.end(), by_name);
-  return std::equal(mine.begin(), mine.end(), its.begin(), its.end(),
-                    [](const TensorSpec& a, const TensorSpec& b) {
-                      return a.name == b.name && a.dtype == b.dtype && a.shape == b.shape;
-                    });
-}
 
 std::string listed(const Specs& specs) {
   std::vector<std::string> parts;
@@ -80,7 +68,7 @@ Engine& DeviceBackend::engine(const Graph& graph) {
   const std::pair<const Specs&, const Specs&> both[] = {{graph.inputs, loaded.inputs()},
                                                         {graph.outputs, loaded.outputs()}};
   for (const auto& [mine, its] : both) {
-    if (same(mine, its)) continue;
+    if (same_tensors(mine, its)) continue;
     throw BundleError(cat("the engine of ", repr(graph.file), " takes or gives ", listed(its),
                           " where the manifest says ", listed(mine),
                           "; build it again with lavin-build."));

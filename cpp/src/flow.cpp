@@ -106,11 +106,14 @@ Grid check_grid(const std::vector<double>& times) {
   return grid;
 }
 
+void check_weight(double weight) {
+  if (std::isfinite(weight)) return;
+  throw InputError(
+      cat("guidance is ", repr(weight), "; it is a finite number, 1 for no guidance."));
+}
+
 Velocity guided(Velocity conditional, Velocity null, double weight) {
-  if (!std::isfinite(weight)) {
-    throw InputError(
-        cat("guidance is ", repr(weight), "; it is a finite number, 1 for no guidance."));
-  }
+  check_weight(weight);
   if (weight == 1.0) return conditional;
   const float w = static_cast<float>(weight);
   return

@@ -30,6 +30,9 @@ Grid check_grid(const std::vector<double>& times);
 // dz/dt at (z, t).
 using Velocity = std::function<Array(const Array& z, float t)>;
 
+// InputError: a guidance weight is not finite.
+void check_weight(double weight);
+
 // v_null + weight (v - v_null); the conditional field itself at weight 1.
 // InputError: the weight is not finite.
 Velocity guided(Velocity conditional, Velocity null, double weight);

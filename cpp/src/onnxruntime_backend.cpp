@@ -48,6 +48,14 @@ int checked(int threads) {
   return threads == 0 ? physical_cores() : threads;
 }
 
+std::string listed(const std::vector<TensorSpec>& specs) {
+  std::vector<std::string> parts;
+  for (const TensorSpec& spec : specs) {
+    parts.push_back(cat(repr(spec.name), ": ", spec.dtype, " ", repr(spec.shape)));
+  }
+  return cat("{", join(parts, ", "), "}");
+}
+
 class OnnxRuntimeBackend : public Backend {
  public:
   OnnxRuntimeBackend(const Bundle& opened, const Variant& chosen, int threads,
@@ -251,25 +259,13 @@ void OnnxRuntimeBackend::check_tensors(const Graph& graph, OrtSession* session, 
                                        const Specs& specs) {
   std::size_t count = 0;
   expect(ort_->count[which](session, &count), "onnxruntime does not count tensors");
-  std::vector<std::string> given, wanted;
-  std::map<std::string, TensorSpec> found;
+  Specs found;
   for (std::size_t index = 0; index < count; ++index) {
-    const TensorSpec spec = tensor(session, which, index);
-    given.push_back(cat(repr(spec.name), ": ", spec.dtype, " ", repr(spec.shape)));
-    found[spec.name] = spec;
+    found.push_back(tensor(session, which, index));
   }
-  bool same = count == specs.size();
-  for (const TensorSpec& spec : specs) {
-    const auto its = found.find(spec.name);
-    same = same && its != found.end() && its->second.shape == spec.shape &&
-           its->second.dtype == spec.dtype;
-    wanted.push_back(cat(repr(spec.name), ": ", spec.dtype, " ", repr(spec.shape)));
-  }
-  if (!same) {
-    throw BundleError(cat(repr(graph.file), " has {", join(given, ", "),
-                          "} where the manifest says {", join(wanted, ", "),
-                          "}; export the bundle again."));
-  }
+  if (same_tensors(found, specs)) return;
+  throw BundleError(cat(repr(graph.file), " has ", listed(found), " where the manifest says ",
+                        listed(specs), "; export the bundle again."));
 }
 
 }  // namespace

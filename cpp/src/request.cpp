@@ -43,10 +43,7 @@ Settings make_settings(const Manifest& manifest, const StoredTask* task, const R
   Settings settings;
   const std::optional<double> hint = task != nullptr ? task->guidance : std::nullopt;
   settings.guidance = request.guidance ? *request.guidance : hint.value_or(defaults.guidance);
-  if (!std::isfinite(settings.guidance)) {
-    throw InputError(cat("guidance is ", repr(settings.guidance),
-                         "; it is a finite number, 1 for no guidance."));
-  }
+  check_weight(settings.guidance);
   settings.grid = choose_grid(manifest, steps);
   settings.seed = request.seed;
   settings.noise = request.noise;

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.helpers.clib import Library
+from tests.helpers.clib import Library, onnxruntime_library
 
 BUILD = ROOT / "build" / "cpp"
 _NEEDS = (
@@ -32,10 +32,7 @@ def missing(reason: str) -> None:
 @pytest.fixture(scope="session")
 def onnxruntime_file() -> str:
     """The shared library in the Python package onnxruntime."""
-    import onnxruntime
-
-    (file,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*")
-    return str(file)
+    return str(onnxruntime_library())
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,14 @@ U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
 
 
+def onnxruntime_library() -> Path:
+    """ONNX Runtime's shared library in the Python package onnxruntime."""
+    import onnxruntime
+
+    (file,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*")
+    return file
+
+
 class _Options(c.Structure):
     _fields_ = [
         ("struct_size", c.c_size_t),
