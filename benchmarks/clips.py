@@ -19,20 +19,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lavin_deploy.arrays import F64
+from lavin_deploy.evaluation.measures import MOVED
 from lavin_deploy.models.checkpoint import DIT_FILE, load_checkpoint, load_vae
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.tasks.flow_colours import end_point_error, read_flow
-from lavin_deploy.tasks.measures import MOVED
-from lavin_deploy.training.clip_tasks import CLIP_TASKS, clip
-from lavin_deploy.training.collage import Collage
-from lavin_deploy.training.consistency import answer
-from lavin_deploy.training.episodes import Task
-from lavin_deploy.training.latents import encode_samples
+from lavin_deploy.training.latents.make import encode_samples
+from lavin_deploy.training.loop.processes import CPU
+from lavin_deploy.training.losses.consistency import answer
 from lavin_deploy.training.stvae import to_clip
-from lavin_deploy.training.world import CPU
+from lavin_deploy.training.synthesis.collage import Collage
+from lavin_deploy.training.tasks.base import Task
+from lavin_deploy.training.tasks.clips import CLIP_TASKS, clip
 
-F64 = NDArray[np.float64]
 TEST = 1_000_000
 """Added to seeds, so that no sample is one of training's."""
 

@@ -25,18 +25,19 @@ import numpy as np
 import torch
 import torch._dynamo.utils
 from gpu_engines import build
+from lavin_deploy.runtime.letterbox import to_pixels, to_u8
 from timing import timings
 from torch import Tensor
 
+from lavin_deploy.arrays import U8
 from lavin_deploy.config import ModelConfig
-from lavin_deploy.engines.budget import Setting, budget
 from lavin_deploy.errors import LavinError
-from lavin_deploy.export.end_to_end import draw_pictures
-from lavin_deploy.export.gate import Distance
+from lavin_deploy.export.checks.end_to_end import draw_pictures
+from lavin_deploy.export.checks.gate import Distance
 from lavin_deploy.flow.grids import Grid
 from lavin_deploy.flow.noise import normal
 from lavin_deploy.models.checkpoint import load_checkpoint
-from lavin_deploy.runtime.images import U8, to_pixels, to_u8
+from lavin_deploy.planning.budget import Setting, budget
 from lavin_deploy.runtime.pipeline import Model, load
 from lavin_deploy.runtime.request import choose_grid
 

@@ -22,15 +22,16 @@ from typing import Any, TypeVar
 import click
 import numpy as np
 
-from lavin_deploy.bundle import Bundle, open_bundle
-from lavin_deploy.engines.builder import BuildRequest, build_bundle
+from lavin_deploy.arrays import Array
+from lavin_deploy.bundle.manifest import Graph, Variant
+from lavin_deploy.bundle.reader import Bundle, open_bundle
+from lavin_deploy.engines.build import BuildRequest, build_bundle
 from lavin_deploy.engines.identity import graph_label
 from lavin_deploy.errors import LavinError
-from lavin_deploy.export.gate import Distance
-from lavin_deploy.export.torch_backend import TorchBackend
-from lavin_deploy.manifest import Graph, Variant
-from lavin_deploy.runtime.backend import Array, Backend
-from lavin_deploy.runtime.backends import make_backend
+from lavin_deploy.export.checks.backends import TorchBackend
+from lavin_deploy.export.checks.gate import Distance
+from lavin_deploy.runtime.backends.base import Backend
+from lavin_deploy.runtime.backends.choose import make_backend
 
 R = TypeVar("R", bound=Any)
 

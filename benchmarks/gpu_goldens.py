@@ -19,8 +19,8 @@ import numpy as np
 from gpu_engines import of_every_variant
 from safetensors.numpy import load_file
 
-from lavin_deploy.bundle import open_bundle
-from lavin_deploy.manifest import Variant
+from lavin_deploy.bundle.manifest import Variant
+from lavin_deploy.bundle.reader import open_bundle
 from lavin_deploy.runtime.pipeline import load
 
 GOLDEN = Path(__file__).parent.parent / "tests" / "golden" / "io.safetensors"

@@ -35,23 +35,25 @@ import torch
 from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_dynamic, quantize_static
 
 import lavin_deploy
-from lavin_deploy.bundle import open_bundle
+from lavin_deploy.arrays import Array
+from lavin_deploy.bundle.manifest import Graph, Source
+from lavin_deploy.bundle.reader import open_bundle
 from lavin_deploy.config import Inference, preset
-from lavin_deploy.export import quantise as own
-from lavin_deploy.export.calibration import Feed, leave_one_out, record_feeds
-from lavin_deploy.export.exporter import ExportRequest, export_bundle
-from lavin_deploy.export.graphs import GraphChoice, plan_graphs
-from lavin_deploy.export.quantise import Quantisation, products
-from lavin_deploy.export.smoothing import Levelled
-from lavin_deploy.export.trace import Traced, trace
-from lavin_deploy.export.weights import WeightFile
+from lavin_deploy.export.exporter import export_bundle
+from lavin_deploy.export.graphs.catalogue import GraphChoice, plan_graphs
+from lavin_deploy.export.graphs.trace import Traced, trace
+from lavin_deploy.export.graphs.weights import WeightFile
+from lavin_deploy.export.precision import quantise as own
+from lavin_deploy.export.precision.calibration import Feed, leave_one_out, record_feeds
+from lavin_deploy.export.precision.quantise import Quantisation, products
+from lavin_deploy.export.precision.smoothing import Levelled
+from lavin_deploy.export.request import ExportRequest
 from lavin_deploy.flow.grids import grid_for
 from lavin_deploy.flow.noise import normal
-from lavin_deploy.manifest import Graph, Source
 from lavin_deploy.models.checkpoint import load_checkpoint
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.stvae import STVAE
-from lavin_deploy.runtime.backend import Array, Backend
+from lavin_deploy.runtime.backends.base import Backend
 from lavin_deploy.runtime.codec import Codec
 from lavin_deploy.runtime.modulation import Modulation
 from lavin_deploy.runtime.sampler import Sampler

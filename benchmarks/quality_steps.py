@@ -21,12 +21,12 @@ from pathlib import Path
 import click
 
 import lavin_deploy
+from lavin_deploy.arrays import U8
+from lavin_deploy.evaluation.suite import CEILING, MODEL, WRONG_PROMPT, TaskResult, evaluate_task
+from lavin_deploy.evaluation.timed_model import Trial, pairs_for
 from lavin_deploy.runtime.pipeline import Model
-from lavin_deploy.runtime.trial import Trial, pairs_for
-from lavin_deploy.tasks.painting import U8
 from lavin_deploy.tasks.samples import Episode, Source, Style
-from lavin_deploy.tasks.suite import CEILING, MODEL, WRONG_PROMPT, TaskResult, evaluate_task
-from lavin_deploy.training.heldout import HeldOut
+from lavin_deploy.training.tasks.heldout import HeldOut
 
 WIDTH, HEIGHT, LEFT, TOP = 250, 120, 60, 34
 COLOURS = {MODEL: "#2166ac", WRONG_PROMPT: "#b2182b", CEILING: "#888888"}

@@ -29,23 +29,24 @@ import torch
 from timing import Timing, processor, timings, versions
 from torch import Tensor
 
-from lavin_deploy.bundle import Bundle, open_bundle
+from lavin_deploy.arrays import U8, Array
+from lavin_deploy.bundle.manifest import Source
+from lavin_deploy.bundle.reader import Bundle, open_bundle
 from lavin_deploy.config import Inference
 from lavin_deploy.export.exporter import export_bundle
+from lavin_deploy.export.graphs.savings import DEFAULT, Savings
 from lavin_deploy.export.request import ExportRequest
-from lavin_deploy.export.savings import DEFAULT, Savings
 from lavin_deploy.flow.grids import Grid, grid_for
 from lavin_deploy.flow.noise import normal
 from lavin_deploy.flow.solvers import Latents, euler
-from lavin_deploy.manifest import Source
 from lavin_deploy.models.checkpoint import find_files, load_released, read_config
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.stvae import STVAE
-from lavin_deploy.runtime.backend import Array, Backend
+from lavin_deploy.runtime.backends.base import Backend
+from lavin_deploy.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from lavin_deploy.runtime.codec import Codec
-from lavin_deploy.runtime.images import U8, to_pixels, to_u8
+from lavin_deploy.runtime.letterbox import to_pixels, to_u8
 from lavin_deploy.runtime.modulation import Modulation
-from lavin_deploy.runtime.onnxruntime_backend import OnnxRuntimeBackend
 from lavin_deploy.runtime.sampler import Sampler
 
 SIZE, PAIRS, STEPS = (128, 128), 4, 19

@@ -27,11 +27,11 @@ import torch.nn.functional as F
 from timing import interleaved, processor, versions
 
 import lavin_deploy
-from lavin_deploy.bundle import open_bundle
+from lavin_deploy.bundle.reader import open_bundle
 from lavin_deploy.config import DiTConfig, ModelConfig
 from lavin_deploy.models import attention
 from lavin_deploy.models.jdit import JDiT
-from lavin_deploy.runtime.backends import make_backend
+from lavin_deploy.runtime.backends.choose import make_backend
 
 GEMM = 1024
 DEFAULT = Path(lavin_deploy.__file__).parent / "bundles" / "edge.lavin"

@@ -17,19 +17,18 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from lavin_deploy.arrays import U8
+from lavin_deploy.evaluation.metrics import psnr
 from lavin_deploy.models.checkpoint import load_vae
 from lavin_deploy.models.stvae import STVAE
-from lavin_deploy.tasks.metrics import psnr
-from lavin_deploy.training.collage import Collage
 from lavin_deploy.training.stvae import draw_labels, to_clip, to_images
+from lavin_deploy.training.synthesis.collage import Collage
 
-UInt8 = NDArray[np.uint8]
-Draw = Callable[[Collage, np.random.Generator, int], UInt8]
+Draw = Callable[[Collage, np.random.Generator, int], U8]
 
 
-def photo(data: Collage, rng: np.random.Generator, size: int) -> UInt8:
+def photo(data: Collage, rng: np.random.Generator, size: int) -> U8:
     """Draw a crop of a photo, (size, size, 3) uint8."""
     return data.photo(rng, size, jitter=False)
 

@@ -24,16 +24,14 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from lavin_deploy.arrays import U8
 from lavin_deploy.tasks.samples import Style
-from lavin_deploy.training.collage import Collage
-from lavin_deploy.training.episodes import TASKS
-from lavin_deploy.training.inventory import Inventory
-from lavin_deploy.training.shards import Shards
-
-UInt8 = NDArray[np.uint8]
+from lavin_deploy.training.data.inventory import Inventory
+from lavin_deploy.training.data.shards import Shards
+from lavin_deploy.training.synthesis.collage import Collage
+from lavin_deploy.training.tasks.registry import TASKS
 
 HERE = Path(__file__).parent
 PAIR_SIZE, MODEL_SIZE = 256, 128
@@ -68,7 +66,7 @@ class Material:
             (HERE / "material" / "material.json").read_text()
         )
 
-    def photo(self, name: str) -> tuple[UInt8, dict[str, str]]:
+    def photo(self, name: str) -> tuple[U8, dict[str, str]]:
         """Return a photo (H, W, 3) uint8 RGB and its credit."""
         if name in self.own["photos"]:
             path = HERE / "material" / "photos" / f"{name}.jpg"
@@ -86,14 +84,14 @@ class Material:
         }
         return _read(io.BytesIO(Shards(self.data).read(item.path)), "RGB"), credit
 
-    def cutout(self, name: str) -> tuple[UInt8, dict[str, str]]:
+    def cutout(self, name: str) -> tuple[U8, dict[str, str]]:
         """Return a cut-out (H, W, 4) uint8 RGBA and its credit."""
         path = HERE / "material" / "cutouts" / f"{name}.png"
         return _read(path, "RGBA"), self.own["cutouts"][name]
 
     def make(
         self, task: str, style: Style, made: Made, size: int
-    ) -> tuple[UInt8, UInt8, list[dict[str, str]]]:
+    ) -> tuple[U8, U8, list[dict[str, str]]]:
         """Return an input, its target, both (size, size, 3) uint8, and the credits."""
         photos = [self.photo(name) for name in made.photos]
         cutouts = [self.cutout(name) for name in made.cutouts]
@@ -106,7 +104,7 @@ class Material:
         return sample.input, sample.target, [credit for _, credit in photos + cutouts]
 
 
-def _read(file: Path | io.BytesIO, mode: str) -> UInt8:
+def _read(file: Path | io.BytesIO, mode: str) -> U8:
     with Image.open(file) as opened:
         return np.asarray(opened.convert(mode), np.uint8)
 
@@ -353,7 +351,7 @@ PLANS: dict[str, Plan] = {
 }
 
 
-def save(image: UInt8, path: Path) -> None:
+def save(image: U8, path: Path) -> None:
     """Write a PNG; one that is too large loses its lowest bit, or two."""
     for bits in (0, 1, 2):
         step = 1 << bits

@@ -27,12 +27,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lavin_deploy.training.catalogue import SOURCES
-from lavin_deploy.training.packages import Package, fetch, read_rcc, unpack_deb
+from lavin_deploy.arrays import F32, U8
+from lavin_deploy.training.data.catalogue import SOURCES
+from lavin_deploy.training.data.packages import Package, fetch, read_rcc, unpack_deb
 
-UInt8 = NDArray[np.uint8]
 Bool = NDArray[np.bool_]
-Float32 = NDArray[np.float32]
+
 Outline = Sequence[tuple[float, float]]
 
 OUT = Path(__file__).parent / "material"
@@ -291,7 +291,7 @@ PARTS = {
 }  # left, top, right, bottom of what is kept of a photo
 
 
-def cut_out(photo: UInt8, cut: Cut) -> UInt8:
+def cut_out(photo: U8, cut: Cut) -> U8:
     """Take the object out of a photo.
 
     Args:
@@ -324,7 +324,7 @@ def cut_out(photo: UInt8, cut: Cut) -> UInt8:
     return _shrink(np.dstack([colour * alpha[..., None], alpha * 255]).astype(np.float32))
 
 
-def _grab(big: UInt8, cut: Cut) -> Bool:
+def _grab(big: U8, cut: Cut) -> Bool:
     height, width = big.shape[:2]
     mask = np.full((height, width), cv2.GC_PR_BGD, np.uint8)
     if cut.outline:
@@ -355,7 +355,7 @@ def _grab(big: UInt8, cut: Cut) -> Bool:
     return np.asarray(cv2.GaussianBlur(shape.astype(np.float32), (0, 0), 1.2) > 0.5)
 
 
-def _from_background(big: UInt8, light: float) -> Float32:
+def _from_background(big: U8, light: float) -> F32:
     """Return each pixel's Lab distance from a quadratic fit to the colours along the border."""
     colours = cv2.cvtColor(big.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
     height, width = big.shape[:2]
@@ -388,15 +388,15 @@ def _ellipse(ellipse: tuple[float, float, float, float], size: tuple[int, int]) 
     return np.asarray(u * u + v * v < 1)
 
 
-def _square(reach: float) -> UInt8:
+def _square(reach: float) -> U8:
     return np.ones((2 * int(reach) + 1,) * 2, np.uint8)
 
 
-def _distance(shape: Bool) -> Float32:
+def _distance(shape: Bool) -> F32:
     return np.asarray(cv2.distanceTransform(shape.astype(np.uint8), cv2.DIST_L2, 5), np.float32)
 
 
-def _shrink(premultiplied: Float32) -> UInt8:
+def _shrink(premultiplied: F32) -> U8:
     """Crop to the alpha, shrink to ``CUTOUT_SIDE`` and return straight alpha."""
     opaque = premultiplied[..., 3] > 8
     rows, columns = np.flatnonzero(opaque.any(axis=1)), np.flatnonzero(opaque.any(axis=0))
@@ -407,11 +407,11 @@ def _shrink(premultiplied: Float32) -> UInt8:
     return np.asarray(np.clip(picture + 0.5, 0, 255), np.uint8)
 
 
-def read_sources(cache: Path) -> dict[tuple[str, str], UInt8]:
+def read_sources(cache: Path) -> dict[tuple[str, str], U8]:
     """Read every photo that is named above: by package and file, (H, W, 3) uint8 RGB."""
     origins = [cut.origin for cut in CUTOUTS.values()] + list(PHOTOS.values())
     wanted = {(origin.package, origin.file) for origin in origins}
-    found: dict[tuple[str, str], UInt8] = {}
+    found: dict[tuple[str, str], U8] = {}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         unpack_deb(fetch(PACKAGES["gcompris"], cache), root / "gcompris")
@@ -432,7 +432,7 @@ def read_sources(cache: Path) -> dict[tuple[str, str], UInt8]:
     return found
 
 
-def _decode(data: bytes) -> UInt8:
+def _decode(data: bytes) -> U8:
     with Image.open(io.BytesIO(data)) as opened:
         return np.asarray(opened.convert("RGB"), np.uint8)
 

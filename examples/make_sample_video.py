@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-UInt8 = NDArray[np.uint8]
-Float32 = NDArray[np.float32]
+from lavin_deploy.arrays import F32, U8
+
 Floats = NDArray[np.float64]
 
 HERE = Path(__file__).parent
@@ -38,7 +38,7 @@ class Thing:
         height: how high it stands over the floor, in floor units.
     """
 
-    picture: Float32
+    picture: F32
     size: float
     height: float
 
@@ -58,7 +58,7 @@ def slide(start: float, time: float, speed: float, slowing: float) -> float:
     return float(speed * passed - slowing * passed**2 / 2)
 
 
-def load(name: str, turn: int = 0) -> Float32:
+def load(name: str, turn: int = 0) -> F32:
     """Read a cut-out, turned by ``turn`` quarter turns to the right, with premultiplied colour."""
     with Image.open(HERE / "material" / "cutouts" / f"{name}.png") as opened:
         rgba = np.rot90(np.asarray(opened.convert("RGBA"), np.float32), -turn).copy()
@@ -73,7 +73,7 @@ def rolled(heading: float, angle: float) -> Floats:
     return np.asarray(np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross)
 
 
-def ball(picture: Float32, turned: Floats) -> Float32:
+def ball(picture: F32, turned: Floats) -> F32:
     """Show a photographed ball after a rotation.
 
     Args:
@@ -98,9 +98,7 @@ def ball(picture: Float32, turned: Floats) -> Float32:
     return np.dstack([colour * bright[..., None] * alpha, alpha * 255]).astype(np.float32)
 
 
-def place(
-    thing: Thing, pose: Pose, camera: Floats, shift: Floats, size: tuple[int, int]
-) -> Float32:
+def place(thing: Thing, pose: Pose, camera: Floats, shift: Floats, size: tuple[int, int]) -> F32:
     """Draw a thing into a frame (height, width): (height, width, 4) premultiplied float32."""
     height, width = thing.picture.shape[:2]
     scale = thing.size / max(height, width)
@@ -119,7 +117,7 @@ def place(
 
 def light(
     things: list[tuple[Thing, Pose]], camera: Floats, level: float, size: tuple[int, int]
-) -> Float32:
+) -> F32:
     """Return the share of light (height, width, 3) that things let fall on what is at a height."""
     half = (size[0] // 2, size[1] // 2)  # shadows are soft
     dark = np.zeros(half, np.float32)
@@ -132,7 +130,7 @@ def light(
     return np.asarray(1 - 0.55 * dark[..., None] * np.array([1.0, 0.97, 0.92], np.float32))
 
 
-def draw(floor: UInt8, things: list[tuple[Thing, Pose]], camera: Floats) -> UInt8:
+def draw(floor: U8, things: list[tuple[Thing, Pose]], camera: Floats) -> U8:
     """Draw one frame (HEIGHT, WIDTH, 3) uint8.
 
     Args:
@@ -154,7 +152,7 @@ def draw(floor: UInt8, things: list[tuple[Thing, Pose]], camera: Floats) -> UInt
     return np.asarray(np.clip(small + 0.5, 0, 255), np.uint8)
 
 
-def scene(floor: UInt8, time: float) -> UInt8:
+def scene(floor: U8, time: float) -> U8:
     """Draw the frame at ``time`` seconds."""
     strike, nudge = 1.9, 3.2
     toward, away = np.deg2rad(-16), np.deg2rad(92)
@@ -179,7 +177,7 @@ def scene(floor: UInt8, time: float) -> UInt8:
     return draw(floor, things, camera)
 
 
-def write(frames: list[UInt8], path: Path) -> None:
+def write(frames: list[U8], path: Path) -> None:
     """Encode frames as H.264."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=RATE)

@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lavin_deploy.runtime.pipeline import Model as Model
+    from lavin_deploy.runtime.pipeline import Model
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lavin_deploy.tasks.painting import U8
+from lavin_deploy.arrays import U8
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2228; --paper: #fdfdfc; --faint: #667080;

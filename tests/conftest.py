@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from lavin_deploy.bundle import Bundle, open_bundle
+from lavin_deploy.bundle.reader import Bundle, open_bundle
 from lavin_deploy.config import Inference, preset
 
 ROOT = Path(__file__).parents[1]
@@ -83,10 +83,10 @@ def _export(
     pairs: tuple[int, ...],
     validation: Path | None = None,
 ) -> Path:
+    from lavin_deploy.bundle.manifest import Source
     from lavin_deploy.export.exporter import export_bundle
+    from lavin_deploy.export.given_folders import find_tasks
     from lavin_deploy.export.request import ExportRequest
-    from lavin_deploy.export.stored_tasks import find_tasks
-    from lavin_deploy.manifest import Source
     from lavin_deploy.models.checkpoint import find_files, load_released, read_config
 
     files = find_files(GOLDEN)

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 import lavin_deploy as lavin
-from lavin_deploy.bundle import open_bundle
-from lavin_deploy.runtime.backends import make_backend
-from lavin_deploy.runtime.images import read_image
+from lavin_deploy.bundle.reader import open_bundle
+from lavin_deploy.evaluation.metrics import iou, mask_from_colours
+from lavin_deploy.runtime.backends.choose import make_backend
+from lavin_deploy.runtime.media.images import read_image
 from lavin_deploy.runtime.modulation import Modulation
 from lavin_deploy.runtime.sampler import Sampler
-from lavin_deploy.tasks.metrics import iou, mask_from_colours
 
 pytestmark = pytest.mark.bundle
 
@@ -111,7 +111,7 @@ def test_an_installed_wheel_runs_in_an_empty_environment(tmp_path: Path) -> None
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert any(name.endswith("bundles/edge.lavin/manifest.json") for name in names)
-    assert "lavin_deploy/bundle.schema.json" in names
+    assert "lavin_deploy/bundle/bundle.schema.json" in names
     assert "lavin_deploy/py.typed" in names
     assert not [name for name in names if name.startswith(("tests/", "examples/", "benchmarks/"))]
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True)

@@ -49,8 +49,8 @@ def build(
     as_json: bool,
 ) -> None:
     """Build an engine for every graph of BUNDLE and keep them in its folder engines/."""
-    from lavin_deploy.bundle import open_bundle
-    from lavin_deploy.engines.builder import BuildRequest, Watcher, build_bundle
+    from lavin_deploy.bundle.reader import open_bundle
+    from lavin_deploy.engines.build import BuildRequest, Watcher, build_bundle
     from lavin_deploy.engines.identity import BuildOptions
 
     request = BuildRequest(

@@ -39,7 +39,7 @@ def prepare(out: Path, sources: str | None, cache: Path | None) -> None:
 
     One fifth of the source files is held out as the test split. The counts are printed as JSON.
     """
-    from lavin_deploy.training.sources import prepare as prepare_data  # OpenCV loads slowly
+    from lavin_deploy.training.data.prepare import prepare as prepare_data
 
     names = None if sources is None else [name.strip() for name in sources.split(",")]
     inventory = prepare_data(out, cache, names)

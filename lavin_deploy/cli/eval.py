@@ -12,7 +12,7 @@ from lavin_deploy.cli.common import ProgressBar, command, parse_size
 from lavin_deploy.errors import InputError
 
 if TYPE_CHECKING:
-    from lavin_deploy.tasks.kid import Features
+    from lavin_deploy.evaluation.kid import Features
     from lavin_deploy.tasks.samples import Source
 
 
@@ -87,8 +87,8 @@ def evaluate(
     that ship.
     """
     import lavin_deploy
-    from lavin_deploy.runtime.evaluate import Evaluation
-    from lavin_deploy.runtime.evaluate import evaluate as measure
+    from lavin_deploy.evaluation.evaluate import Evaluation
+    from lavin_deploy.evaluation.evaluate import evaluate as measure
 
     what = Evaluation(
         suite=suite,
@@ -111,7 +111,7 @@ def evaluate(
 def _features() -> Features:
     """Return the features for KID; the network is the trainer's and needs torch."""
     try:
-        from lavin_deploy.training.perceptual import pooled_lite0
+        from lavin_deploy.training.losses.perceptual import pooled_lite0
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
@@ -125,7 +125,7 @@ def _features() -> Features:
 def _held_out(folder: Path, *, size: int, pairs: int, seed: int, strength: float | None) -> Source:
     """Return the samples; the code that makes them is the trainer's and needs OpenCV."""
     try:
-        from lavin_deploy.training.heldout import HeldOut
+        from lavin_deploy.training.tasks.heldout import HeldOut
     except ModuleNotFoundError as error:
         if error.name != "cv2":
             raise

@@ -12,7 +12,7 @@ from lavin_deploy.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
     from lavin_deploy.config import ContextMode
-    from lavin_deploy.export.kernels import Dialect
+    from lavin_deploy.export.graphs.dialects import Dialect
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")
 DIALECTS = ("native", "portable")
@@ -102,11 +102,11 @@ def export(
     if validation is not None and not validation.is_dir():
         raise InputError(f"--validation {validation} is not a folder.")
 
+    from lavin_deploy.bundle.manifest import Source
     from lavin_deploy.export.exporter import export_bundle
+    from lavin_deploy.export.given_folders import find_tasks
+    from lavin_deploy.export.graphs.savings import Savings
     from lavin_deploy.export.request import ExportRequest
-    from lavin_deploy.export.savings import Savings
-    from lavin_deploy.export.stored_tasks import find_tasks
-    from lavin_deploy.manifest import Source
     from lavin_deploy.models.checkpoint import find_files, load_released, read_config
 
     files = find_files(ckpt, vae)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import click
 
+from lavin_deploy.bundle.reader import Bundle
 from lavin_deploy.cli.common import command
+from lavin_deploy.tasks.stored import read_task
 
 
 @command()
@@ -15,8 +18,7 @@ from lavin_deploy.cli.common import command
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def inspect(bundle: str, as_json: bool) -> None:
     """Verify BUNDLE, a folder or a zip of one, and say what is in it."""
-    from lavin_deploy.bundle import open_bundle
-    from lavin_deploy.runtime.summary import summarise
+    from lavin_deploy.bundle.reader import open_bundle
 
     with open_bundle(bundle) as opened:
         summary = summarise(opened)
@@ -100,3 +102,61 @@ def _count(number: int, what: str) -> str:
 
 def _bytes(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"
+
+
+def summarise(bundle: Bundle) -> dict[str, Any]:
+    """Return what ``lavin-inspect --json`` prints.
+
+    Args:
+        bundle: an open, hence verified, bundle.
+
+    Returns:
+        JSON data: the manifest without its lists of graphs and files, and in their place numbers
+        and bytes. ``verified`` is the number of files whose size and sha256 were checked.
+
+    Raises:
+        BundleError: a task is damaged.
+    """
+    manifest = bundle.manifest
+    sizes = {path: entry.size for path, entry in manifest.files.items()}
+    tasks = []
+    for entry in manifest.tasks:
+        task = read_task(bundle, entry.name)
+        tasks.append(
+            {
+                "name": task.name,
+                "description": task.description,
+                "pairs": len(task.pairs),
+                "deterministic": task.deterministic,
+                "steps": task.steps,
+                "guidance": task.guidance,
+            }
+        )
+    variants = [
+        {
+            "precision": variant.precision,
+            "dialect": variant.dialect,
+            "graphs": len(variant.graphs),
+            "bytes": sum(sizes[f] for f in {*variant.weights, *(g.file for g in variant.graphs)}),
+        }
+        for variant in manifest.variants
+    ]
+    return {
+        "path": str(bundle.path),
+        "form": "zip" if bundle.path.is_file() else "folder",
+        "verified": len(sizes),
+        "bytes": sum(sizes.values()),
+        "format_version": manifest.format_version,
+        "name": manifest.name,
+        "created_by": manifest.created_by,
+        "licence": manifest.licence,
+        "source": asdict(manifest.source),
+        "model": manifest.model,
+        "latent": asdict(manifest.latent),
+        "time": asdict(manifest.time),
+        "defaults": asdict(manifest.defaults),
+        "buckets": [asdict(bucket) for bucket in manifest.buckets],
+        "variants": variants,
+        "tasks": tasks,
+        "report": manifest.report,
+    }

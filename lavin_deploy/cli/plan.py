@@ -14,10 +14,10 @@ from lavin_deploy.cli.common import command, parse_size
 from lavin_deploy.errors import InputError
 
 if TYPE_CHECKING:
-    from lavin_deploy.engines.budget import Setting
-    from lavin_deploy.engines.devices import Device
-    from lavin_deploy.engines.planner import Plan, Planned, Point
-    from lavin_deploy.engines.space import Space
+    from lavin_deploy.planning.budget import Setting
+    from lavin_deploy.planning.devices import Device
+    from lavin_deploy.planning.plan import Plan, Planned, Point
+    from lavin_deploy.planning.space import Space
 
 
 @command()
@@ -52,9 +52,9 @@ def plan(
 
     The figures are counted from the model's sizes and the device's data sheet; no GPU is asked.
     """
-    from lavin_deploy.engines.calibration import read_calibration
-    from lavin_deploy.engines.devices import find_device
-    from lavin_deploy.engines.planner import make_plan
+    from lavin_deploy.planning.devices import find_device
+    from lavin_deploy.planning.measured import read_calibration
+    from lavin_deploy.planning.plan import make_plan
 
     limit = None if latency is None else _seconds(latency)
     found = find_device(device, power=power)
@@ -78,8 +78,8 @@ def plan(
 
 
 def _of_bundle(bundle: str, device: Device, size: str | None, pairs: int | None) -> Space:
-    from lavin_deploy.bundle import open_bundle
-    from lavin_deploy.engines.space import space_of_bundle
+    from lavin_deploy.bundle.reader import open_bundle
+    from lavin_deploy.planning.space import space_of_bundle
 
     if size is not None or pairs is not None:
         raise InputError(
@@ -94,7 +94,7 @@ def _of_preset(
     name: str, device: Device, size: str | None, pairs: int | None, calibration: Path | None
 ) -> Space:
     from lavin_deploy.config import preset
-    from lavin_deploy.engines.space import space_of_preset
+    from lavin_deploy.planning.space import space_of_preset
 
     if calibration is not None:
         raise InputError(
@@ -183,15 +183,15 @@ def _point_row(point: Point) -> list[str]:
 
 
 def _assumptions(made: Plan) -> list[str]:
-    from lavin_deploy.engines import planner
+    from lavin_deploy.planning import plan
 
     device = made.device
     peaks = ", ".join(f"{name} {figure / 1e12:.4g}" for name, figure in device.peak.items())
     return [
         f"Dense peaks in TFLOP/s: {peaks}; {device.bandwidth / 1e9:.4g} GB/s; one process has "
         f"{_gigabytes(device.usable)} of {_gigabytes(device.memory)}.",
-        f"Assumed: {planner.COMPUTE:.0%} of a peak, {planner.BANDWIDTH:.0%} of the bandwidth, "
-        f"{planner.LAUNCH * 1e6:g} us a kernel; a stage takes the longer of computing and moving.",
+        f"Assumed: {plan.COMPUTE:.0%} of a peak, {plan.BANDWIDTH:.0%} of the bandwidth, "
+        f"{plan.LAUNCH * 1e6:g} us a kernel; a stage takes the longer of computing and moving.",
         "Every engine has its own weights and scratch memory; attention is fused in 16 bits and "
         "not in float32; the time is folded, so modulation weights are not loaded.",
         "int8 and fp8 quantise J-DiT's products only, as the export does: the ST-VAE and attention "

@@ -12,7 +12,7 @@ import click
 from lavin_deploy.cli.common import ProgressBar, command
 
 if TYPE_CHECKING:
-    from lavin_deploy.runtime.process import Report
+    from lavin_deploy.runtime.media.process import Report
 
 
 @command()
@@ -70,9 +70,9 @@ def run(
     The result has the input's size, frame times and sound.
     """
     import lavin_deploy
-    from lavin_deploy.runtime.inputs import find_inputs
-    from lavin_deploy.runtime.plan import plan_outputs
-    from lavin_deploy.runtime.process import process
+    from lavin_deploy.runtime.media.destinations import plan_outputs
+    from lavin_deploy.runtime.media.inputs import find_inputs
+    from lavin_deploy.runtime.media.process import process
 
     inputs = find_inputs(input_)
     plan = plan_outputs(inputs, task, output, data)

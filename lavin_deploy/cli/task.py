@@ -79,9 +79,9 @@ def create(
 @_JSON
 def list_tasks(bundle: str | None, as_json: bool) -> None:
     """List the tasks of a bundle."""
-    from lavin_deploy.bundle import open_bundle
+    from lavin_deploy.bundle.reader import open_bundle
+    from lavin_deploy.cli.inspect import summarise
     from lavin_deploy.runtime.pipeline import bundle_path
-    from lavin_deploy.runtime.summary import summarise
 
     with open_bundle(bundle_path(bundle)) as opened:
         tasks = summarise(opened)["tasks"]
@@ -100,7 +100,7 @@ def list_tasks(bundle: str | None, as_json: bool) -> None:
 @_JSON
 def show(name: str, bundle: str | None, as_json: bool) -> None:
     """Show the task NAME and where its pictures lie."""
-    from lavin_deploy.bundle import open_bundle
+    from lavin_deploy.bundle.reader import open_bundle
     from lavin_deploy.runtime.pipeline import bundle_path
     from lavin_deploy.runtime.request import choose_sampling
     from lavin_deploy.tasks.stored import read_task, task_file

@@ -35,20 +35,20 @@ def train(
     """Train MODEL (stvae, then jdit) on prepared data; SIGTERM saves and stops.
 
     Under torchrun all processes train together."""
+    from lavin_deploy.training.loop.settings import DiTRecipe, VAERecipe
     from lavin_deploy.training.recipes import override, recipe
-    from lavin_deploy.training.settings import DiTRecipe, VAERecipe
 
     chosen = override(recipe(model, name), settings)
 
     from lavin_deploy.models.checkpoint import DIT_FILE, VAE_FILES, load_vae
     from lavin_deploy.training.credits import write_credits
-    from lavin_deploy.training.episodes import TASKS, available
-    from lavin_deploy.training.inventory import Inventory
+    from lavin_deploy.training.data.inventory import Inventory
     from lavin_deploy.training.jdit import train_jdit
-    from lavin_deploy.training.own import parse_own
-    from lavin_deploy.training.pools import open_pools, prepared
+    from lavin_deploy.training.latents.open import open_pools, prepared
+    from lavin_deploy.training.loop.processes import joined
     from lavin_deploy.training.stvae import train_stvae
-    from lavin_deploy.training.world import joined
+    from lavin_deploy.training.tasks.own import parse_own
+    from lavin_deploy.training.tasks.registry import TASKS, available
 
     own = parse_own(pairs)
     with joined() as world:

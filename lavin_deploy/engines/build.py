@@ -1,191 +1,249 @@
-"""One graph to one engine, by Polygraphy and the TensorRT API, strongly typed."""
+"""All engines of one variant of a bundle, built where they are missing."""
 
 from __future__ import annotations
 
-import logging
-import time
-import warnings
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from lavin_deploy.engines.identity import ANY, BuildOptions
-from lavin_deploy.engines.library import Library, load_polygraphy
-from lavin_deploy.errors import InputError, WorkError
+from lavin_deploy.bundle.manifest import Graph, Variant
+from lavin_deploy.bundle.reader import Bundle
+from lavin_deploy.engines.engine import ahead_of_time, build_engine
+from lavin_deploy.engines.gpu import Gpu, find_gpu
+from lavin_deploy.engines.identity import ANY, BuildOptions, Identity, graph_label, onnx_digest
+from lavin_deploy.engines.library import Library, load_library
+from lavin_deploy.engines.plugins import plugin_digest, register_plugins, require_plugins
+from lavin_deploy.engines.store import EngineStore
+from lavin_deploy.errors import InputError
 
-Step = Callable[[], None]
+CURRENT = "current"
+FP8_SINCE = (8, 9)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Engine:
-    """A built engine.
+class BuildRequest:
+    """What to build.
 
     Attributes:
-        plan: its bytes.
-        log: what the library said.
-        seconds: that parsing and building took.
+        target: ``tensorrt`` or ``tensorrt-rtx``.
+        capabilities: as written: ``8.9``, ``12.0``, ...; ``current``; none for all GPUs
+            (TensorRT-RTX) or the current one (TensorRT).
+        precision: of the variant; None takes the bundle's default.
+        dialect: of the variant; None takes what the library's parser knows.
+        decomposed: portable graphs in standard operators, without plugins.
+        options: how; its capabilities are set from the above.
+        timing_cache: file to read and extend.
     """
 
-    plan: bytes
-    log: str
+    target: str
+    capabilities: tuple[str, ...] = ()
+    precision: str | None = None
+    dialect: str | None = None
+    decomposed: bool = False
+    options: BuildOptions = field(default_factory=BuildOptions)
+    timing_cache: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """What became of one graph.
+
+    Attributes:
+        graph: its label.
+        folder: of the engine.
+        bytes: of the plan.
+        seconds: that the build took; 0 where the engine was there.
+        reused: whether it was there.
+    """
+
+    graph: str
+    folder: Path
+    bytes: int
     seconds: float
+    reused: bool
 
 
-def build_engine(
-    library: Library,
-    file: Path,
-    options: BuildOptions,
-    *,
-    plugins: Path | None = None,
-    timing_cache: Path | None = None,
-    expect: Callable[[int], None] = lambda _: None,
-    advance: Step = lambda: None,
-) -> Engine:
-    """Parse an ONNX file and build it.
+class Watcher:
+    """Told of a build's progress; this one ignores it."""
+
+    def begin(self, graph: str, number: int, count: int) -> None:
+        """A graph's build begins, the number-th of count."""
+
+    def expect(self, steps: int) -> None:
+        """The builder announces so many more steps."""
+
+    def advance(self) -> None:
+        """A step is done."""
+
+
+def build_bundle(
+    bundle: Bundle, request: BuildRequest, watcher: Watcher | None = None
+) -> list[Built]:
+    """Build every graph of a variant that has no such engine yet; engines appear one by one.
 
     Args:
-        library: that builds.
-        file: the graph, its external weights beside it; with plugin nodes in their bare form.
-        options: how.
-        plugins: registered library of plugins to put into the engine; None for a graph without.
-        timing_cache: file that is read where it exists, and extended.
-        expect: called with the number of steps that the builder announces.
-        advance: called after each of them.
+        bundle: open, in its folder form.
+        request: what to build.
+        watcher: told of the progress.
+
+    Returns:
+        One entry a graph, in the variant's order.
 
     Raises:
-        InputError: the library lacks an option or a timing cache.
-        WorkError: the graph is refused, or the build failed; the message has the reasons.
+        InputError: the request cannot be met here; the message says why.
+        BundleError: the bundle has no such variant.
+        WorkError: a graph is refused or its build failed.
     """
-    trt, config = load_polygraphy(library)
-    settled = _settings(library, options)
-    if timing_cache is not None and library.target == "tensorrt-rtx":
-        raise InputError(
-            "tensorrt-rtx does without a timing cache (it tunes nothing ahead of time); leave "
-            "--timing-cache out."
-        )
-    started = time.perf_counter()
-    with _captured() as lines, warnings.catch_warnings():
-        # Polygraphy sets an empty timing cache, which TensorRT-RTX calls deprecated.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        try:
-            builder, network, _parser = trt.network_from_onnx_path(str(file), strongly_typed=True)
-            _split_attention(library.module, network)
-            settings = config(
-                progress_monitor=_monitor(library.module, expect, advance),
-                load_timing_cache=_existing(timing_cache),
-                **settled,
-            )(builder, network)
-            if library.target == "tensorrt-rtx":  # else a captured run might allocate
-                settings.set_flag(library.module.BuilderFlag.REQUIRE_USER_ALLOCATION)
-            if plugins is not None:
-                settings.plugins_to_serialize = [str(plugins)]
-            cache = None if timing_cache is None else str(timing_cache)
-            plan = trt.engine_bytes_from_network((builder, network), settings, cache)
-        except Exception as error:  # polygraphy raises its own type, the library several
-            raise WorkError(
-                f"{library.target} {library.version} does not build {file.name}: "
-                f"{_reason(lines) or error}"
-            ) from error
-    return Engine(plan=bytes(plan), log="\n".join(lines), seconds=time.perf_counter() - started)
-
-
-def _settings(library: Library, options: BuildOptions) -> dict[str, Any]:
-    """Options as Polygraphy's arguments."""
-    module = library.module
-    found: dict[str, Any] = {}
-    if options.memory is not None:
-        found["memory_pool_limits"] = {module.MemoryPoolType.WORKSPACE: options.memory}
-    if options.version_compatible:
-        found["version_compatible"] = True
-    if options.hardware_compatible:
-        level = getattr(module, "HardwareCompatibilityLevel", None)
-        if level is None:
-            raise InputError(f"{library.target} {library.version} has no hardware compatibility.")
-        found["hardware_compatibility_level"] = level.AMPERE_PLUS
-    if options.stripped:
-        found["strip_plan"] = True
-    if options.refittable:
-        found["refittable"] = True
-    if library.target == "tensorrt-rtx" and options.capabilities != (ANY,):
-        if set(options.capabilities) <= set(ahead_of_time(library)):
-            pairs = [each.split(".") for each in options.capabilities]
-            found["compute_capabilities"] = [(int(major), int(minor)) for major, minor in pairs]
-        else:  # of the GPU that is here, which the library may know without naming it
-            found["use_gpu"] = True
+    store = EngineStore(bundle)
+    library = load_library(request.target)
+    capabilities = choose_capabilities(request, library, find_gpu)
+    variant = choose_variant(bundle, request, library)
+    check_precision(variant.precision, capabilities)
+    options = replace(request.options, capabilities=capabilities)
+    plugins = None
+    if variant.dialect == "portable" and not request.decomposed:
+        plugins = require_plugins()
+        register_plugins(library, plugins)
+    watcher = watcher or Watcher()
+    found = []
+    for number, graph in enumerate(variant.graphs):
+        label = graph_label(graph)
+        watcher.begin(label, number + 1, len(variant.graphs))
+        with _buildable(bundle, variant, graph, decomposed=request.decomposed) as (file, custom):
+            carried = plugins if custom else None
+            identity = Identity(
+                graph=label,
+                precision=variant.precision,
+                dialect=variant.dialect,
+                onnx=onnx_digest(bundle.manifest, variant, graph),
+                library=library.target,
+                version=library.version,
+                options=options,
+                plugins=plugin_digest(carried),
+            )
+            reused, seconds = store.has(identity), 0.0
+            if not reused:
+                engine = build_engine(
+                    library,
+                    file,
+                    options,
+                    plugins=carried,
+                    timing_cache=request.timing_cache,
+                    expect=watcher.expect,
+                    advance=watcher.advance,
+                )
+                store.add(identity, engine.plan, engine.log, engine.seconds)
+                seconds = engine.seconds
+        folder = store.folder / identity.folder
+        size = (folder / "engine.plan").stat().st_size
+        found.append(Built(graph=label, folder=folder, bytes=size, seconds=seconds, reused=reused))
     return found
 
 
-def ahead_of_time(library: Library) -> tuple[str, ...]:
-    """Return the compute capabilities that a library builds for without such a GPU."""
-    names = getattr(getattr(library.module, "ComputeCapability", None), "__members__", {})
-    return tuple(f"{name[2:-1]}.{name[-1]}" for name in names if name.startswith("SM"))
+def choose_variant(bundle: Bundle, request: BuildRequest, library: Library) -> Variant:
+    """Return the variant to build: by default of the dialect that the library's parser takes.
+
+    Raises:
+        InputError: the dialect asked for is not known to the library, or keeps its weights.
+        BundleError: the bundle has no such variant.
+    """
+    if request.dialect == "native" and library.dialect == "portable":
+        raise InputError(
+            f"{library.target} {library.version} does not know the operators of the native "
+            "dialect; build the portable one (lavin-export --dialect portable)."
+        )
+    variant = bundle.variant(request.precision, request.dialect or library.dialect)
+    if request.options.stripped and variant.dialect == "portable":
+        raise InputError(
+            "engines of the portable dialect keep their weights: what is parsed is not the "
+            "bundle's file; leave --stripped out, or build the native dialect."
+        )
+    return variant
 
 
-def _split_attention(module: Any, network: Any) -> None:
-    """Let float32 attention be built from parts, for which there is no fused kernel."""
-    kind = getattr(module.LayerType, "ATTENTION_INPUT", None)
-    if kind is None:
-        return
-    for index in range(network.num_layers):
-        layer = network.get_layer(index)
-        if layer.type == kind and layer.get_input(0).dtype == module.float32:
-            layer.__class__ = module.IAttentionInputLayer  # its real type, hidden by the binding
-            layer.attention.decomposable = True
+def choose_capabilities(
+    request: BuildRequest, library: Library, gpu_here: Callable[[], Gpu]
+) -> tuple[str, ...]:
+    """Return the compute capabilities to build for, ascending.
+
+    Args:
+        request: what was asked.
+        library: that builds.
+        gpu_here: returns the GPU of this machine or raises InputError.
+
+    Raises:
+        InputError: the library cannot build for one of them here.
+    """
+    asked, options = request.capabilities, request.options
+    ahead = ahead_of_time(library)
+    here = CURRENT in asked or library.target == "tensorrt" or options.stripped
+    if not here and not options.refittable:
+        strange = [each for each in asked if each not in ahead]
+        if strange:
+            raise InputError(
+                f"{library.target} {library.version} does not build for compute capability "
+                f"{strange[0]} ahead of time; it does for {', '.join(ahead)}, and on the GPU "
+                f"itself with {CURRENT!r}."
+            )
+        return tuple(sorted(set(asked), key=_numbers)) or (ANY,)
+    gpu = gpu_here()
+    mine = f"{gpu.capability[0]}.{gpu.capability[1]}"
+    others = sorted(set(asked) - {mine, CURRENT})
+    if others:
+        raise InputError(
+            f"such an engine is built on its GPU, which is {gpu} here, not {others[0]}; build "
+            "there, or leave --compute-capability out."
+        )
+    return (mine,)
 
 
-def _monitor(module: Any, expect: Callable[[int], None], advance: Step) -> Any:
-    """A progress monitor of the library's own type; only outermost phases are counted."""
+def check_precision(precision: str, capabilities: tuple[str, ...]) -> None:
+    """Refuse FP8 for GPUs without it.
 
-    class Monitor(module.IProgressMonitor):  # type: ignore[misc]
-        def __init__(self) -> None:
-            module.IProgressMonitor.__init__(self)
-            self._outer: set[str] = set()
-
-        def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
-            if not parent:
-                self._outer.add(phase)
-                expect(steps)
-
-        def step_complete(self, phase: str, _step: int) -> bool:
-            if phase in self._outer:
-                advance()
-            return True
-
-        def phase_finish(self, phase: str) -> None:
-            self._outer.discard(phase)
-
-    return Monitor()
+    Raises:
+        InputError: one of them is older than Ada (8.9), as Orin (8.7) is.
+    """
+    old = [each for each in capabilities if each != ANY and _numbers(each) < FP8_SINCE]
+    if precision == "fp8" and old:
+        orin = " (Orin)" if old[0] == "8.7" else ""
+        raise InputError(
+            f"compute capability {old[0]}{orin} has no FP8, which needs 8.9 or later; export and "
+            "build int8 instead (lavin-export --precision int8)."
+        )
 
 
-def _existing(file: Path | None) -> str | None:
-    return str(file) if file is not None and file.is_file() else None
+def _numbers(capability: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in capability.split("."))
 
 
 @contextmanager
-def _captured() -> Iterator[list[str]]:
-    """Collect what Polygraphy's logger says, and keep it from the screen."""
-    lines: list[str] = []
-
-    class Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.append(record.getMessage())
-
-    logger = logging.getLogger("Polygraphy")
-    collector, passed, level = Collector(), logger.propagate, logger.level
-    logger.addHandler(collector)
-    logger.propagate = False
-    logger.setLevel(logging.INFO)
+def _buildable(
+    bundle: Bundle, variant: Variant, graph: Graph, *, decomposed: bool
+) -> Iterator[tuple[Path, bool]]:
+    """Give the file that the parser takes, and whether it has plugin nodes."""
+    file = bundle.graph_file(variant, graph)
+    if variant.dialect == "native":
+        yield file, False
+        return
     try:
-        yield lines
-    finally:
-        logger.removeHandler(collector)
-        logger.propagate, logger.level = passed, level
+        import onnx
 
+        from lavin_deploy.portable import DOMAIN, bare, inlined
+    except ImportError as error:
+        raise InputError(
+            f"portable graphs are read by the package onnx, which cannot be imported ({error}); "
+            "install it with: pip install onnx."
+        ) from error
 
-def _reason(lines: list[str]) -> str:
-    """The parser's sentences about nodes, else the last error."""
-    errors = [line.removeprefix("[E] ") for line in lines if line.startswith("[E] ")]
-    nodes = [line for line in errors if line.startswith("In node")]
-    return " ".join("; ".join(nodes or errors[-1:]).split())
+    model = onnx.load(file, load_external_data=False)
+    custom = not decomposed and any(node.domain == DOMAIN for node in model.graph.node)
+    with tempfile.TemporaryDirectory(prefix="lavin-") as folder:
+        for weights in variant.weights:
+            real = bundle.file(weights)
+            os.symlink(real.absolute(), Path(folder, real.name))
+        changed = Path(folder, file.name)
+        onnx.save(bare(model) if custom else inlined(model), changed)
+        yield changed, custom

@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
+from lavin_deploy.bundle.manifest import Graph, Manifest, Variant
 from lavin_deploy.engines.gpu import Gpu
-from lavin_deploy.manifest import Graph, Manifest, Variant
 
 ANY = "any"
 """Compute capability of an engine for all GPUs that TensorRT-RTX knows."""

@@ -15,12 +15,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lavin_deploy.bundle import Bundle
-from lavin_deploy.bundle_io.atomic import TEMPORARY, replace_folder, temporary_sibling
-from lavin_deploy.bundle_io.jsondata import from_json, parse
+from lavin_deploy.bundle.manifest import FileEntry, Graph, Variant
+from lavin_deploy.bundle.reader import Bundle
+from lavin_deploy.bundle.strict_json import from_json, parse
 from lavin_deploy.engines.identity import Identity, Wanted, graph_label
 from lavin_deploy.errors import BundleError, InputError, WorkError
-from lavin_deploy.manifest import FileEntry, Graph, Variant
+from lavin_deploy.files import replaced_folder
 
 PLAN, RECORD, LOG = "engine.plan", "engine.json", "build.log"
 
@@ -70,11 +70,10 @@ class EngineStore:
     def records(self) -> Iterator[tuple[Path, Record]]:
         """Yield the folder and the record of every complete engine; unreadable ones are passed."""
         for file in sorted(self.folder.glob(f"*/*/{RECORD}")):
-            if not file.parent.name.endswith(TEMPORARY):
-                try:
-                    yield file.parent, from_json(Record, parse(file.read_bytes(), RECORD), RECORD)
-                except (BundleError, OSError):
-                    continue
+            try:
+                yield file.parent, from_json(Record, parse(file.read_bytes(), RECORD), RECORD)
+            except (BundleError, OSError):
+                continue
 
     def has(self, identity: Identity) -> bool:
         """Whether exactly that engine is there, whole."""
@@ -94,22 +93,19 @@ class EngineStore:
             WorkError: the disk refused.
         """
         target = self.folder / identity.folder
-        part = temporary_sibling(target)
         entry = FileEntry(size=len(plan), sha256=hashlib.sha256(plan).hexdigest())
         record = Record(identity=identity, plan=entry, seconds=round(seconds, 3))
         try:
-            part.mkdir(parents=True)
-            (part / PLAN).write_bytes(plan)
-            (part / LOG).write_text(log, encoding="utf-8")
-            (part / RECORD).write_text(json.dumps(asdict(record), indent=1) + "\n")
-            replace_folder(part, target)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with replaced_folder(target) as part:
+                (part / PLAN).write_bytes(plan)
+                (part / LOG).write_text(log, encoding="utf-8")
+                (part / RECORD).write_text(json.dumps(asdict(record), indent=1) + "\n")
         except OSError as error:
             raise WorkError(
                 f"keeping the engine in {str(self.folder)!r} failed: {error.strerror or error}; "
                 "build in a copy of the bundle that you may write to."
             ) from error
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
         for place, other in list(self.records()):
             if place != target and _superseded(other.identity, identity):
                 shutil.rmtree(place, ignore_errors=True)

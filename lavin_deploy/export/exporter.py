@@ -9,28 +9,38 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tqdm import tqdm
 
-from lavin_deploy import manifest
-from lavin_deploy.bundle import Bundle, BundleWriter
-from lavin_deploy.bundle_io.store import FolderStore
-from lavin_deploy.export.calibration import Episode, Feeds, leave_one_out, record_feeds
-from lavin_deploy.export.clip import measure_streams
-from lavin_deploy.export.end_to_end import Answer, answer_by_graphs, answer_by_models, check_answers
-from lavin_deploy.export.gate import read_limits
-from lavin_deploy.export.graphs import plan_graphs
-from lavin_deploy.export.judge import Judge, TaskAnswers, stem
-from lavin_deploy.export.large import in_onnxruntime
-from lavin_deploy.export.parity import Case, Parity, cases_of, check_graph
-from lavin_deploy.export.record import record, versions
-from lavin_deploy.export.refresh import measure_refresh
-from lavin_deploy.export.report import Comparison, render, short
+from lavin_deploy.bundle import manifest
+from lavin_deploy.bundle.manifest import Manifest, Variant
+from lavin_deploy.bundle.reader import Bundle
+from lavin_deploy.bundle.store import FolderStore
+from lavin_deploy.bundle.writer import BundleWriter
+from lavin_deploy.export.checks.backends import in_onnxruntime
+from lavin_deploy.export.checks.checker import Judge, TaskAnswers, stem
+from lavin_deploy.export.checks.end_to_end import (
+    Answer,
+    answer_by_graphs,
+    answer_by_models,
+    check_answers,
+)
+from lavin_deploy.export.checks.gate import read_limits
+from lavin_deploy.export.checks.parity import Case, Parity, cases_of, check_graph
+from lavin_deploy.export.checks.refresh import measure_refresh
+from lavin_deploy.export.dialect_export import FP32, Workshop, files_of
+from lavin_deploy.export.given_folders import (
+    HeldOutSamples,
+    add_tasks,
+    add_validation,
+    read_validation,
+)
+from lavin_deploy.export.graphs.catalogue import plan_graphs
+from lavin_deploy.export.graphs.clip import measure_streams
+from lavin_deploy.export.graphs.weights import WeightFile
+from lavin_deploy.export.precision.calibration import Episode, Feeds, leave_one_out, record_feeds
+from lavin_deploy.export.report.page import Comparison, render, short
+from lavin_deploy.export.report.record import record, versions
 from lavin_deploy.export.request import QUANTISED, ExportRequest, first_manifest
-from lavin_deploy.export.stored_tasks import add_tasks
-from lavin_deploy.export.validation import HeldOutSamples, add_validation, read_validation
 from lavin_deploy.export.variants import Made, make
-from lavin_deploy.export.weights import WeightFile
-from lavin_deploy.export.workshop import FP32, Workshop, files_of
 from lavin_deploy.flow.grids import Grid, check_grid, grid_for, uniform
-from lavin_deploy.manifest import Manifest, Variant
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.runtime.codec import Codec
@@ -59,9 +69,7 @@ def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> Manifest:
     with BundleWriter(request.out) as writer:
         export = _Export(dit=dit, vae=vae, request=request, writer=writer)
         shops, bases = export.float32()
-        bundle = Bundle(
-            FolderStore(writer.folder, unfinished=True), export.draft(tuple(bases.values()))
-        )
+        bundle = Bundle(FolderStore(writer.folder), export.draft(tuple(bases.values())))
         cases, rows = export.check(bundle, shops, bases)
         first = bases[request.dialects[0]]
         filled, answers, wanted = export.fill(bundle, first)

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lavin_deploy import __version__, manifest
+from lavin_deploy import __version__
+from lavin_deploy.bundle import manifest
 from lavin_deploy.config import ContextMode, ModelConfig
 from lavin_deploy.errors import InputError
-from lavin_deploy.export.clip import check_video
-from lavin_deploy.export.graphs import GraphChoice
-from lavin_deploy.export.kernels import Dialect
-from lavin_deploy.export.savings import DEFAULT, Savings
-from lavin_deploy.export.workshop import FP32
+from lavin_deploy.export.dialect_export import FP32
+from lavin_deploy.export.graphs.catalogue import GraphChoice
+from lavin_deploy.export.graphs.clip import check_video
+from lavin_deploy.export.graphs.dialects import Dialect
+from lavin_deploy.export.graphs.savings import DEFAULT, Savings
 from lavin_deploy.flow.grids import Grid, grid_for
 from lavin_deploy.flow.guidance import check_weight
 from lavin_deploy.tasks.stored import StoredTask

@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from lavin_deploy import manifest
+from lavin_deploy.bundle import manifest
 from lavin_deploy.errors import WorkError
-from lavin_deploy.export.calibration import Feeds
-from lavin_deploy.export.gate import Check, Limits, Verdict
-from lavin_deploy.export.interpreter import Interpreter
-from lavin_deploy.export.islands import Contribution, smallest_island
-from lavin_deploy.export.judge import Judge, TaskAnswers, distances, runs
-from lavin_deploy.export.large import is_large
-from lavin_deploy.export.precision import Low
-from lavin_deploy.export.quantise import Quantised
-from lavin_deploy.export.ways import Fitted, Lowered, Way, in_torch
-from lavin_deploy.export.workshop import Workshop
+from lavin_deploy.export.checks.backends import is_large
+from lavin_deploy.export.checks.checker import Judge, TaskAnswers, distances, runs
+from lavin_deploy.export.checks.gate import Check, Limits, Verdict
+from lavin_deploy.export.checks.interpreter import Interpreter
+from lavin_deploy.export.dialect_export import Workshop
+from lavin_deploy.export.precision.calibration import Feeds
+from lavin_deploy.export.precision.converters import Fitted, Lowered, Way, in_torch
+from lavin_deploy.export.precision.lowering import Low
+from lavin_deploy.export.precision.quantise import Quantised
+from lavin_deploy.export.precision.sensitivity import Contribution, smallest_island
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -138,3 +138,7 @@ def grid_for(steps: int, kind: str) -> Grid:
 def _check_steps(steps: int) -> None:
     if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
         raise InputError(f"steps is {steps!r}; it counts model evaluations and is at least 1.")
+
+
+CLEAN = np.float32(1.0)
+"""The time whose row modulates a frozen context."""

@@ -3,7 +3,7 @@
 A checkpoint folder holds ``config.json``, ``lavin_dit.safetensors`` and ``stvae.pt`` (as released)
 or ``stvae.safetensors`` (ours). Pickles are opened with ``weights_only=True``.
 
-Float32 weights stay mapped from their file: a model of 3.4 B takes no memory that the system cannot
+F32 weights stay mapped from their file: a model of 3.4 B takes no memory that the system cannot
 take back. Other types are copied to float32.
 """
 
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from lavin_deploy.config import PRESETS, ModelConfig
 from lavin_deploy.errors import CheckpointError
+from lavin_deploy.files import replaced_file
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.stvae import STVAE
 
@@ -273,10 +274,10 @@ def save_dit(folder: Path, state: Mapping[str, Tensor], config: ModelConfig) -> 
 
 def _save(path: Path, state: Mapping[str, Tensor]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".tmp")
-    save_file({name: tensor.half().contiguous() for name, tensor in state.items()}, fresh)
-    fresh.replace(path)
+    with replaced_file(path) as part:
+        save_file({name: tensor.half().contiguous() for name, tensor in state.items()}, part)
 
 
 def _write_config(folder: Path, config: ModelConfig) -> None:
-    (folder / CONFIG_FILE).write_text(json.dumps(config.to_dict(), indent=1) + "\n")
+    with replaced_file(folder / CONFIG_FILE) as part:
+        part.write_text(json.dumps(config.to_dict(), indent=1) + "\n")

@@ -11,13 +11,12 @@ import math
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lavin_deploy.arrays import F32, Array
+from lavin_deploy.bundle.manifest import Graph, Tensor
 from lavin_deploy.errors import BundleError, InputError
-from lavin_deploy.manifest import Graph, Tensor
-from lavin_deploy.runtime.backend import Array, Backend
+from lavin_deploy.runtime.backends.base import Backend
 
-F32 = NDArray[np.float32]
 Part = Literal["encoder", "decoder"]
 
 CACHE_IN = "cache."

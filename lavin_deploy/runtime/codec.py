@@ -7,11 +7,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from lavin_deploy.arrays import U8
+from lavin_deploy.bundle.manifest import Latent
 from lavin_deploy.errors import InputError
 from lavin_deploy.flow.solvers import Latents
-from lavin_deploy.manifest import Latent
-from lavin_deploy.runtime.backend import Backend
-from lavin_deploy.runtime.images import U8, Letterbox, check_image, to_pixels, to_u8
+from lavin_deploy.runtime.backends.base import Backend
+from lavin_deploy.runtime.letterbox import Letterbox, check_image, to_pixels, to_u8
 from lavin_deploy.tasks.samples import Pairs
 
 

@@ -7,11 +7,11 @@ from typing import Protocol
 
 import numpy as np
 
-from lavin_deploy.bundle import Bundle
+from lavin_deploy.arrays import U8
+from lavin_deploy.bundle.reader import Bundle
 from lavin_deploy.errors import InputError
 from lavin_deploy.flow.solvers import Latents
 from lavin_deploy.runtime.codec import Codec, check_pair
-from lavin_deploy.runtime.images import U8
 from lavin_deploy.tasks.stored import StoredTask, read_context
 
 

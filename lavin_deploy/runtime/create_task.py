@@ -10,12 +10,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from lavin_deploy.bundle import add_task
-from lavin_deploy.bundle_io.paths import check_task_name
+from lavin_deploy.arrays import U8
+from lavin_deploy.bundle.edit import add_task
+from lavin_deploy.bundle.paths import check_task_name
 from lavin_deploy.errors import InputError
 from lavin_deploy.flow.solvers import Latents
 from lavin_deploy.runtime.codec import check_pair, encode_pairs
-from lavin_deploy.runtime.images import U8, read_image
+from lavin_deploy.runtime.media.images import read_image
 from lavin_deploy.runtime.pipeline import load
 from lavin_deploy.runtime.request import Size
 from lavin_deploy.tasks.pairs import PairFiles, find_pairs

@@ -1,13 +1,13 @@
-"""Rows of factors that a step takes in place of the time."""
+"""Precomputed modulation for each timestep."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lavin_deploy.bundle.manifest import Manifest
 from lavin_deploy.errors import BundleError
-from lavin_deploy.manifest import Manifest
-from lavin_deploy.runtime.backend import Backend
+from lavin_deploy.runtime.backends.base import Backend
 
 Row = NDArray[np.float32]
 

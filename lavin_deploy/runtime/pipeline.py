@@ -8,16 +8,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-from lavin_deploy.bundle import Bundle, open_bundle
+from lavin_deploy.arrays import U8
+from lavin_deploy.bundle.manifest import Manifest
+from lavin_deploy.bundle.reader import Bundle, open_bundle
 from lavin_deploy.errors import BundleError, InputError
 from lavin_deploy.flow.solvers import Latents
-from lavin_deploy.manifest import Manifest
-from lavin_deploy.runtime.answer import STAGES, Answerer, Result
-from lavin_deploy.runtime.backend import Backend
-from lavin_deploy.runtime.backends import make_backend
+from lavin_deploy.runtime.answerer import STAGES, Answerer, Result
+from lavin_deploy.runtime.backends.base import Backend
+from lavin_deploy.runtime.backends.choose import make_backend
 from lavin_deploy.runtime.codec import Codec
 from lavin_deploy.runtime.context import Context, GivenPairs, StoredContext
-from lavin_deploy.runtime.images import U8
 from lavin_deploy.runtime.modulation import Modulation
 from lavin_deploy.runtime.request import Sampling, Size, check_size, choose_sampling, make_settings
 from lavin_deploy.tasks.stored import StoredTask, read_task

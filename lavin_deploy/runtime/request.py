@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lavin_deploy.bundle.manifest import Manifest
 from lavin_deploy.errors import InputError
 from lavin_deploy.flow.grids import Grid, check_grid, grid_for
 from lavin_deploy.flow.guidance import check_weight
 from lavin_deploy.flow.noise import check_seed
 from lavin_deploy.flow.solvers import Latents
-from lavin_deploy.manifest import Manifest
 from lavin_deploy.tasks.stored import StoredTask
 
 Size = tuple[int, int]

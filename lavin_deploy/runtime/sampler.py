@@ -6,13 +6,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from lavin_deploy import manifest
+from lavin_deploy.bundle import manifest
 from lavin_deploy.flow.grids import Grid, check_grid
 from lavin_deploy.flow.guidance import guided
 from lavin_deploy.flow.solvers import Latents, euler
-from lavin_deploy.runtime.backend import Backend
+from lavin_deploy.runtime.backends.base import Backend
+from lavin_deploy.runtime.branch import Branch, FrozenBranch, JointBranch, RefreshBranch
 from lavin_deploy.runtime.modulation import Modulation
-from lavin_deploy.runtime.velocity import Branch, FrozenBranch, JointBranch, RefreshBranch
 
 
 class Sampler:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lavin_deploy.tasks.metrics import F64, Mask
-from lavin_deploy.tasks.painting import U8, Colour
+from lavin_deploy.arrays import F64, U8, Mask
+from lavin_deploy.tasks.painting import Colour
 
 Labels = NDArray[np.int32]
 Boxes = NDArray[np.float64]

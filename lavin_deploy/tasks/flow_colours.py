@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lavin_deploy.tasks.painting import F32, U8
+from lavin_deploy.arrays import F32, U8
 
 
 def paint_flow(flow: F32, largest: float) -> U8:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-U8 = NDArray[np.uint8]
-F32 = NDArray[np.float32]
+from lavin_deploy.arrays import F32, U8
+
 Colour = tuple[int, int, int]
 
 

@@ -8,7 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from lavin_deploy.tasks.painting import F32, U8, Colour, paint, share_from_colours
+from lavin_deploy.arrays import F32, U8
+from lavin_deploy.tasks.painting import Colour, paint, share_from_colours
 
 Pair = tuple[U8, U8]
 Pairs = Sequence[Pair]

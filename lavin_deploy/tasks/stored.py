@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lavin_deploy.bundle import Bundle
-from lavin_deploy.bundle_io.jsondata import from_json, parse
+from lavin_deploy.bundle.reader import Bundle
+from lavin_deploy.bundle.strict_json import from_json, parse
 from lavin_deploy.errors import BundleError, unknown_name
 
 View = Literal["overlay", "target", "side-by-side"]

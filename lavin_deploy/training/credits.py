@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from lavin_deploy.bundle_io.atomic import replaced_file
-from lavin_deploy.training.inventory import Item
-from lavin_deploy.training.own import OwnPairs
+from lavin_deploy.files import replaced_file
+from lavin_deploy.training.data.inventory import Item
+from lavin_deploy.training.tasks.own import OwnPairs
 
 CREDITS = "DATA.md"
 

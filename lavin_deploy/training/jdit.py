@@ -22,15 +22,14 @@ from lavin_deploy.models.checkpoint import fill, read_folder_config, read_state,
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.training import lora
-from lavin_deploy.training.consistency import Teacher, answer, ask, draw_time
-from lavin_deploy.training.engine import Trainer, step_rng
-from lavin_deploy.training.latents import LatentPools
-from lavin_deploy.training.mixed import bfloat16_pays
-from lavin_deploy.training.objective import Batch, Objective
-from lavin_deploy.training.pixels import PixelLoss
-from lavin_deploy.training.settings import DiTRecipe
+from lavin_deploy.training.latents.pool import LatentPools
+from lavin_deploy.training.loop.objective import Batch, Objective
+from lavin_deploy.training.loop.processes import World, bfloat16_pays
+from lavin_deploy.training.loop.settings import DiTRecipe
+from lavin_deploy.training.loop.trainer import Trainer, step_rng
+from lavin_deploy.training.losses.consistency import Teacher, answer, ask, draw_time
+from lavin_deploy.training.losses.pixels import PixelLoss
 from lavin_deploy.training.stvae import to_images
-from lavin_deploy.training.world import World
 
 SHOWN = 6
 """Samples in the grid of a save."""

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from lavin_deploy.errors import InputError, unknown_name
-from lavin_deploy.training.settings import ALL, DiTRecipe, Recipe, VAERecipe
+from lavin_deploy.training.loop.settings import ALL, DiTRecipe, Recipe, VAERecipe
 
 PUBLISHED = DiTRecipe(
     steps=100_000,

@@ -19,17 +19,16 @@ from lavin_deploy.errors import InputError
 from lavin_deploy.models.checkpoint import fill, read_folder_config, read_state, save_vae
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.training import temporal
-from lavin_deploy.training.adversarial import PatchDiscriminator, adversarial, judge_loss
-from lavin_deploy.training.collage import Collage
-from lavin_deploy.training.engine import Trainer, step_rng
-from lavin_deploy.training.episodes import Task
 from lavin_deploy.training.linear_code import LinearCode
-from lavin_deploy.training.mixed import bfloat16_pays
-from lavin_deploy.training.moving import animate, pan
-from lavin_deploy.training.objective import Batch, Objective
-from lavin_deploy.training.perceptual import make_perceptual
-from lavin_deploy.training.settings import VAERecipe
-from lavin_deploy.training.world import World
+from lavin_deploy.training.loop.objective import Batch, Objective
+from lavin_deploy.training.loop.processes import World, bfloat16_pays
+from lavin_deploy.training.loop.settings import VAERecipe
+from lavin_deploy.training.loop.trainer import Trainer, step_rng
+from lavin_deploy.training.losses.adversarial import PatchDiscriminator, adversarial, judge_loss
+from lavin_deploy.training.losses.perceptual import make_perceptual
+from lavin_deploy.training.synthesis.camera_clips import animate, pan
+from lavin_deploy.training.synthesis.collage import Collage
+from lavin_deploy.training.tasks.base import Task
 
 SHOWN = 4
 """Pictures in the sample grid of a save."""

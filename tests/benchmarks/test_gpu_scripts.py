@@ -14,13 +14,13 @@ import pytest
 import torch
 
 from benchmarks import gpu_engines
-from lavin_deploy.bundle import Bundle
+from lavin_deploy.arrays import Array
+from lavin_deploy.bundle.manifest import Graph
+from lavin_deploy.bundle.reader import Bundle
 from lavin_deploy.engines.identity import graph_label
-from lavin_deploy.manifest import Graph
 from lavin_deploy.models.checkpoint import load_checkpoint
-from lavin_deploy.runtime.backend import Array
-from lavin_deploy.runtime.backends import make_backend
-from lavin_deploy.runtime.onnxruntime_backend import OnnxRuntimeBackend
+from lavin_deploy.runtime.backends.choose import make_backend
+from lavin_deploy.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from tests.helpers import plugins
 
 pytestmark = pytest.mark.bundle

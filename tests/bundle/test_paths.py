@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lavin_deploy.bundle_io.paths import check_path, check_paths, check_task_name
+from lavin_deploy.bundle.paths import check_path, check_paths, check_task_name
 from lavin_deploy.errors import BundleError, InputError
 
 pytestmark = pytest.mark.unit

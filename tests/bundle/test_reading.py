@@ -8,9 +8,9 @@ import jsonschema
 import pytest
 
 import lavin_deploy
-from lavin_deploy.bundle import open_bundle
+from lavin_deploy.bundle.manifest import Manifest
+from lavin_deploy.bundle.reader import open_bundle
 from lavin_deploy.errors import BundleError
-from lavin_deploy.manifest import Manifest
 from tests.helpers.bundles import edit
 from tests.helpers.toy_bundle import WEIGHTS, write_toy
 
@@ -34,7 +34,9 @@ def test_a_written_bundle_reads_back(tmp_path: Path) -> None:
 
 def test_the_manifest_fits_its_schema(original: Path) -> None:
     schema = json.loads(
-        (Path(lavin_deploy.__file__).parent / "bundle.schema.json").read_text(encoding="utf-8")
+        (Path(lavin_deploy.__file__).parent / "bundle" / "bundle.schema.json").read_text(
+            encoding="utf-8"
+        )
     )
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lavin_deploy.bundle import open_bundle
+from lavin_deploy.bundle.reader import open_bundle
 from lavin_deploy.errors import BundleError
 from tests.helpers.bundles import edit, refused
 from tests.helpers.toy_bundle import WEIGHTS

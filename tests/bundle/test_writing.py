@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from lavin_deploy.bundle import BundleWriter, open_bundle
+from lavin_deploy.bundle.manifest import Manifest
+from lavin_deploy.bundle.reader import open_bundle
+from lavin_deploy.bundle.writer import BundleWriter
 from lavin_deploy.errors import BundleError, WorkError
-from lavin_deploy.manifest import Manifest
 from tests.helpers.toy_bundle import write_toy
 
 pytestmark = pytest.mark.unit
@@ -50,7 +51,7 @@ def test_a_new_bundle_replaces_the_old_one_whole(toy: Path) -> None:
 def test_replacing_works_where_names_cannot_be_swapped(
     toy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lavin_deploy.bundle_io.atomic._exchange", lambda first, second: False)
+    monkeypatch.setattr("lavin_deploy.files._exchange", lambda first, second: False)
     write_toy(toy, pairs=(1,))
     assert [p.name for p in toy.parent.iterdir()] == ["toy.lavin"]
     with open_bundle(toy) as bundle:
@@ -158,22 +159,33 @@ def test_a_killed_writer_leaves_nothing_that_loads(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs locks")
 def test_only_abandoned_folders_are_deleted(original: Path, tmp_path: Path) -> None:
-    """Not those of living writers or of other bundles, nor a whole bundle that has no other."""
+    """Not those of living writers, nor what is not ours."""
     target = tmp_path / "a.lavin"
-    whole = tmp_path / ".a.lavin.0123abcd.tmp"
-    for name in (whole.name, ".a.lavin.mine.tmp", ".b.lavin.0123abcd.tmp", "0123abcd.tmp"):
-        shutil.copytree(original, tmp_path / name)
-    (tmp_path / ".a.lavin.4567abcd.tmp").mkdir()
-    (tmp_path / ".a.lavin.4567abcd.tmp" / "manifest.json").touch()
+    abandoned = tmp_path / ".lavin-4567abcd.tmp"
+    for folder in (abandoned, tmp_path / ".lavin-mine.tmp", tmp_path / "0123abcd.tmp"):
+        folder.mkdir()
+        (folder / "lock").touch()
+    unlocked = tmp_path / ".lavin-0123abcd.tmp"
+    unlocked.mkdir()
     with suppress(KeyboardInterrupt), BundleWriter(target) as living:
         write_toy(target)
         assert living.folder.is_dir()
-        assert whole.is_dir()
+        assert not abandoned.exists()
         write_toy(target)
         assert living.folder.is_dir()
         raise KeyboardInterrupt
-    left = [".a.lavin.mine.tmp", ".b.lavin.0123abcd.tmp", "0123abcd.tmp", "a.lavin"]
+    left = [".lavin-0123abcd.tmp", ".lavin-mine.tmp", "0123abcd.tmp", "a.lavin"]
     assert sorted(p.name for p in tmp_path.iterdir()) == left
+
+
+def test_an_old_bundle_gets_its_name_back(original: Path, tmp_path: Path) -> None:
+    """Where names cannot be swapped, a writer may be killed between its two renamings."""
+    hidden = tmp_path / ".lavin-4567abcd.tmp"
+    shutil.copytree(original, hidden / "old" / "a.lavin")
+    (hidden / "lock").touch()
+    write_toy(tmp_path / "b.lavin")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.lavin", "b.lavin"]
+    open_bundle(tmp_path / "a.lavin").close()
 
 
 WRITE_FOR_EVER = """

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lavin_deploy.bundle import open_bundle, pack
+from lavin_deploy.bundle.edit import pack
+from lavin_deploy.bundle.reader import open_bundle
 from lavin_deploy.errors import InputError
 from tests.helpers.bundles import refused
 from tests.helpers.toy_bundle import WEIGHTS

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from lavin_deploy.bundle import Bundle
+from lavin_deploy.bundle.reader import Bundle
 from lavin_deploy.cli.build import build
 
 pytestmark = pytest.mark.cli

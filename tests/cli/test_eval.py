@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lavin_deploy.cli.eval import evaluate
-from lavin_deploy.tasks.judges import SUITES
+from lavin_deploy.evaluation.task_evals import SUITES
 from tests.helpers.answers import generated_data
 from tests.helpers.published import nyu, published
 from tests.helpers.samples import toy_with_samples
@@ -219,12 +219,12 @@ def test_without_opencv_a_sentence_says_what_to_install(
     toy: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in list(sys.modules):
-        if name == "lavin_deploy.training.heldout":
+        if name == "lavin_deploy.training.tasks.heldout":
             monkeypatch.delitem(sys.modules, name)
 
     class NoOpenCv:
         def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-            if name == "lavin_deploy.training.heldout":
+            if name == "lavin_deploy.training.tasks.heldout":
                 raise ModuleNotFoundError("No module named 'cv2'", name="cv2")
 
     monkeypatch.setattr(sys, "meta_path", [NoOpenCv(), *sys.meta_path])

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from lavin_deploy.bundle import open_bundle, pack
+from lavin_deploy.bundle.edit import pack
+from lavin_deploy.bundle.reader import open_bundle
 from lavin_deploy.cli.inspect import inspect
-from lavin_deploy.export.report import short
+from lavin_deploy.export.report.page import short
 from tests.helpers import reports
 from tests.helpers.bundles import edit
 from tests.helpers.toy_bundle import write_toy

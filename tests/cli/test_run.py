@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lavin_deploy.cli.run import run
-from lavin_deploy.runtime.images import read_image, write_image
+from lavin_deploy.runtime.media.images import read_image, write_image
 from tests.helpers.videos import picture, probe, write_video
 
 pytestmark = pytest.mark.cli
@@ -231,7 +231,10 @@ def test_interrupted_it_leaves_no_file(
         [sys.executable, "-c", program, *words], stderr=subprocess.PIPE, text=True
     ) as process:
         deadline = time.monotonic() + 60
-        while not list(tmp_path.glob(".lavin-*.part.mp4")) and time.monotonic() < deadline:
+        while (
+            not list(tmp_path.glob(".lavin-*.tmp/a.segmentation.mp4"))
+            and time.monotonic() < deadline
+        ):
             time.sleep(0.01)
         time.sleep(0.3)
         process.send_signal(number)

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 import lavin_deploy as lavin
-from lavin_deploy.bundle import Bundle, open_bundle, pack
-from lavin_deploy.runtime.images import read_image
+from lavin_deploy.bundle.edit import pack
+from lavin_deploy.bundle.reader import Bundle, open_bundle
+from lavin_deploy.runtime.media.images import read_image
 from lavin_deploy.runtime.pipeline import DEFAULT_BUNDLE, Model
 from tests.conftest import ROOT
 from tests.helpers import clib

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import lavin_deploy as lavin
-from lavin_deploy.runtime.images import read_image
+from lavin_deploy.runtime.media.images import read_image
 from tests.conftest import GOLDEN, ROOT
 
 pytestmark = pytest.mark.cli

@@ -76,7 +76,7 @@ def test_takes_less_memory_than_python(cpp: Path, tmp_path: Path) -> None:
     program = (
         "import sys, lavin_deploy\n"
         "from pathlib import Path\n"
-        "from lavin_deploy.runtime.images import read_image, write_image\n"
+        "from lavin_deploy.runtime.media.images import read_image, write_image\n"
         "with lavin_deploy.load(sys.argv[1], backend='onnxruntime') as model:\n"
         "    image = model.run('segmentation', read_image(Path(sys.argv[2]))).image\n"
         "    write_image(Path(sys.argv[3]), image)"

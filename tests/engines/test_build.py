@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lavin_deploy.bundle import Bundle
-from lavin_deploy.engines.build import build_engine
-from lavin_deploy.engines.builder import (
+from lavin_deploy.bundle.reader import Bundle
+from lavin_deploy.engines.build import (
     BuildRequest,
     Watcher,
     build_bundle,
@@ -20,6 +19,7 @@ from lavin_deploy.engines.builder import (
     choose_capabilities,
     choose_variant,
 )
+from lavin_deploy.engines.engine import build_engine
 from lavin_deploy.engines.gpu import Gpu
 from lavin_deploy.engines.identity import BuildOptions
 from lavin_deploy.engines.library import Library, dialect_of, load_library

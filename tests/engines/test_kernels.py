@@ -7,7 +7,7 @@ import pytest
 
 from lavin_deploy.engines.plugins.functions import AttentionArgs, Kernels
 from lavin_deploy.errors import WorkError
-from lavin_deploy.export.portable import functions
+from lavin_deploy.portable import functions
 from tests.helpers import plugins
 
 pytestmark = pytest.mark.parity

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from lavin_deploy.bundle import Bundle, open_bundle
-from lavin_deploy.bundle_io.tools import pack
+from lavin_deploy.bundle.edit import pack
+from lavin_deploy.bundle.manifest import Graph, Variant
+from lavin_deploy.bundle.reader import Bundle, open_bundle
 from lavin_deploy.engines.gpu import Gpu
 from lavin_deploy.engines.identity import BuildOptions, Identity, Wanted, graph_label, onnx_digest
 from lavin_deploy.engines.store import EngineStore
 from lavin_deploy.errors import BundleError, InputError
-from lavin_deploy.manifest import Graph, Variant
 from tests.helpers.toy_bundle import write_toy
 
 pytestmark = pytest.mark.bundle
@@ -156,7 +156,9 @@ def test_a_killed_build_leaves_nothing_that_counts(bundle: Bundle) -> None:
     _, _, identity, _ = parts(bundle)
     store = EngineStore(bundle)
     folder = store.add(identity, b"plan", "", 1.0)
-    folder.rename(folder.with_name(f".{folder.name}.0123.tmp"))
+    hidden = folder.with_name(".lavin-01234567.tmp")
+    hidden.mkdir()
+    folder.rename(hidden / folder.name)
     assert not list(store.records())
 
 

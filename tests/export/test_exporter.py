@@ -11,15 +11,16 @@ import pytest
 import torch
 
 import lavin_deploy as lavin
-from lavin_deploy.bundle import open_bundle
+from lavin_deploy.bundle.manifest import Validation
+from lavin_deploy.bundle.reader import open_bundle
 from lavin_deploy.cli.export import export
 from lavin_deploy.config import DiTConfig, ModelConfig, VAEConfig
 from lavin_deploy.errors import InputError, WorkError
-from lavin_deploy.export import parity
+from lavin_deploy.export.checks import parity
 from lavin_deploy.flow.grids import grid_for
-from lavin_deploy.manifest import Validation
 from lavin_deploy.models import STVAE, JDiT
-from lavin_deploy.runtime.images import read_image, to_pixels
+from lavin_deploy.runtime.letterbox import to_pixels
+from lavin_deploy.runtime.media.images import read_image
 from tests.helpers.checkpoints import write_released
 
 pytestmark = pytest.mark.parity

@@ -9,8 +9,7 @@ from PIL import Image
 
 from lavin_deploy.cli.export import export
 from lavin_deploy.errors import InputError, LavinError
-from lavin_deploy.export.stored_tasks import find_tasks
-from lavin_deploy.export.validation import read_validation
+from lavin_deploy.export.given_folders import find_tasks, read_validation
 from tests.helpers.toy_bundle import flat
 
 pytestmark = pytest.mark.unit
@@ -80,7 +79,9 @@ def test_samples_that_cannot_be_used(tmp_path: Path) -> None:
 def test_samples_are_checked_before_anything_is_traced(
     golden: Path, golden_tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lavin_deploy.export.workshop.trace", lambda plan: pytest.fail("traced"))
+    monkeypatch.setattr(
+        "lavin_deploy.export.dialect_export.trace", lambda plan: pytest.fail("traced")
+    )
     pairs(tmp_path / "samples" / "depth", "a")
     words = ["--ckpt", golden, "--tasks", golden_tasks, "--validation", tmp_path / "samples"]
     with pytest.raises(InputError, match="samples of depth"):

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from lavin_deploy.bundle import open_bundle
+from lavin_deploy.bundle.reader import open_bundle
 from lavin_deploy.errors import BundleError
-from tests.export.test_gate import SMALL
+from tests.export.checks.test_gate import SMALL
 from tests.helpers.checkpoints import write_released
 
 pytestmark = pytest.mark.parity
@@ -68,11 +68,11 @@ def test_a_killed_export_leaves_nothing_that_loads(
     out = tmp_path / "m.lavin"
     lay(exported, out)
     with subprocess.Popen(command(checkpoint, out), stderr=subprocess.DEVNULL) as process:
-        while process.poll() is None and not list(tmp_path.glob(".m.lavin.*.tmp/graphs/*.onnx")):
+        while process.poll() is None and not list(tmp_path.glob(".lavin-*.tmp/*/graphs/*.onnx")):
             time.sleep(0.02)
         process.kill()
     assert process.returncode == -signal.SIGKILL
-    (left,) = tmp_path.glob(".m.lavin.*.tmp")
+    (left,) = tmp_path.glob(".lavin-*.tmp")
     assert names(tmp_path) == sorted([left.name, "m.lavin"])
     with pytest.raises(BundleError, match="unfinished export"):
         open_bundle(left)

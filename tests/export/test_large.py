@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from lavin_deploy.bundle.manifest import Manifest
 from lavin_deploy.config import preset
-from lavin_deploy.manifest import Manifest
 from tests.helpers.checkpoints import stream_released
 
 pytestmark = pytest.mark.large

@@ -13,18 +13,19 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
-from lavin_deploy.bundle import Bundle, open_bundle
+from lavin_deploy.bundle.manifest import Graph, Variant
+from lavin_deploy.bundle.reader import Bundle, open_bundle
 from lavin_deploy.cli.export import export
 from lavin_deploy.config import preset
 from lavin_deploy.errors import WorkError
-from lavin_deploy.export.graphs import GraphChoice, GraphPlan, plan_graphs
-from lavin_deploy.export.precision import Lowering, lower
-from lavin_deploy.export.trace import Traced, trace
-from lavin_deploy.export.weights import WeightFile
-from lavin_deploy.manifest import Graph, Variant
-from lavin_deploy.runtime.onnxruntime_backend import OnnxRuntimeBackend
+from lavin_deploy.export.graphs.catalogue import GraphChoice, plan_graphs
+from lavin_deploy.export.graphs.spec import GraphPlan
+from lavin_deploy.export.graphs.trace import Traced, trace
+from lavin_deploy.export.graphs.weights import WeightFile
+from lavin_deploy.export.precision.lowering import Lowering, lower
+from lavin_deploy.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from lavin_deploy.runtime.pipeline import DEFAULT_BUNDLE
-from tests.export.test_gate import SMALL
+from tests.export.checks.test_gate import SMALL
 from tests.helpers import rtx
 from tests.helpers.checkpoints import random_models, write_released
 

@@ -14,18 +14,19 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lavin_deploy.bundle import open_bundle
+from lavin_deploy.arrays import F32
+from lavin_deploy.bundle.reader import open_bundle
 from lavin_deploy.cli.export import export
 from lavin_deploy.config import TemporalNorm
 from lavin_deploy.errors import BundleError, InputError, WorkError
-from lavin_deploy.export.clip import check_stream, draw_clips
+from lavin_deploy.export.graphs.clip import check_stream, draw_clips
 from lavin_deploy.models.seam import seam_error
 from lavin_deploy.models.stvae import STVAE
-from lavin_deploy.runtime.backend import Backend
-from lavin_deploy.runtime.clip import F32, ClipStream, Part
-from lavin_deploy.runtime.images import Letterbox, to_pixels
-from lavin_deploy.runtime.onnxruntime_backend import OnnxRuntimeBackend
-from lavin_deploy.runtime.video_reader import VideoReader
+from lavin_deploy.runtime.backends.base import Backend
+from lavin_deploy.runtime.backends.onnxruntime import OnnxRuntimeBackend
+from lavin_deploy.runtime.clip import ClipStream, Part
+from lavin_deploy.runtime.letterbox import Letterbox, to_pixels
+from lavin_deploy.runtime.video.reader import VideoReader
 from tests.helpers.checkpoints import write_released
 from tests.helpers.clips import SIZE, clip_config, clip_model, video
 

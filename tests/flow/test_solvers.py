@@ -6,14 +6,7 @@ import numpy as np
 import pytest
 
 from lavin_deploy.flow.grids import linear_quadratic, uniform
-from lavin_deploy.flow.solvers import (
-    EVALUATIONS_PER_STEP,
-    Latents,
-    Velocity,
-    euler,
-    heun,
-    midpoint,
-)
+from lavin_deploy.flow.solvers import EVALUATIONS_PER_STEP, Latents, Velocity, euler, heun, midpoint
 
 pytestmark = pytest.mark.unit
 

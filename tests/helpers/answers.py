@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from lavin_deploy.tasks.painting import U8, share_from_colours
+from lavin_deploy.arrays import U8
+from lavin_deploy.tasks.painting import share_from_colours
 from lavin_deploy.tasks.samples import Episode, Pairs, Style
-from lavin_deploy.training import sources
-from lavin_deploy.training.heldout import HeldOut
+from lavin_deploy.training.data import prepare
+from lavin_deploy.training.tasks.heldout import HeldOut
 
 
 def generated_data(folder: Path) -> Path:
     """Fill a folder with generated pictures: no network, no package."""
-    sources.prepare(folder, cache=folder / "cache", sources=["generated"])
+    prepare.prepare(folder, cache=folder / "cache", sources=["generated"])
     return folder
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lavin_deploy.bundle import open_bundle
+from lavin_deploy.bundle.reader import open_bundle
 from lavin_deploy.errors import BundleError
 
 

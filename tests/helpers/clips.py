@@ -9,12 +9,7 @@ from pathlib import Path
 import onnx
 import torch
 
-from lavin_deploy.bundle import BundleWriter
-from lavin_deploy.config import DiTConfig, ModelConfig, TemporalNorm, Upsampler, preset
-from lavin_deploy.export.clip import plan_clips
-from lavin_deploy.export.trace import Traced, trace
-from lavin_deploy.export.weights import WeightFile
-from lavin_deploy.manifest import (
+from lavin_deploy.bundle.manifest import (
     Bucket,
     Defaults,
     Graph,
@@ -25,6 +20,11 @@ from lavin_deploy.manifest import (
     Time,
     Variant,
 )
+from lavin_deploy.bundle.writer import BundleWriter
+from lavin_deploy.config import DiTConfig, ModelConfig, TemporalNorm, Upsampler, preset
+from lavin_deploy.export.graphs.clip import plan_clips
+from lavin_deploy.export.graphs.trace import Traced, trace
+from lavin_deploy.export.graphs.weights import WeightFile
 from lavin_deploy.models.stvae import STVAE
 from tests.helpers.checkpoints import random_models
 

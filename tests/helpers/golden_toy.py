@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from lavin_deploy.runtime.create_task import create_task
-from lavin_deploy.runtime.images import write_image
+from lavin_deploy.runtime.media.images import write_image
 from lavin_deploy.tasks.stored import StoredTask
 from tests.helpers.toy_bundle import flat, write_toy
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from lavin_deploy.bundle import Bundle
-from lavin_deploy.manifest import Graph, Tensor, Variant
-from lavin_deploy.runtime.backend import Array
-from lavin_deploy.runtime.device_backend import DeviceBackend
-from lavin_deploy.runtime.onnxruntime_backend import OnnxRuntimeBackend
+from lavin_deploy.arrays import Array
+from lavin_deploy.bundle.manifest import Graph, Tensor, Variant
+from lavin_deploy.bundle.reader import Bundle
+from lavin_deploy.runtime.backends.device import DeviceBackend
+from lavin_deploy.runtime.backends.onnxruntime import OnnxRuntimeBackend
 
 START = 1 << 20
 Work = Callable[[], None]

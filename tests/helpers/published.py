@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-from lavin_deploy.tasks.painting import U8
+from lavin_deploy.arrays import U8
 
 PALETTE = [value for label in range(256) for value in (label * 37 % 256, label * 91 % 256, label)]
 BOX = (20, 30, 80, 110)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from lavin_deploy.export.report import Comparison
-from lavin_deploy.tasks.painting import U8
+from lavin_deploy.arrays import U8
+from lavin_deploy.export.report.page import Comparison
 
 TASKS = ("edges", "segment <b>people</b>")
 LIMITS = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lavin_deploy.engines.build import build_engine
+from lavin_deploy.engines.engine import build_engine
 from lavin_deploy.engines.identity import BuildOptions
 from lavin_deploy.engines.library import load_library
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from lavin_deploy.arrays import U8
 from lavin_deploy.runtime.create_task import create_task
-from lavin_deploy.tasks.painting import U8, paint
+from lavin_deploy.tasks.painting import paint
 from lavin_deploy.tasks.samples import Pair
 from lavin_deploy.tasks.stored import StoredTask
 from tests.helpers.bundles import edit

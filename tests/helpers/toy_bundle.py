@@ -25,10 +25,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import set_external_data
 
-from lavin_deploy.bundle import BundleWriter
-from lavin_deploy.config import preset
-from lavin_deploy.flow.grids import GridKind, uniform
-from lavin_deploy.manifest import (
+from lavin_deploy.bundle.manifest import (
     Bucket,
     Defaults,
     Graph,
@@ -40,6 +37,9 @@ from lavin_deploy.manifest import (
     Time,
     Variant,
 )
+from lavin_deploy.bundle.writer import BundleWriter
+from lavin_deploy.config import preset
+from lavin_deploy.flow.grids import GridKind, uniform
 
 SHIFT, SCALE = 0.032470703125, 1.08936170213
 ROW = 2

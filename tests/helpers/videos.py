@@ -10,9 +10,9 @@ from typing import Any
 
 import av
 import numpy as np
-from numpy.typing import NDArray
 
-U8 = NDArray[np.uint8]
+from lavin_deploy.arrays import U8
+
 OPTIONS = {
     "libx264": {"preset": "ultrafast", "crf": "10"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8"},

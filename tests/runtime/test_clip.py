@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from lavin_deploy.bundle import Bundle, open_bundle
+from lavin_deploy.arrays import F32
+from lavin_deploy.bundle.reader import Bundle, open_bundle
 from lavin_deploy.errors import BundleError, InputError
-from lavin_deploy.runtime.backend import Backend
-from lavin_deploy.runtime.clip import F32, ClipStream, Part
-from lavin_deploy.runtime.onnxruntime_backend import OnnxRuntimeBackend
+from lavin_deploy.runtime.backends.base import Backend
+from lavin_deploy.runtime.backends.onnxruntime import OnnxRuntimeBackend
+from lavin_deploy.runtime.clip import ClipStream, Part
 from tests.helpers.bundles import edit
 from tests.helpers.clips import SIZE, clip_model, video, write_clips
 

@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 import lavin_deploy as lavin
-from lavin_deploy.bundle import open_bundle, pack
+from lavin_deploy.bundle.edit import pack
+from lavin_deploy.bundle.reader import open_bundle
 from lavin_deploy.errors import BundleError, InputError, WorkError
 from lavin_deploy.runtime.create_task import create_task
-from lavin_deploy.runtime.images import Letterbox
+from lavin_deploy.runtime.letterbox import Letterbox
 from lavin_deploy.tasks.stored import StoredTask, read_context, read_task
 from tests.helpers.bundles import edit
 from tests.helpers.toy_bundle import flat, toy_latents, write_toy
@@ -127,7 +128,7 @@ def test_a_failure_leaves_the_bundle_as_it_was(
     def broken(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lavin_deploy.bundle_io.atomic.os.replace", broken)
+    monkeypatch.setattr("lavin_deploy.files.os.replace", broken)
     with pytest.raises(WorkError, match="No space left on device; the bundle is as it was"):
         create_task(toy, task(), pairs)
     monkeypatch.undo()

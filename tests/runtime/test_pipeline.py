@@ -13,18 +13,20 @@ import pytest
 from numpy.typing import NDArray
 
 import lavin_deploy as lavin
-from lavin_deploy.bundle import open_bundle, pack
+from lavin_deploy.arrays import U8, Array
+from lavin_deploy.bundle.edit import pack
+from lavin_deploy.bundle.manifest import Graph
+from lavin_deploy.bundle.reader import open_bundle
 from lavin_deploy.errors import BundleError, InputError
 from lavin_deploy.flow.grids import grid_for, linear_quadratic, uniform
 from lavin_deploy.flow.noise import normal
-from lavin_deploy.manifest import Graph
-from lavin_deploy.runtime.backend import Array
-from lavin_deploy.runtime.pipeline import STAGES, Model
+from lavin_deploy.runtime.answerer import STAGES
+from lavin_deploy.runtime.pipeline import Model
 from tests.helpers.toy_bundle import flat, toy_latents, write_toy
 
 pytestmark = pytest.mark.unit
 
-U8 = NDArray[np.uint8]
+
 BRIGHTEN = [(flat(32, 32, 40, 50, 60), flat(32, 32, 70, 80, 90))]
 
 

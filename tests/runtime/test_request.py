@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lavin_deploy.bundle import open_bundle
+from lavin_deploy.bundle.reader import open_bundle
 from lavin_deploy.runtime.request import Sampling, choose_grid, choose_sampling
 from lavin_deploy.tasks.stored import StoredTask
 from tests.helpers.toy_bundle import write_toy

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from lavin_deploy.cli.train import train
-from lavin_deploy.training import meter
+from lavin_deploy.training.loop import meter
 from tests.helpers.answers import generated_data
 
 pytestmark = pytest.mark.data

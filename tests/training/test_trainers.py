@@ -30,16 +30,15 @@ from lavin_deploy.models.checkpoint import (
     save_dit,
 )
 from lavin_deploy.models.jdit import JDiT
-from lavin_deploy.training import states
-from lavin_deploy.training.engine import Trainer, learning_rate
-from lavin_deploy.training.episodes import TASKS
-from lavin_deploy.training.inventory import Inventory
-from lavin_deploy.training.latents import parse_weights, share_groups
-from lavin_deploy.training.mixed import bfloat16_pays
-from lavin_deploy.training.objective import Batch, Loss, Objective
+from lavin_deploy.training.data.inventory import Inventory
+from lavin_deploy.training.latents.open import parse_weights, share_groups
+from lavin_deploy.training.loop import states
+from lavin_deploy.training.loop.objective import Batch, Loss, Objective
+from lavin_deploy.training.loop.processes import CPU, World, bfloat16_pays
+from lavin_deploy.training.loop.settings import ALL, ALL_TASKS, DiTRecipe, Recipe, VAERecipe
+from lavin_deploy.training.loop.trainer import Trainer, learning_rate
 from lavin_deploy.training.recipes import RECIPES, override, recipe
-from lavin_deploy.training.settings import ALL, ALL_TASKS, DiTRecipe, Recipe, VAERecipe
-from lavin_deploy.training.world import CPU, World
+from lavin_deploy.training.tasks.registry import TASKS
 
 pytestmark = pytest.mark.data
 
@@ -240,7 +239,8 @@ def test_states_of_kills_and_damaged_ones_go(tmp_path: Path) -> None:
         states.save(folder, step, {"step": step}, world)
     assert [path.name for path in states.present(folder)] == ["step-00000003", "step-00000002"]
     (folder / "step-00000003" / "files.json").unlink()
-    (folder / ".step-00000009").mkdir()
+    (folder / ".lavin-01234567.tmp").mkdir()  # as a kill leaves it: not locked by anybody
+    (folder / ".lavin-01234567.tmp" / "lock").touch()
     assert states.load(folder, lambda step: {"step": 0}, world) == {"step": 2}
     states.save(folder, 2, {"step": 2}, world)
     assert [path.name for path in folder.iterdir()] == ["step-00000002"]

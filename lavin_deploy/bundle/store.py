@@ -1,0 +1,233 @@
+"""Where a bundle's bytes lie: a folder, or a zip file whose entries are stored as they are.
+
+Both refuse whatever could lead outside of the bundle or is larger than it says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+import weakref
+import zipfile
+from pathlib import Path
+from typing import IO, Protocol
+
+from lavin_deploy.bundle.manifest import MANIFEST, FileEntry
+from lavin_deploy.bundle.paths import check_path, check_paths
+from lavin_deploy.errors import BundleError
+from lavin_deploy.files import TEMPORARY
+
+_PIECE = 1 << 20
+
+
+class Store(Protocol):
+    """Read access to the files of one bundle by their checked relative paths."""
+
+    path: Path
+
+    def read(self, path: str, limit: int) -> bytes:
+        """Return a file's content; BundleError if it is absent or over ``limit`` bytes."""
+
+    def verify(self, path: str, entry: FileEntry) -> None:
+        """Raise BundleError unless a file has the size and sha256 of ``entry``."""
+
+    def file(self, path: str, entry: FileEntry) -> Path:
+        """Return a real file with the content; verified if it had to be extracted."""
+
+    def close(self) -> None:
+        """Give back what was opened or extracted."""
+
+
+class FolderStore:
+    """A bundle as a folder. Symbolic links inside it are refused."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if path.name.startswith(".") and path.name.endswith(TEMPORARY):
+            raise BundleError(
+                f"{path.name!r} is what an unfinished export left; delete it and export again."
+            )
+
+    def read(self, path: str, limit: int) -> bytes:
+        """See :class:`Store`."""
+        file = self._plain(path)
+        try:
+            with open(file, "rb") as stream:
+                return _limited(stream, path, limit)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+
+    def verify(self, path: str, entry: FileEntry) -> None:
+        """See :class:`Store`."""
+        file = self._plain(path)
+        _check_size(path, file.stat().st_size, entry)
+        try:
+            with open(file, "rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        _check_digest(path, digest, entry)
+
+    def file(self, path: str, entry: FileEntry) -> Path:
+        """See :class:`Store`."""
+        file = self._plain(path)
+        _check_size(path, file.stat().st_size, entry)
+        return file
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def _plain(self, path: str) -> Path:
+        """Return where a file lies, having looked at every part of the way for links."""
+        file = self.path
+        mode = 0
+        try:
+            for part in check_path(path).split("/"):
+                file = file / part
+                mode = os.lstat(file).st_mode
+                if stat.S_ISLNK(mode):
+                    raise BundleError(
+                        f"{path!r} in the bundle is or lies behind a symbolic link; a bundle holds "
+                        "plain files only: copy it with its links resolved (cp -rL)."
+                    )
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise _absent(self.path, path) from error
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        if not stat.S_ISREG(mode):
+            raise BundleError(f"{path!r} in the bundle is not a plain file; export it again.")
+        return file
+
+
+class ZipStore:
+    """A bundle as one zip file, its manifest at the top or in the only top folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._extracted: Path | None = None
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+            raise BundleError(
+                f"{str(path)!r} is neither a bundle folder nor a readable zip of one: {error}."
+            ) from error
+        try:
+            self._entries = _entries(self._zip, path)
+        except BaseException:
+            self._zip.close()
+            raise
+
+    def read(self, path: str, limit: int) -> bytes:
+        """See :class:`Store`."""
+        with self._open(path) as stream:
+            try:
+                return _limited(stream, path, limit)
+            except (zipfile.BadZipFile, OSError, EOFError) as error:
+                raise _unreadable(path, error) from error
+
+    def verify(self, path: str, entry: FileEntry) -> None:
+        """See :class:`Store`."""
+        self._copy(path, entry, None)
+
+    def file(self, path: str, entry: FileEntry) -> Path:
+        """See :class:`Store`."""
+        if self._extracted is None:
+            self._extracted = Path(tempfile.mkdtemp(prefix="lavin-"))
+            weakref.finalize(self, shutil.rmtree, self._extracted, ignore_errors=True)
+        target = self._extracted / check_path(path)
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part = target.with_name(f".{target.name}{TEMPORARY}")
+            with open(part, "wb") as stream:
+                self._copy(path, entry, stream)
+            os.replace(part, target)
+        return target
+
+    def close(self) -> None:
+        """Close the zip file and delete what was extracted."""
+        self._zip.close()
+        if self._extracted is not None:
+            shutil.rmtree(self._extracted, ignore_errors=True)
+            self._extracted = None
+
+    def _open(self, path: str) -> IO[bytes]:
+        if path not in self._entries:
+            raise _absent(self.path, path)
+        try:
+            return self._zip.open(self._entries[path])
+        except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as error:
+            raise _unreadable(path, error) from error
+
+    def _copy(self, path: str, entry: FileEntry, target: IO[bytes] | None) -> None:
+        digest = hashlib.sha256()
+        with self._open(path) as stream:
+            _check_size(path, self._entries[path].file_size, entry)
+            try:
+                while piece := stream.read(_PIECE):
+                    digest.update(piece)
+                    if target is not None:
+                        target.write(piece)
+            except (zipfile.BadZipFile, EOFError) as error:
+                raise _unreadable(path, error) from error
+        _check_digest(path, digest.hexdigest(), entry)
+
+
+def _entries(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
+    """Return the entries by their path in the bundle, having refused every unsafe one."""
+    infos = [info for info in archive.infolist() if not info.is_dir()]
+    for info in infos:
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+            raise BundleError(
+                f"the entry {info.filename!r} of {path.name!r} is compressed; a bundle's zip only "
+                "stores: make it with zip -0 or with lavin_deploy.bundle.pack."
+            )
+        if info.flag_bits & 0x1:
+            raise BundleError(f"the entry {info.filename!r} of {path.name!r} is encrypted.")
+        if stat.S_ISLNK(info.external_attr >> 16):
+            raise BundleError(f"the entry {info.filename!r} of {path.name!r} is a symbolic link.")
+    names = [info.filename for info in infos]
+    check_paths(names)
+    if sum(info.file_size for info in infos) > path.stat().st_size:
+        raise BundleError(
+            f"the entries of {path.name!r} overlap; the zip file is damaged or hostile."
+        )
+    if MANIFEST not in names:
+        tops = {name.split("/", 1)[0] for name in names}
+        if len(tops) == 1 and f"{(top := tops.pop())}/{MANIFEST}" in names:
+            names = [name.removeprefix(f"{top}/") for name in names]
+    return dict(zip(names, infos, strict=True))
+
+
+def _limited(stream: IO[bytes], path: str, limit: int) -> bytes:
+    content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise BundleError(f"{path!r} in the bundle is larger than {limit} bytes.")
+    return content
+
+
+def _check_size(path: str, size: int, entry: FileEntry) -> None:
+    if size != entry.size:
+        raise BundleError(
+            f"{path!r} in the bundle has {size} bytes where the manifest says {entry.size}; the "
+            "bundle is damaged: copy or export it again."
+        )
+
+
+def _check_digest(path: str, digest: str, entry: FileEntry) -> None:
+    if digest != entry.sha256:
+        raise BundleError(
+            f"{path!r} in the bundle does not have the sha256 that the manifest says; the bundle "
+            "is damaged: copy or export it again."
+        )
+
+
+def _absent(bundle: Path, path: str) -> BundleError:
+    what = "is not a bundle: it" if path == MANIFEST else "is incomplete: it"
+    return BundleError(f"{str(bundle)!r} {what} has no {path!r}; copy or export it again.")
+
+
+def _unreadable(path: str, error: Exception) -> BundleError:
+    return BundleError(f"{path!r} in the bundle cannot be read: {error}.")

@@ -1,0 +1,1 @@
+"""Measure a model: suites of tasks, metrics, baselines, controls, reports."""

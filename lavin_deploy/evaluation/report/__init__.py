@@ -1,0 +1,1 @@
+"""What an evaluation found, as JSON, text and one HTML page."""

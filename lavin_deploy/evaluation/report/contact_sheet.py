@@ -1,0 +1,44 @@
+"""Pictures of an evaluation's samples, side by side."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lavin_deploy.arrays import U8
+from lavin_deploy.evaluation.suite import TaskResult
+
+CELL, GAP, HEAD = 128, 4, 14
+
+
+def contact_sheet(result: TaskResult) -> U8:
+    """Draw a row for each sample that was kept: first pair, query, truth, and every answer.
+
+    Returns:
+        (H, W, 3) uint8; each picture enlarged or shrunk to about 128 pixels, names on top.
+    """
+    from PIL import Image, ImageDraw
+
+    rows = [
+        {
+            "pair: input": shown.episode.pairs[0][0],
+            "pair: target": shown.episode.pairs[0][1],
+            "query": shown.episode.query,
+            "truth": shown.episode.truth,
+            **shown.answers,
+        }
+        for shown in result.shown
+    ]
+    names = list(rows[0]) if rows else []
+    step = CELL + GAP
+    size = (max(1, len(names) * step - GAP), HEAD + max(1, len(rows) * step - GAP))
+    sheet = Image.new("RGB", size, (40, 40, 40))
+    pen = ImageDraw.Draw(sheet)
+    for column, name in enumerate(names):
+        pen.text((column * step + 2, 1), name, fill=(255, 255, 255))
+    for line, row in enumerate(rows):
+        for column, picture in enumerate(row.values()):
+            small = max(picture.shape[:2]) <= CELL
+            how = Image.Resampling.NEAREST if small else Image.Resampling.BOX
+            cell = Image.fromarray(picture).resize((CELL, CELL), how)
+            sheet.paste(cell, (column * step, HEAD + line * step))
+    return np.asarray(sheet, np.uint8)

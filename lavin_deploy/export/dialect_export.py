@@ -1,0 +1,105 @@
+"""Trace the plans of a dialect once, and write variants of them into a bundle being made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import onnx
+from tqdm import tqdm
+
+from lavin_deploy.bundle import manifest
+from lavin_deploy.bundle.writer import BundleWriter, writing
+from lavin_deploy.export.graphs.spec import GraphPlan
+from lavin_deploy.export.graphs.trace import Traced, trace
+from lavin_deploy.export.graphs.weights import WeightFile
+
+FP32 = "fp32"
+
+
+@dataclass(kw_only=True)
+class Workshop:
+    """One dialect of an export.
+
+    Attributes:
+        writer: of the bundle.
+        dialect: ``native`` or ``portable``.
+        plans: what to export.
+        context: ``joint`` or ``frozen``.
+        weights: precision -> the file that all dialects of that precision share.
+        traced: the plans' graphs in float32.
+    """
+
+    writer: BundleWriter
+    dialect: str
+    plans: Sequence[GraphPlan]
+    context: str
+    weights: dict[str, WeightFile]
+    traced: list[Traced] = field(default_factory=list)
+
+    def trace(self) -> None:
+        """Trace every plan."""
+        self.traced = [trace(p) for p in tqdm(self.plans, desc="trace", disable=None)]
+
+    def write(
+        self, precision: str, graphs: Sequence[Traced], islands: Sequence[str] = ()
+    ) -> manifest.Variant:
+        """Write one graph for each plan.
+
+        Raises:
+            WorkError: the disk refused.
+        """
+        weights = f"graphs/{precision}.weights"
+        if precision not in self.weights:
+            with writing(f"{weights!r} of the bundle"):
+                self.weights[precision] = WeightFile(self.writer.folder / weights)
+        file = self.weights[precision]
+        marks = [m for m in (self.dialect, precision) if m not in ("native", FP32)]
+        described = []
+        for plan, traced in zip(self.plans, graphs, strict=True):
+            with writing(f"{weights!r} of the bundle"):
+                model = file.externalise(traced)
+            path = f"graphs/{'.'.join((plan.stem, *marks))}.onnx"
+            with writing(f"{path!r} of the bundle"):
+                onnx.save(model, self.writer.folder / path)
+            self.writer.claim(path)
+            described.append(_describe(path, plan, model))
+        self.writer.claim(weights)
+        return manifest.Variant(
+            precision=precision,
+            dialect=self.dialect,
+            context=self.context,
+            weights=(weights,),
+            graphs=tuple(described),
+            islands=tuple(islands),
+        )
+
+
+def files_of(variant: manifest.Variant) -> set[str]:
+    """Every file of a variant."""
+    return {*variant.weights, *(graph.file for graph in variant.graphs)}
+
+
+def _describe(path: str, plan: GraphPlan, model: onnx.ModelProto) -> manifest.Graph:
+    """The manifest's entry of a graph; inputs that a run need not give are left out."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+
+    def tensors(infos: Any) -> tuple[manifest.Tensor, ...]:
+        return tuple(
+            manifest.Tensor(
+                name=info.name,
+                dtype=onnx.helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type).name,
+                shape=tuple(d.dim_value for d in info.type.tensor_type.shape.dim),
+            )
+            for info in infos
+            if info.name not in stored
+        )
+
+    return manifest.Graph(
+        name=plan.name,
+        file=path,
+        inputs=tensors(model.graph.input),
+        outputs=tensors(model.graph.output),
+        **plan.bucket,
+    )

@@ -1,0 +1,1 @@
+"""What is traced: which graphs there are, their modules, dialects, weights."""

@@ -1,0 +1,274 @@
+"""J-DiT's weights laid out for inference: the modules that all of its graphs are made of.
+
+Exact rewrites of :class:`lavin_deploy.models.jdit.JDiT`, checked by tests and by every export:
+
+- ``(1 + s) RMS(h)`` and ``tanh(g) RMS(h)`` are one RMSNorm whose weight is the factor;
+- q, k and v are one matrix product, and gate and up can be; weights are stored (in, out);
+- the channels of q and k are reordered so that the three axes' pairs of RoPE become one
+  rotate-half over the head: scores do not change when q and k are permuted alike;
+- the last block has no context output.
+
+Matrices are laid out when they are read, never all at once: a checkpoint stays mapped from its
+file. Module names follow the model's (``blocks.3.x_mlp``), so that a node of a graph tells where it
+comes from. Shapes: B = 1, L tokens, D width, N query heads, K key/value heads, E head width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lavin_deploy.export.graphs.dialects import Kernels, Past, Streams, joined, split_heads
+from lavin_deploy.export.graphs.savings import Savings
+from lavin_deploy.models.attention import JointAttention
+from lavin_deploy.models.jdit import JDiT, JointBlock
+
+STREAMS = ("cond", "x")
+
+
+def head_order(head_dim: int) -> Tensor:
+    """Channel order of one head: all first halves (t, h, w), then all second halves."""
+    parts = torch.arange(head_dim).reshape(3, 2, head_dim // 6)
+    return parts.transpose(0, 1).reshape(-1)
+
+
+def _permuted(weight: Tensor, head_dim: int) -> Tensor:
+    heads: Tensor = weight.unflatten(0, (-1, head_dim))
+    return heads[:, head_order(head_dim)].flatten(0, 1)
+
+
+class LaidOut(nn.Module):
+    """A matrix made from others whenever it is read, so that no copy of it stays in memory.
+
+    A trace to ONNX sees a parameter of its shape that is one NaN in memory; ``export/trace.py``
+    puts what ``make`` gives in its place.
+
+    Args:
+        make: gives the matrix.
+        shape: its shape.
+    """
+
+    def __init__(self, make: Callable[[], Tensor], shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.make = make
+        self.weight = nn.Parameter(torch.full((1,), torch.nan).expand(shape), requires_grad=False)
+
+    def forward(self) -> Tensor:
+        """The matrix."""
+        return self.weight if torch.onnx.is_in_onnx_export() else self.make()
+
+
+class FusedLinear(nn.Module):
+    """One or several linear maps of one input, without bias: (1, L, in) -> (1, L, out) each.
+
+    Args:
+        weights: (out, in) each.
+        fused: one matrix product for all of them.
+        head_dims: for each weight the width of the heads to reorder, or 0.
+    """
+
+    def __init__(
+        self, *weights: Tensor, fused: bool, head_dims: Sequence[int] | None = None
+    ) -> None:
+        super().__init__()
+        self.widths = [weight.shape[0] for weight in weights]
+        pairs = list(zip(weights, head_dims or [0] * len(weights), strict=True))
+        groups = [pairs] if fused else [[pair] for pair in pairs]
+        self.weights = nn.ModuleList(self._laid_out(group) for group in groups)
+
+    @staticmethod
+    def _laid_out(group: list[tuple[Tensor, int]]) -> LaidOut:
+        def make() -> Tensor:
+            parts = [_permuted(w.detach(), dim) if dim else w.detach() for w, dim in group]
+            return torch.cat(parts).T.contiguous()
+
+        shape = (group[0][0].shape[1], sum(weight.shape[0] for weight, _ in group))
+        return LaidOut(make, shape)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Project."""
+        products = [torch.matmul(x, weight()) for weight in self.weights]
+        if len(products) == len(self.widths):
+            return tuple(products)
+        parts: tuple[Tensor, ...] = products[0].split(self.widths, dim=-1)
+        return parts
+
+
+class QKV(nn.Module):
+    """Raw q (or nothing), k and v of one stream: AdaRN, then the projections."""
+
+    def __init__(
+        self, block: JointBlock, stream: str, kernels: Kernels, *, queries: bool, fused: bool
+    ) -> None:
+        super().__init__()
+        self.kernels = kernels
+        attention: JointAttention = block.joint_attn
+        names = ("q", "k", "v") if queries else ("k", "v")
+        self.projection = FusedLinear(
+            *(attention.get_parameter(f"{stream}_{name}.weight") for name in names),
+            fused=fused,
+            head_dims=[0 if name == "v" else attention.head_dim for name in names],
+        )
+
+    def forward(self, h: Tensor, factor: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        """Project (1, L, D) under a factor (D,)."""
+        parts = self.projection(self.kernels.rms_norm(h, factor))
+        return (None, *parts) if len(parts) == 2 else parts
+
+
+class Attend(nn.Module):
+    """QK-Norm, RoPE and grouped-query attention over the streams that are given."""
+
+    def __init__(self, block: JointBlock, kernels: Kernels, *, queries: bool) -> None:
+        super().__init__()
+        self.kernels = kernels
+        attention: JointAttention = block.joint_attn
+        self.head_dim = attention.head_dim
+        for stream in STREAMS:
+            for part in ("qnorm", "knorm"):
+                unused = (stream, part) == ("cond", "qnorm") and not queries
+                weight = attention.get_parameter(f"{stream}_{part}.weight").detach()
+                permuted = None if unused else nn.Parameter(_permuted(weight, self.head_dim))
+                self.register_parameter(f"{stream}_{part}", permuted)
+
+    def rope(self, q: Streams, k: Streams, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+        """Normed and turned, as the dialect has them; see :meth:`Kernels.rope3d`."""
+        weights = (self._weights("qnorm"), self._weights("knorm"))
+        return self.kernels.rope3d(q, k, *weights, cos, sin)
+
+    def keys(self, k: Streams, cos: Tensor, sin: Tensor) -> Tensor:
+        """Normed and turned keys alone, (1, K, L, E)."""
+        return self.kernels.keys(k, self._weights("knorm"), cos, sin)
+
+    def _weights(self, part: str) -> Streams:
+        return cast(Streams, tuple(getattr(self, f"{stream}_{part}") for stream in STREAMS))
+
+    def values(self, v: Streams) -> Tensor:
+        """(1, K, L, E) of the given streams."""
+        return split_heads(joined(v), self.head_dim)
+
+    def forward(
+        self,
+        q: Streams,
+        k: Streams,
+        v: Streams,
+        cos: Tensor,
+        sin: Tensor,
+        past: Past = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Attend.
+
+        Args:
+            q: raw queries of each stream.
+            k: raw keys.
+            v: values.
+            cos: (1, Lk, E / 2) of the keys' tokens.
+            sin: the same.
+            past: turned keys and values (1, K, L, E) of tokens before these.
+
+        Returns:
+            (1, Lq, D), and keys and values (1, K, L, E), those of ``past`` included.
+        """
+        queries, keys = self.rope(q, k, cos, sin)
+        return self.kernels.attention(queries, keys, joined(v), past, self.head_dim)
+
+
+class Output(nn.Module):
+    """h + tanh(g1) RMS(projection of what was attended)."""
+
+    def __init__(self, block: JointBlock, stream: str, kernels: Kernels) -> None:
+        super().__init__()
+        self.kernels = kernels
+        weight = block.joint_attn.get_parameter(f"{stream}_proj.weight")
+        self.projection = FusedLinear(weight, fused=True)
+
+    def forward(self, h: Tensor, attended: Tensor, gate: Tensor) -> Tensor:
+        """(1, L, D), (1, L, D), (D,) -> (1, L, D)."""
+        (projected,) = self.projection(attended)
+        return h + self.kernels.rms_norm(projected, gate)
+
+
+class FusedMLP(nn.Module):
+    """h + tanh(g2) RMS(SwiGLU(AdaRN(h; s2)))."""
+
+    def __init__(self, block: JointBlock, stream: str, kernels: Kernels, *, fused: bool) -> None:
+        super().__init__()
+        self.kernels = kernels
+        gate, up, down = (
+            block.get_parameter(f"{stream}_mlp.{part}_proj.weight")
+            for part in ("gate", "up", "down")
+        )
+        self.gate_up = FusedLinear(gate, up, fused=fused)
+        self.down = FusedLinear(down, fused=True)
+
+    def forward(self, h: Tensor, factor: Tensor, gate: Tensor) -> Tensor:
+        """(1, L, D) under factors (D,), twice."""
+        gated, up = self.gate_up(self.kernels.rms_norm(h, factor))
+        (inner,) = self.down(F.silu(gated) * up)
+        return h + self.kernels.rms_norm(inner, gate)
+
+
+class FusedBlock(nn.Module):
+    """One block; without ``context_output`` its context gives keys and values only."""
+
+    def __init__(
+        self,
+        block: JointBlock,
+        kernels: Kernels,
+        *,
+        queries: bool,
+        context_output: bool,
+        savings: Savings,
+    ) -> None:
+        super().__init__()
+        self.context_output = context_output
+        fused, gate_up = savings.fused_projections, savings.fused_gate_up
+        self.cond_qkv = QKV(block, "cond", kernels, queries=queries, fused=fused)
+        self.x_qkv = QKV(block, "x", kernels, queries=True, fused=fused)
+        self.attention = Attend(block, kernels, queries=queries)
+        self.x_out = Output(block, "x", kernels)
+        self.x_mlp = FusedMLP(block, "x", kernels, fused=gate_up)
+        if context_output:
+            self.cond_out = Output(block, "cond", kernels)
+            self.cond_mlp = FusedMLP(block, "cond", kernels, fused=gate_up)
+
+
+class FusedDiT(nn.Module):
+    """All weights that the step, context and query graphs share; it has no ``forward`` of its own.
+
+    Args:
+        dit: the model; embedders and output layer are used as they are.
+        kernels: operators of the dialect.
+        savings: what to leave out.
+    """
+
+    def __init__(self, dit: JDiT, kernels: Kernels, savings: Savings) -> None:
+        super().__init__()
+        self.config, self.savings, self.kernels = dit.config, savings, kernels
+        self.cond_embedder, self.x_embedder = dit.cond_embedder, dit.x_embedder
+        self.final = dit.final_layer.linear
+        last = dit.config.depth - 1
+        self.blocks = nn.ModuleList(
+            FusedBlock(
+                block,
+                kernels,
+                queries=index < last or not savings.no_dead_context,
+                context_output=index < last,
+                savings=savings,
+            )
+            for index, block in enumerate(dit.joint_blocks())
+        )
+
+    def fused_blocks(self) -> list[FusedBlock]:
+        """The blocks, typed."""
+        return [cast(FusedBlock, block) for block in self.blocks]
+
+    def factors(self, modulation: Tensor) -> list[tuple[Tensor, ...]]:
+        """Cut a row (1, R) into eight factors (D,) a block, and the output layer's at the end."""
+        parts = modulation[0].split(self.config.hidden_size)
+        rows = [parts[8 * index : 8 * index + 8] for index in range(self.config.depth)]
+        return [*rows, (parts[-1],)]

@@ -1,0 +1,146 @@
+"""From a torch module to ONNX: structure and weights apart, so that weights are never copied."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lavin_deploy import portable
+from lavin_deploy.export.graphs.dialects import Dialect
+from lavin_deploy.export.graphs.fused import LaidOut
+from lavin_deploy.export.graphs.spec import GraphPlan
+
+OPSET = 23
+OPSETS: dict[Dialect, int] = {"native": OPSET, "portable": portable.OPSET}
+LARGE = 1024
+"""Initialisers from this many bytes on are kept apart from the structure."""
+PENDING = "pending"
+"""Location of weights that are not in their file yet."""
+
+Load = Callable[[], NDArray[np.generic]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traced:
+    """A graph.
+
+    Attributes:
+        model: the structure; large initialisers refer to ``PENDING`` data.
+        weights: name of a large initialiser -> its values, made when called for.
+    """
+
+    model: onnx.ModelProto
+    weights: dict[str, Load] = field(default_factory=dict)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's progress and deprecation notes off the terminal."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def trace(plan: GraphPlan) -> Traced:
+    """Trace a graph through torch's dynamo exporter; static shapes, float32, the plan's dialect."""
+    given = [torch.from_numpy(array) for array in plan.example(0).feed.values()]
+    given += list(plan.overridable.values())
+    module = plan.build().eval()
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            module,
+            tuple(given),
+            dynamo=True,
+            opset_version=OPSETS[plan.dialect],
+            input_names=[*plan.inputs, *plan.overridable],
+            output_names=list(plan.outputs),
+            verbose=False,
+            optimize=False,  # not before the initialisers are what they stand for
+        )
+        assert program is not None
+        _lay_out(program.model, module)
+        program.optimize()
+    weights = _take_weights(program.model)
+    model: onnx.ModelProto = ir.to_proto(program.model)
+    model.graph.name = f"lavin_{plan.name}"
+    _strip(model)
+    if plan.dialect == "portable":
+        portable.attach(model)
+    for name, value in plan.overridable.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(value.numpy(), name))
+    return Traced(model=model, weights=weights)
+
+
+def _lay_out(model: ir.Model, module: nn.Module) -> None:
+    """Let the initialisers of matrices that are laid out on demand hold those matrices."""
+    for path, part in module.named_modules(remove_duplicate=False):
+        value = model.graph.initializers.get(f"{path}.weight")
+        if isinstance(part, LaidOut) and value is not None:
+            value.const_value = ir.LazyTensor(
+                _tensor_of(part), ir.DataType.FLOAT, ir.Shape(part.weight.shape), name=value.name
+            )
+
+
+def _tensor_of(part: LaidOut) -> Callable[[], ir.TensorProtocol]:
+    return lambda: ir.tensor(part.make().numpy())
+
+
+def _take_weights(model: ir.Model) -> dict[str, Load]:
+    """Replace large initialisers by references; return what they hold."""
+    weights: dict[str, Load] = {}
+    for name, value in model.graph.initializers.items():
+        tensor = value.const_value
+        assert tensor is not None
+        if tensor.nbytes < LARGE:
+            continue
+        raw = tensor.raw
+        weights[name] = raw.detach().numpy if isinstance(raw, Tensor) else tensor.numpy
+        value.const_value = ir.ExternalTensor(
+            PENDING, 0, tensor.nbytes, tensor.dtype, shape=ir.Shape(tensor.shape.numpy()), name=name
+        )
+    return weights
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Keep of the exporter's notes only shapes and which module a node comes from (no paths).
+
+    The module is the innermost one, without the wrappers of the graph: ``blocks.3.x_mlp``.
+    """
+    for node in model.graph.node:
+        scopes = [p.value for p in node.metadata_props if p.key == "pkg.torch.onnx.name_scopes"]
+        del node.metadata_props[:]
+        for value in scopes:
+            node.metadata_props.add(key="module", value=_module(value))
+    stored = {tensor.name for tensor in model.graph.initializer}
+    kept = [info for info in model.graph.value_info if info.name not in stored]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(kept)
+    for part in (*model.graph.value_info, *model.graph.input, *model.graph.output, model.graph):
+        del part.metadata_props[:]
+    for tensor in model.graph.initializer:
+        del tensor.metadata_props[:]
+    del model.metadata_props[:]
+
+
+def _module(scopes: str) -> str:
+    """``"['', 'fused.blocks.3', 'fused.blocks.3.x_mlp', 'matmul']"`` -> ``blocks.3.x_mlp``."""
+    names = [part.strip().strip("'\"") for part in scopes.strip("[]").split(",")]
+    innermost = names[-2] if len(names) > 1 else ""
+    return innermost.removeprefix("step.").rpartition("fused.")[2]

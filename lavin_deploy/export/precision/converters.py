@@ -1,0 +1,188 @@
+"""How the graphs of a dialect get a lower precision: lowered by rules, or quantised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import onnx
+import torch
+
+from lavin_deploy.arrays import Array
+from lavin_deploy.bundle import manifest
+from lavin_deploy.export.checks.backends import TorchBackend
+from lavin_deploy.export.checks.checker import Judge, Run, distances
+from lavin_deploy.export.checks.interpreter import Interpreter, to_tensor
+from lavin_deploy.export.dialect_export import Workshop
+from lavin_deploy.export.graphs.spec import Arrays, GraphPlan
+from lavin_deploy.export.graphs.trace import Traced
+from lavin_deploy.export.precision.calibration import Feeds
+from lavin_deploy.export.precision.lowering import Low, Lowering, choose_wide, lower
+from lavin_deploy.export.precision.quantise import Quantisation, Quantised, products, quantise
+from lavin_deploy.export.precision.sensitivity import Contribution, out_of_range, rank, units
+
+
+class Way(Protocol):
+    """From float32 graphs to those of one precision."""
+
+    @property
+    def shop(self) -> Workshop:
+        """Where the float32 graphs are."""
+
+    def graphs(self, islands: frozenset[str]) -> list[Traced]:
+        """Convert every graph; what is in the modules of ``islands`` stays as it is."""
+
+    def kept(self, islands: frozenset[str]) -> dict[str, int]:
+        """Rule or island -> number of nodes that it keeps in float32, in all graphs."""
+
+    def ranking(self, base: manifest.Variant, judge: Judge) -> list[Contribution]:
+        """Modules by what they alone add to the error, worst first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lowered:
+    """To fp16 or bf16.
+
+    Attributes:
+        shop: has the float32 graphs.
+        low: the lower precision.
+        wide: stem of a graph's file -> nodes that stay in float32 for their range.
+    """
+
+    shop: Workshop
+    low: Low
+    wide: Mapping[str, frozenset[str]]
+
+    @classmethod
+    def measured(
+        cls, shop: Workshop, low: Low, base: manifest.Variant, judge: Judge, limit: float
+    ) -> Lowered:
+        """Measure the range of every tensor in float32; what is beyond ``limit`` stays there."""
+        wide = {}
+        with TorchBackend(judge.bundle, base) as backend:
+            for plan, graph, traced in zip(shop.plans, base.graphs, shop.traced, strict=True):
+                for case in judge.cases[plan.stem]:
+                    backend.infer(graph, case.feed)
+                largest = backend.largest[graph.file] | _largest_weights(traced)
+                wide[plan.stem] = out_of_range(traced.model, largest, limit)
+                backend.deactivate()  # one graph in memory at a time
+        return cls(shop=shop, low=low, wide=wide)
+
+    def graphs(self, islands: frozenset[str]) -> list[Traced]:
+        """See :class:`Way`."""
+        pairs = zip(self.shop.plans, self.shop.traced, strict=True)
+        return [lower(traced, self._lowering(plan, islands)) for plan, traced in pairs]
+
+    def kept(self, islands: frozenset[str]) -> dict[str, int]:
+        """See :class:`Way`."""
+        counts: dict[str, int] = {}
+        for plan, traced in zip(self.shop.plans, self.shop.traced, strict=True):
+            for reason in choose_wide(traced.model, self._lowering(plan, islands)).values():
+                counts[reason] = counts.get(reason, 0) + 1
+        return counts
+
+    def ranking(self, base: manifest.Variant, judge: Judge) -> list[Contribution]:
+        """See :class:`Way`."""
+        found = []
+        dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}[self.low]
+        with TorchBackend(judge.bundle, base) as backend:
+            for plan, graph in zip(self.shop.plans, base.graphs, strict=True):
+                if judge.answers_by(graph):
+                    feed = judge.cases[plan.stem][-1].feed
+                    found += rank(graph.file, backend.interpreter(graph), feed, dtype)
+        return sorted(found, key=lambda one: -one.rel_l2)
+
+    def _lowering(self, plan: GraphPlan, islands: frozenset[str]) -> Lowering:
+        # bf16 keys and values would need a type that numpy, hence the runtime, does not have.
+        return Lowering(
+            low=self.low,
+            islands=islands,
+            wide=self.wide[plan.stem],
+            keys_values=self.low == "fp16",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """To int8 or fp8, fitted to calibration data.
+
+    Attributes:
+        shop: has the float32 graphs.
+        precision: ``int8`` or ``fp8``.
+        feeds: what every graph, by its file, is fed in real runs.
+        base: the float32 variant.
+    """
+
+    shop: Workshop
+    precision: Quantised
+    feeds: Feeds
+    base: manifest.Variant
+
+    def graphs(self, islands: frozenset[str]) -> list[Traced]:
+        """See :class:`Way`."""
+        traced = dict(zip(self._files, self.shop.traced, strict=True))
+        made = quantise(traced, self.feeds.graphs, self._quantisation(islands))
+        return [made[file] for file in self._files]
+
+    def kept(self, islands: frozenset[str]) -> dict[str, int]:
+        """See :class:`Way`: products with weights that stay in float32."""
+        counts = {"first, last and norms": 0}
+        for traced in self.shop.traced:
+            every = {n.name for n in traced.model.graph.node if n.op_type in ("MatMul", "Conv")}
+            some = {n.name for n in products(traced.model, self._quantisation(frozenset()))}
+            fewer = {n.name for n in products(traced.model, self._quantisation(islands))}
+            counts["first, last and norms"] += len(every - some)
+            if islands:
+                counts["islands"] = counts.get("islands", 0) + len(some - fewer)
+        return counts
+
+    def ranking(self, base: manifest.Variant, judge: Judge) -> list[Contribution]:
+        """See :class:`Way`: one graph at a time, with one module quantised."""
+        found = []
+        for plan, graph, traced in zip(self.shop.plans, base.graphs, self.shop.traced, strict=True):
+            names = units(traced.model.graph)
+            feeds = {graph.file: self.feeds.graphs.get(graph.file, ())[:1]}
+            if not judge.answers_by(graph) or not feeds[graph.file]:
+                continue
+            case = judge.cases[plan.stem][-1]
+            for name in names:
+                alone = self._quantisation(frozenset(names) - {name})
+                if products(traced.model, alone):
+                    (made,) = quantise({graph.file: traced}, feeds, alone).values()
+                    distances_of = distances(in_torch(Interpreter.of(made)), [case])
+                    worst = max(distance.rel_l2 for distance in distances_of.values())
+                    found.append(Contribution(graph=graph.file, module=name, rel_l2=worst))
+        return sorted(found, key=lambda one: -one.rel_l2)
+
+    def _quantisation(self, islands: frozenset[str]) -> Quantisation:
+        return Quantisation(precision=self.precision, islands=islands)
+
+    @property
+    def _files(self) -> list[str]:
+        return [graph.file for graph in self.base.graphs]
+
+
+def in_torch(interpreter: Interpreter) -> Run:
+    """Run a graph that was not written yet."""
+    types = {i.name: i.type.tensor_type.elem_type for i in interpreter.graph.input}
+
+    def run(feed: Arrays) -> dict[str, Array]:
+        given = {
+            name: to_tensor(array.astype(onnx.helper.tensor_dtype_to_np_dtype(types[name])))
+            for name, array in feed.items()
+        }
+        return {name: tensor.numpy() for name, tensor in interpreter.run(given).items()}
+
+    return run
+
+
+def _largest_weights(traced: Traced) -> dict[str, float]:
+    """Largest absolute value of every float32 initialiser."""
+    found = {name: float(np.abs(load()).max()) for name, load in traced.weights.items()}
+    for tensor in traced.model.graph.initializer:
+        if tensor.name not in found and tensor.data_type == onnx.TensorProto.FLOAT:
+            array = onnx.numpy_helper.to_array(tensor)
+            found[tensor.name] = float(np.abs(array).max()) if array.size else 0.0
+    return found

@@ -1,0 +1,229 @@
+"""Quantise a graph to int8 or fp8: explicit QuantizeLinear/DequantizeLinear around its products.
+
+Weights have one scale for each output channel, activations one for each tensor; both are symmetric,
+as TensorRT asks. Before that channels of activations are levelled (:mod:`smoothing`). The structure
+only is touched: weights are quantised when they are written, so no model is too large for it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import ml_dtypes
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from lavin_deploy.export.graphs.trace import LARGE, PENDING, Load, Traced
+from lavin_deploy.export.precision.calibration import Feed
+from lavin_deploy.export.precision.ranges import Channels, Numbers, Probe, best_clip
+from lavin_deploy.export.precision.rules import module_of, within
+from lavin_deploy.export.precision.smoothing import Levelled, level, levels_of
+
+Quantised = Literal["int8", "fp8"]
+DTYPES: dict[str, np.dtype[Any]] = {
+    "int8": np.dtype(np.int8),
+    "fp8": np.dtype(ml_dtypes.float8_e4m3fn),
+}
+TYPES = {"int8": TensorProto.INT8, "fp8": TensorProto.FLOAT8E4M3FN}
+LARGEST = {"int8": 127, "fp8": 448}
+
+KEPT = ("cond_embedder", "x_embedder", "final", "time")
+"""First and last projections of J-DiT, and the modulation where a step computes it itself."""
+KEPT_ENDS = ("conv_in", "conv_out")
+"""First and last convolutions of the ST-VAE."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantisation:
+    """How to quantise.
+
+    Attributes:
+        precision: ``int8`` or ``fp8`` (e4m3).
+        convolutions: whether those of the ST-VAE too.
+        islands: modules that stay as they are, beside those that always do.
+    """
+
+    precision: Quantised
+    convolutions: bool = False
+    islands: frozenset[str] = frozenset()
+
+
+def products(model: onnx.ModelProto, quantisation: Quantisation) -> list[onnx.NodeProto]:
+    """Nodes that are quantised: matrix products (and convolutions) with stored weights.
+
+    The modulation, first and last projections and whatever belongs to a norm stay.
+    """
+    if model.graph.name == "lavin_modulation":
+        return []
+    stored = {t.name for t in model.graph.initializer if t.data_location == TensorProto.EXTERNAL}
+    operators = ("MatMul", "Conv") if quantisation.convolutions else ("MatMul",)
+    return [
+        node
+        for node in model.graph.node
+        if node.op_type in operators
+        and node.input[1] in stored
+        and not _kept(module_of(node), quantisation.islands)
+    ]
+
+
+def _kept(module: str, islands: frozenset[str]) -> bool:
+    parts = module.split(".")
+    return (
+        parts[0] in KEPT
+        or parts[-1] in KEPT_ENDS
+        or any(part.startswith("norm") for part in parts)
+        or any(within(module, island) for island in islands)
+    )
+
+
+def quantise(
+    graphs: Mapping[str, Traced], feeds: Mapping[str, Sequence[Feed]], quantisation: Quantisation
+) -> dict[str, Traced]:
+    """Quantise graphs that share weights; those without products come back as they are.
+
+    Args:
+        graphs: fp32 graphs by any name; they are not changed.
+        feeds: by the same names, at least one set of inputs of each.
+        quantisation: how.
+
+    Returns:
+        The graphs: node names, module names, inputs and outputs stay; what one weight becomes is
+        the same in all of them, so that it is still stored once.
+    """
+    nodes = {name: products(traced.model, quantisation) for name, traced in graphs.items()}
+    probes = {
+        name: Probe(graphs[name], {n.input[0]: _channels(n) for n in found}, feeds[name])
+        for name, found in nodes.items()
+        if found
+    }
+    seen = {name: probe.channels() for name, probe in probes.items()}
+    levels = levels_of({name: (graphs[name], nodes[name], seen[name]) for name in probes})
+    made = dict(graphs)
+    for name, probe in probes.items():
+        levelled = level(graphs[name], nodes[name], levels)
+        scales = _scales(probe, seen[name], levelled.divisors, quantisation.precision)
+        made[name] = _insert(levelled, {n.name for n in nodes[name]}, scales, quantisation)
+    return made
+
+
+def _channels(node: onnx.NodeProto) -> int:
+    return 1 if node.op_type == "Conv" else -1
+
+
+def _scales(
+    probe: Probe, channels: Mapping[str, Channels], divisors: Mapping[str, Numbers], precision: str
+) -> dict[str, np.float32]:
+    """Scale of every activation; int8 clips where the mean square error is least."""
+    tops = {
+        name: max(float((found.peak / divisors.get(name, 1.0)).max()), 1e-12)
+        for name, found in channels.items()
+    }
+    largest = LARGEST[precision]
+    if precision == "int8":
+        counts = probe.histograms(tops, divisors)
+        tops = {name: best_clip(counts[name], top, largest) for name, top in tops.items()}
+    return {name: np.float32(top / largest) for name, top in tops.items()}
+
+
+def _insert(
+    levelled: Levelled,
+    chosen: set[str],
+    scales: Mapping[str, np.float32],
+    quantisation: Quantisation,
+) -> Traced:
+    """Put the pairs of nodes in."""
+    model = onnx.ModelProto()
+    model.CopyFrom(levelled.traced.model)
+    weights = dict(levelled.traced.weights)
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    type_, dtype = TYPES[quantisation.precision], DTYPES[quantisation.precision]
+    nodes: list[onnx.NodeProto] = []
+    uses: Counter[str] = Counter()
+    done: set[str] = set()
+
+    def constant(name: str, array: NDArray[Any]) -> str:
+        if array.nbytes < LARGE:
+            model.graph.initializer.append(numpy_helper.from_array(array, name))
+            return name
+        weights[name] = lambda: array
+        model.graph.initializer.append(_pending(name, TensorProto.FLOAT, array.shape))
+        return name
+
+    def note(node: onnx.NodeProto, module: str) -> None:
+        node.metadata_props.add(key="module", value=module)
+        nodes.append(node)
+
+    def activation(name: str, module: str) -> str:
+        """A pair for this one product. ONNX Runtime has no int8 kernel for products that share a
+        pair, and merges equal pairs: scales one ulp apart keep them separate."""
+        uses[name] += 1
+        own = name if uses[name] == 1 else f"{name}.{uses[name]}"
+        step = scales[name]
+        for _ in range(1, uses[name]):
+            step = np.nextafter(step, np.float32(np.inf))
+        scale = constant(f"{own}.scale", np.array(step))
+        zero = constant(f"{own}.zero", np.zeros((), dtype))
+        quantised, out = f"{own}.quantised", f"{own}.dequantised"
+        for operator, source, made in (
+            ("QuantizeLinear", name, quantised),
+            ("DequantizeLinear", quantised, out),
+        ):
+            given = [source, scale, zero]
+            note(helper.make_node(operator, given, [made], name=f"{made}.node"), module)
+        return out
+
+    def weight(name: str, axis: int, module: str) -> None:
+        if name not in done:
+            load, shape = weights.pop(name), tuple(tensors[name].dims)
+            fresh = f"{name}.{quantisation.precision}"
+            scale = _channel_scale(load(), axis, LARGEST[quantisation.precision])
+            weights[fresh] = _rounded(load, scale, axis, dtype)
+            tensors[name].CopyFrom(_pending(fresh, type_, shape))
+            given = [fresh, constant(f"{name}.scale", scale)]
+            note(
+                helper.make_node(
+                    "DequantizeLinear", given, [name], name=f"{fresh}.node", axis=axis
+                ),
+                module,
+            )
+            done.add(name)
+
+    for node in levelled.traced.model.graph.node:
+        made = onnx.NodeProto()
+        made.CopyFrom(node)
+        if node.name in chosen:
+            module = module_of(node)
+            made.input[0] = activation(node.input[0], module)
+            weight(node.input[1], 0 if node.op_type == "Conv" else 1, module)
+        nodes.append(made)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return Traced(model=model, weights=weights)
+
+
+def _pending(name: str, type_: int, shape: Sequence[int]) -> TensorProto:
+    tensor = TensorProto(name=name, dims=shape, data_type=type_)
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=PENDING)
+    return tensor
+
+
+def _channel_scale(array: NDArray[Any], axis: int, largest: int) -> Numbers:
+    others = tuple(i for i in range(array.ndim) if i != axis)
+    top = np.abs(array).max(axis=others).astype(np.float32)
+    scale: Numbers = np.maximum(top, np.float32(1e-12)) / np.float32(largest)
+    return scale
+
+
+def _rounded(load: Load, scale: Numbers, axis: int, dtype: np.dtype[Any]) -> Load:
+    def made() -> NDArray[np.generic]:
+        array: NDArray[Any] = load()
+        scaled = array / scale.reshape([-1 if i == axis else 1 for i in range(array.ndim)])
+        return (np.rint(scaled) if dtype == np.int8 else scaled).astype(dtype)
+
+    return made

@@ -1,0 +1,1 @@
+"""Libraries that run graphs, behind one protocol, and the choice between them."""

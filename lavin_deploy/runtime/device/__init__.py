@@ -1,0 +1,1 @@
+"""Whole answers on a device: a program of operations, and what runs it."""

@@ -1,0 +1,191 @@
+"""Run a task over pictures and videos, file by file, in constant memory."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from lavin_deploy.errors import WorkError
+from lavin_deploy.files import kept_folder
+from lavin_deploy.runtime.media.destinations import Item, Plan
+from lavin_deploy.runtime.media.images import read_image, write_image
+from lavin_deploy.runtime.media.tensors import picture_tensors, video_tensors
+from lavin_deploy.runtime.media.views import compose, view_size
+from lavin_deploy.runtime.video.reader import Frame, VideoReader
+from lavin_deploy.runtime.video.writer import VideoWriter
+
+if TYPE_CHECKING:
+    from lavin_deploy.runtime.answerer import Result
+    from lavin_deploy.runtime.pipeline import Model
+
+
+class Progress(Protocol):
+    """Who watches: a progress bar, or nobody."""
+
+    def expect(self, more: int) -> None:
+        """Take note that so many frames more are to come (an estimate)."""
+
+    def advance(self) -> None:
+        """Take note that a frame is done."""
+
+    def notice(self, sentence: str) -> None:
+        """Tell the user something."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a run did.
+
+    Attributes:
+        output: the file or folder written.
+        frames: frames and pictures answered.
+        width: pixels of a row of the first result.
+        height: pixels of a column of the first result.
+        seconds: wall time, without loading the model.
+        stages: mean milliseconds a frame by stage: read, the model's own stages, draw, write.
+    """
+
+    output: Path
+    frames: int
+    width: int
+    height: int
+    seconds: float
+    stages: Mapping[str, float]
+
+    @property
+    def frames_per_second(self) -> float:
+        """Frames a second, end to end."""
+        return self.frames / self.seconds if self.seconds else 0.0
+
+
+def process(
+    model: Model,
+    task: str,
+    plan: Plan,
+    *,
+    view: str,
+    options: Mapping[str, Any],
+    progress: Progress,
+) -> Report:
+    """Answer every frame of a plan's inputs and write the results.
+
+    Each file appears whole or not at all; when one fails, those before it stay.
+
+    Args:
+        model: from ``load``.
+        task: name of a stored task.
+        plan: from ``plan_outputs``.
+        view: one of ``VIEWS``.
+        options: keyword arguments of ``Model.stream``: seed, steps, guidance, num_pairs.
+        progress: is told of every frame.
+
+    Raises:
+        LavinError: an input is damaged, an argument is wrong, or the work failed.
+    """
+    tally = _Tally()
+    start = time.perf_counter()
+    with ExitStack() as stack:
+        for folder in plan.folders:
+            stack.enter_context(kept_folder(folder))
+        progress.expect(len(plan.items))
+        for item in plan.items:
+            work = _process_image if item.source.kind == "image" else _process_video
+            work(model, task, item, view, options, progress, tally)
+    return Report(
+        output=plan.output,
+        frames=tally.frames,
+        width=tally.size[0],
+        height=tally.size[1],
+        seconds=time.perf_counter() - start,
+        stages={name: 1000 * s / max(1, tally.frames) for name, s in tally.seconds.items()},
+    )
+
+
+@dataclass
+class _Tally:
+    frames: int = 0
+    size: tuple[int, int] = (0, 0)
+    seconds: dict[str, float] = field(default_factory=lambda: {"read": 0.0})
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+    def count(self, result: Result, width: int, height: int) -> None:
+        if not self.frames:
+            self.size = (width, height)
+        self.frames += 1
+        for stage, seconds in result.timings.items():
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+
+def _process_image(
+    model: Model,
+    task: str,
+    item: Item,
+    view: str,
+    options: Mapping[str, Any],
+    progress: Progress,
+    tally: _Tally,
+) -> None:
+    with tally.timed("read"):
+        image = read_image(item.source.path)
+    result = model.run(task, image, **options)
+    tally.count(result, *view_size(view, image.shape[1], image.shape[0]))
+    with tally.timed("draw"):
+        drawn = compose(view, image, result.image)
+    with tally.timed("write"), ExitStack() as stack:
+        if item.data is not None:
+            stack.enter_context(picture_tensors(item.data))(result, 0.0)
+        write_image(item.output, drawn)
+    progress.advance()
+
+
+def _process_video(
+    model: Model,
+    task: str,
+    item: Item,
+    view: str,
+    options: Mapping[str, Any],
+    progress: Progress,
+    tally: _Tally,
+) -> None:
+    with ExitStack() as stack:
+        reader = stack.enter_context(VideoReader(item.source.path))
+        size = view_size(view, reader.info.width, reader.info.height)
+        keep = item.data and stack.enter_context(video_tensors(item.data))
+        writer = stack.enter_context(VideoWriter.like(item.output, reader.info, *size))
+        for sentence in writer.notices:
+            progress.notice(sentence)
+        progress.expect(reader.info.frames - 1)
+        waiting: deque[Frame] = deque()
+
+        def images() -> Iterator[Any]:
+            frames = iter(reader)
+            while True:
+                with tally.timed("read"):
+                    frame = next(frames, None)
+                if frame is None:
+                    return
+                waiting.append(frame)
+                yield frame.image
+
+        for result in model.stream(task, images(), **options):
+            frame = waiting.popleft()
+            tally.count(result, *size)
+            with tally.timed("draw"):
+                drawn = compose(view, frame.image, result.image)
+            with tally.timed("write"):
+                writer.write(replace(frame, image=drawn))
+                if keep:
+                    keep(result, frame.time)
+            progress.advance()
+        if waiting:
+            raise WorkError(f"{len(waiting)} frames of {item.source.path} got no answer.")

@@ -1,0 +1,1 @@
+"""Videos in and out: frames, times, colours, sound."""

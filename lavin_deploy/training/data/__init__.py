@@ -1,0 +1,1 @@
+"""Prepared pictures: which packages, how they are read, sorted and kept."""

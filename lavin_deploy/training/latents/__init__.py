@@ -1,0 +1,1 @@
+"""Pools of encoded episodes, made once and drawn from for hours."""

@@ -1,0 +1,1 @@
+"""The loop of both trainers: processes, states, settings, meters."""

@@ -1,0 +1,1 @@
+"""What answers are compared by beyond the velocity."""

@@ -1,0 +1,1 @@
+"""Pictures, scenes and clips that are made, with their truths."""

@@ -1,0 +1,119 @@
+"""A task from a folder of the user's own pairs: picture files, or shards of them."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lavin_deploy.arrays import U8
+from lavin_deploy.errors import InputError
+from lavin_deploy.runtime.create_task import read_pairs
+from lavin_deploy.tasks.pairs import ROLES, find_pairs
+from lavin_deploy.tasks.samples import Style
+from lavin_deploy.training.synthesis import appearance
+from lavin_deploy.training.tasks.base import Sample, deal
+from lavin_deploy.training.tasks.registry import TASKS
+
+
+class OwnPairs:
+    """Square crops of the folder's pairs, input and target alike, mirrored half of the time.
+
+    Args:
+        name: of the task; not one of ``episodes.TASKS``.
+        folder: with two pairs or more, as picture files or, where it holds tar files, as
+            ``<id>.input.*`` and ``<id>.target.*`` in these WebDataset shards. Every pair is
+            trained on, so keep some elsewhere to measure.
+
+    Raises:
+        InputError: the name is taken, or the folder does not hold at least two pairs.
+    """
+
+    deterministic = True
+    frames = 1
+    follows = False
+    ordered = False
+
+    def __init__(self, name: str, folder: Path) -> None:
+        if name in TASKS or not name.isidentifier():
+            raise InputError(
+                f"{name!r} cannot name a task of your own pairs; take letters, digits and _, and "
+                f"none of {', '.join(TASKS)}."
+            )
+        self.name = name
+        digest = hashlib.sha256()
+        with tempfile.TemporaryDirectory() as held:
+            shards = sorted(folder.glob("*.tar"))
+            found = find_pairs(unpack_pairs(shards, Path(held)) if shards else folder)
+            if len(found) < 2:
+                raise InputError(f"{folder} holds one pair; an episode needs two or more.")
+            self.pairs: Sequence[tuple[U8, U8]] = [(a, b) for _, a, b in read_pairs(found)]
+            for pair in found:
+                for file in (pair.input, pair.target):
+                    digest.update(file.name.encode() + file.read_bytes())
+        self.sha256 = digest.hexdigest()
+
+    def draw_style(self, rng: np.random.Generator) -> Style:
+        """Nothing varies: the pairs are what they are."""
+        return Style()
+
+    def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
+        """Crop 70 to 100 % of the short side out of a random pair."""
+        return self._cut(rng, int(rng.integers(len(self.pairs))), size)
+
+    def episode(
+        self, rng: np.random.Generator, style: Style, size: int, count: int
+    ) -> list[Sample]:
+        """Deal out the pairs: none comes again before all have come."""
+        return [self._cut(rng, number, size) for number in deal(rng, len(self.pairs), count)]
+
+    def _cut(self, rng: np.random.Generator, number: int, size: int) -> Sample:
+        given, target = self.pairs[number]
+        place = appearance.window(rng, given, 0.7, 1.0)
+        way = -1 if rng.random() < 0.5 else 1
+        shown, asked = (
+            appearance.resized(picture[place][:, ::way], size) for picture in (given, target)
+        )
+        return Sample(shown, asked, number)
+
+
+def unpack_pairs(shards: Sequence[Path], out: Path) -> Path:
+    """Write the pairs of shards into ``out`` as ``find_pairs`` expects them and return it.
+
+    Raises:
+        InputError: a shard is not a whole, uncompressed tar file.
+    """
+    for shard in shards:
+        try:
+            with tarfile.open(shard, "r:") as tar:
+                for member in tar:
+                    key, _, end = member.name.rpartition("/")[2].partition(".")
+                    role, _, suffix = end.partition(".")
+                    content = tar.extractfile(member)
+                    if role in ROLES and content is not None:
+                        file = out / f"{shard.stem}-{key}_{role}.{suffix}"
+                        file.write_bytes(content.read())
+        except tarfile.TarError as error:
+            raise InputError(
+                f"{shard} is not a whole tar file ({error}); pack its pairs again, uncompressed."
+            ) from error
+    return out
+
+
+def parse_own(words: Sequence[str]) -> dict[str, OwnPairs]:
+    """Read ``NAME=FOLDER`` words.
+
+    Raises:
+        InputError: a word is not such, or what :class:`OwnPairs` raises.
+    """
+    found = {}
+    for word in words:
+        name, equals, folder = word.partition("=")
+        if not equals or name in found:
+            raise InputError(f"--pairs {word!r} is not NAME=FOLDER with a name of its own.")
+        found[name] = OwnPairs(name, Path(folder))
+    return found

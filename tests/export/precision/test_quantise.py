@@ -1,0 +1,229 @@
+"""int8 and fp8 graphs: valid, close, one scale a channel, and TensorRT builds them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, numpy_helper
+
+from lavin_deploy.config import ModelConfig, preset
+from lavin_deploy.export.graphs.catalogue import GraphChoice, plan_graphs
+from lavin_deploy.export.graphs.savings import DEFAULT, Savings
+from lavin_deploy.export.graphs.trace import Traced, trace
+from lavin_deploy.export.graphs.weights import WeightFile
+from lavin_deploy.export.precision.calibration import Feed
+from lavin_deploy.export.precision.lowering import Lowering, lower
+from lavin_deploy.export.precision.quantise import Quantisation, Quantised, products, quantise
+from lavin_deploy.export.precision.ranges import BINS, Probe, best_clip
+from lavin_deploy.export.precision.rules import module_of
+from lavin_deploy.export.precision.smoothing import level, levels_of
+from tests.helpers import rtx
+from tests.helpers.checkpoints import random_models
+
+pytestmark = pytest.mark.parity
+TINY = preset("tiny")
+NAMES = ("step", "step_null", "encoder", "decoder", "modulation")
+ERROR = {"int8": 0.05, "fp8": 0.1}
+"""Relative L2 of an output: random weights, seeded normal inputs."""
+
+Calibrated = tuple[dict[str, Traced], dict[str, Sequence[Feed]]]
+
+
+def calibrated(config: ModelConfig, names: Sequence[str], savings: Savings = DEFAULT) -> Calibrated:
+    choice = GraphChoice(sizes=[(32, 48)], pairs=[1], context=config.dit.context, savings=savings)
+    plans = {plan.name: plan for plan in plan_graphs(*random_models(config), choice)}
+    traced = {name: trace(plans[name]) for name in names}
+    return traced, {n: [plans[n].example(seed).feed for seed in range(4)] for n in names}
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Calibrated:
+    return calibrated(TINY, NAMES)
+
+
+@pytest.fixture(scope="module", params=["int8", "fp8"])
+def quantised(tiny: Calibrated, request: pytest.FixtureRequest) -> tuple[Quantised, dict]:
+    given = Quantisation(precision=request.param, convolutions=True)
+    return request.param, quantise(*tiny, given)
+
+
+def saved(traced: Traced, folder: Path) -> onnx.ModelProto:
+    model = WeightFile(folder / "all.weights").externalise(traced)
+    onnx.save(model, folder / "graph.onnx")
+    onnx.checker.check_model(folder / "graph.onnx", full_check=True)
+    return model
+
+
+def run(traced: Traced, feed: Feed, folder: Path) -> np.ndarray:
+    saved(traced, folder)
+    options = ort.SessionOptions()
+    if any(t.data_type == TensorProto.FLOAT8E4M3FN for t in traced.model.graph.initializer):
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+    session = ort.InferenceSession(folder / "graph.onnx", options)
+    return session.run(None, dict(feed))[0].astype(np.float64)
+
+
+def distance(given: np.ndarray, wanted: np.ndarray) -> float:
+    return float(np.linalg.norm(given - wanted) / np.linalg.norm(wanted))
+
+
+@pytest.mark.parametrize("name", ["step", "encoder", "decoder"])
+def test_a_quantised_graph_is_valid_and_close(
+    name: str, tiny: Calibrated, quantised: tuple, tmp_path: Path
+) -> None:
+    precision, made = quantised
+    feed = tiny[1][name][0]
+    wanted = run(tiny[0][name], feed, tmp_path)
+    error = distance(run(made[name], feed, tmp_path), wanted)
+    assert 1e-4 < error < ERROR[precision]
+    half = distance(run(lower(made[name], Lowering(low="fp16")), feed, tmp_path), wanted)
+    assert half < 1.2 * ERROR[precision]
+
+
+@pytest.mark.parametrize("off", [[], ["fused-projections"]])
+def test_onnxruntime_multiplies_integers_in_every_product(off: list[str], tmp_path: Path) -> None:
+    traced, feeds = calibrated(TINY, ["step"], Savings.chosen(off=off))
+    quantisation = Quantisation(precision="int8")
+    saved(quantise(traced, feeds, quantisation)["step"], tmp_path)
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.log_severity_level = 3
+    ort.InferenceSession(tmp_path / "graph.onnx", options)
+    run_as = [n.op_type for n in onnx.load(tmp_path / "optimised.onnx").graph.node]
+    wanted = len(products(traced["step"].model, quantisation))
+    assert run_as.count("MatMulIntegerToFloat") == wanted
+
+
+@pytest.mark.parametrize("name", ["step", "decoder"])
+def test_weights_have_a_scale_for_each_output_channel(
+    name: str, tiny: Calibrated, quantised: tuple, tmp_path: Path
+) -> None:
+    precision, made = quantised
+    kind = TensorProto.INT8 if precision == "int8" else TensorProto.FLOAT8E4M3FN
+    model = saved(made[name], tmp_path)
+    whole = onnx.load(tmp_path / "graph.onnx")
+    stored = {tensor.name: tensor for tensor in whole.graph.initializer}
+    makers = {output: node for node in model.graph.node for output in node.output}
+    chosen = products(tiny[0][name].model, Quantisation(precision=precision, convolutions=True))
+    found = {node.name: node for node in model.graph.node}
+    assert chosen
+    for before in chosen:
+        node = found[before.name]
+        assert module_of(node) == module_of(before)
+        dequantise = makers[node.input[1]]
+        weight = numpy_helper.to_array(stored[dequantise.input[0]])
+        scale = stored[dequantise.input[1]]
+        axis = 0 if node.op_type == "Conv" else 1
+        assert dequantise.op_type == "DequantizeLinear"
+        assert dequantise.attribute[0].i == axis
+        assert stored[dequantise.input[0]].data_type == kind
+        assert list(scale.dims) == [weight.shape[axis]]
+        assert stored[dequantise.input[0]].name in made[name].weights  # so not in the structure
+        quantise_ = makers[makers[node.input[0]].input[0]]
+        assert quantise_.op_type == "QuantizeLinear"
+        assert list(stored[quantise_.input[1]].dims) == []
+        assert stored[quantise_.input[2]].data_type == kind
+        if precision == "int8":
+            rows = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
+            assert (np.abs(rows.astype(int)).max(axis=1) == 127).all()
+
+
+def test_ends_norms_and_the_modulation_stay(tiny: Calibrated, quantised: tuple) -> None:
+    _, made = quantised
+    assert made["modulation"] is tiny[0]["modulation"]
+    left = set()
+    for name, traced in made.items():
+        dequantised = {n.output[0] for n in traced.model.graph.node if "Dequantize" in n.op_type}
+        for node in traced.model.graph.node:
+            if node.op_type in ("MatMul", "Conv") and not dequantised & set(node.input):
+                left.add(module_of(node))
+            elif node.op_type not in ("MatMul", "Conv", "QuantizeLinear", "DequantizeLinear"):
+                assert not dequantised & set(node.input), (name, node.name)
+    ends = {"cond_embedder.0", "x_embedder.0", "final"}
+    ends |= {f"{side}.conv_{end}" for side in ("encoder", "decoder") for end in ("in", "out")}
+    assert ends <= left
+    assert all("norm" in module for module in left - ends if not module.startswith("dit"))
+
+
+def test_islands_and_convolutions_can_stay(tiny: Calibrated) -> None:
+    given = Quantisation(precision="int8", islands=frozenset({"blocks.1.x_mlp"}))
+    made = quantise(*tiny, given)
+    assert made["decoder"] is tiny[0]["decoder"]
+    modules = {module_of(n) for n in products(tiny[0]["step"].model, given)}
+    assert "blocks.1.cond_mlp.down" in modules
+    assert "blocks.1.x_mlp.down" not in modules
+
+
+def test_levelled_channels_give_the_same_and_round_better(tmp_path: Path) -> None:
+    dit, vae = random_models(TINY)
+    for block in dit.joint_blocks():  # a few channels far above the others, as trained models have
+        block.get_parameter("x_mlp.up_proj.weight").data[::50] *= 30
+    plans = plan_graphs(dit, vae, GraphChoice(sizes=[(32, 48)], pairs=[1]))
+    plan = next(plan for plan in plans if plan.name == "step")
+    traced, feeds = trace(plan), [plan.example(seed).feed for seed in range(4)]
+    given = Quantisation(precision="int8")
+    nodes = products(traced.model, given)
+    channels = Probe(traced, {node.input[0]: -1 for node in nodes}, feeds).channels()
+    peaks = {name: found.peak for name, found in channels.items()}
+    levels = levels_of({"step": (traced, nodes, channels)})
+    wanted = run(traced, feeds[0], tmp_path)
+    levelled = level(traced, nodes, levels)
+    assert distance(run(levelled.traced, feeds[0], tmp_path), wanted) < 1e-5
+    assert len(levelled.divisors) == 6 * (TINY.dit.depth - 1) + 4  # the last context has no MLP
+
+    def spread(peak: np.ndarray) -> float:
+        return float(peak.max() / np.median(peak))
+
+    wild = [name for name in levelled.divisors if spread(peaks[name]) > 10]
+    assert len(wild) == TINY.dit.depth
+    for name in wild:
+        assert spread(peaks[name] / levelled.divisors[name]) < 0.5 * spread(peaks[name])
+    made = quantise({"step": traced}, {"step": feeds}, given)["step"]
+    assert distance(run(made, feeds[0], tmp_path), wanted) < ERROR["int8"]
+
+
+def test_graphs_share_what_they_shared(tiny: Calibrated, tmp_path: Path) -> None:
+    given = Quantisation(precision="int8")
+    made = quantise(*tiny, given)
+    file = WeightFile(tmp_path / "all.weights")
+    file.externalise(made["step"])
+    alone = file.path.stat().st_size
+    file.externalise(made["step_null"])
+    assert file.path.stat().st_size < 1.1 * alone  # RoPE's tables and scales are its own
+
+
+@pytest.mark.parametrize("kind", ["frozen", "unfused"])
+def test_other_forms_of_the_step(kind: str, tmp_path: Path) -> None:
+    if kind == "frozen":
+        config = replace(TINY, dit=replace(TINY.dit, context="frozen"))
+        traced, feeds = calibrated(config, ["query", "step"])
+    else:
+        savings = Savings.chosen(off=["fused_projections", "folded_time"])
+        traced, feeds = calibrated(TINY, ["step"], savings)
+    made = quantise(traced, feeds, Quantisation(precision="int8"))
+    for name, given in made.items():
+        wanted = run(traced[name], feeds[name][1], tmp_path)
+        assert distance(run(given, feeds[name][1], tmp_path), wanted) < ERROR["int8"]
+
+
+def test_the_clip_is_where_the_square_error_is_least() -> None:
+    top = 8.0
+    counts = np.zeros(BINS, np.int64)
+    counts[: BINS // 8] = 1000  # evenly in [0, 1]
+    assert best_clip(counts, top, 127) == pytest.approx(1.0, abs=0.2)
+    counts[-1] = 2000  # too many to give up
+    assert best_clip(counts, top, 127) == pytest.approx(top, abs=0.5)
+
+
+@pytest.mark.parametrize("name", ["step", "encoder", "decoder"])
+def test_tensorrt_builds_it(name: str, quantised: tuple, tmp_path: Path) -> None:
+    _, made = quantised
+    for given in (made[name], lower(made[name], Lowering(low="fp16"))):
+        saved(given, tmp_path)
+        assert rtx.build(tmp_path / "graph.onnx") > 10_000

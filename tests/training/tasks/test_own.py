@@ -1,0 +1,159 @@
+"""A task from a folder of the user's own pairs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from lavin_deploy.cli.train import train
+from lavin_deploy.config import preset
+from lavin_deploy.errors import InputError
+from lavin_deploy.models.checkpoint import load_vae, save_vae
+from lavin_deploy.models.stvae import STVAE
+from lavin_deploy.tasks.pairs import find_pairs
+from lavin_deploy.tasks.samples import Style
+from lavin_deploy.training.data.shards import ShardWriter
+from lavin_deploy.training.latents.make import make_pool
+from lavin_deploy.training.latents.open import open_pools
+from lavin_deploy.training.latents.pool import LatentPools, Pool, ids_path
+from lavin_deploy.training.loop.processes import World
+from lavin_deploy.training.loop.settings import ALL, ALL_TASKS, DiTRecipe
+from lavin_deploy.training.tasks.own import OwnPairs, parse_own
+
+pytestmark = pytest.mark.data
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three pairs of different sizes; a target is its input with red and blue exchanged."""
+    place = tmp_path / "pairs"
+    place.mkdir()
+    rng = np.random.default_rng(0)
+    for index, (height, width) in enumerate(((40, 60), (50, 30), (64, 64))):
+        coarse = rng.integers(0, 256, (height // 10, width // 10, 3)).astype(np.uint8)
+        picture = Image.fromarray(coarse).resize((width, height))
+        picture.save(place / f"{index}_input.png")
+        Image.fromarray(np.asarray(picture)[..., ::-1].copy()).save(place / f"{index}_target.png")
+    return place
+
+
+def test_input_and_target_are_cut_alike(folder: Path) -> None:
+    task = OwnPairs("swap", folder)
+    rng = np.random.default_rng(1)
+    seen = set()
+    for size in (32, 64, 64, 64, 64):
+        sample = task.sample(rng, Style(), size)
+        assert sample.input.shape == (size, size, 3)
+        np.testing.assert_array_equal(sample.input[..., ::-1], sample.target)
+        seen.add(sample.input.tobytes())
+    assert len(seen) == 5
+
+
+def test_shards_of_pairs_are_the_same_pairs(folder: Path, tmp_path: Path) -> None:
+    loose = OwnPairs("swap", folder)
+    with ShardWriter(tmp_path, ()) as writer:
+        for pair in find_pairs(folder):
+            files = {
+                f"{role}{file.suffix}": file.read_bytes()
+                for role, file in (("input", pair.input), ("target", pair.target))
+            }
+            writer.add("mine", pair.id, {**files, "json": b"{}"})
+    packed = OwnPairs("swap", tmp_path)
+    assert len(packed.pairs) == len(loose.pairs)
+    for one, other in zip(packed.pairs, loose.pairs, strict=True):
+        np.testing.assert_array_equal(one, other)
+    (tmp_path / "broken.tar").write_bytes(b"no tar" * 200)
+    with pytest.raises(InputError, match=r"broken\.tar"):
+        OwnPairs("swap", tmp_path)
+
+
+def test_pairs_are_dealt_out_and_never_shown_with_their_own_query(
+    folder: Path, tmp_path: Path
+) -> None:
+    task = OwnPairs("swap", folder)
+    dealt = [sample.source for sample in task.episode(np.random.default_rng(0), Style(), 32, 16)]
+    assert all(set(dealt[turn : turn + 3]) == {0, 1, 2} for turn in range(0, 15, 3))
+    vae = STVAE(preset("tiny").vae)
+    file = tmp_path / "swap.npy"
+    recipe = DiTRecipe(preset="tiny", size=32, bf16=False)
+    make_pool(vae, task, file, groups=2, recipe=recipe)
+    ids = np.load(ids_path(file))
+    for group in range(2):
+        mine = ids[16 * group : 16 * group + 16]
+        assert len(set(mine)) == 3
+        assert min(mine) >= 16 * group
+    pools = LatentPools.of([Pool.open(file, 1.0)], preset("tiny"))
+    for seed in range(20):
+        context, target = pools.draw(np.random.default_rng(seed), 2)
+        assert context.shape == (16, 5, 4, 4)
+        assert not any(np.array_equal(context[:, i], target[:, 0]) for i in (1, 3))
+    with pytest.raises(InputError, match="lower max_pairs or add pairs"):
+        pools.draw(np.random.default_rng(0), 3)
+
+
+def test_another_picture_is_another_source(folder: Path) -> None:
+    before = OwnPairs("swap", folder).sha256
+    assert OwnPairs("swap", folder).sha256 == before
+    Image.new("RGB", (40, 40)).save(folder / "2_target.png")
+    Image.new("RGB", (40, 40)).save(folder / "2_input.png")
+    assert OwnPairs("swap", folder).sha256 != before
+
+
+def test_what_cannot_be_a_task(folder: Path) -> None:
+    with pytest.raises(InputError, match="none of segmentation"):
+        OwnPairs("segmentation", folder)
+    with pytest.raises(InputError, match="not NAME=FOLDER"):
+        parse_own([str(folder)])
+    with pytest.raises(InputError, match="not NAME=FOLDER"):
+        parse_own([f"a={folder}", f"a={folder}"])
+    for index in "12":
+        for role in ("input", "target"):
+            (folder / f"{index}_{role}.png").unlink()
+    with pytest.raises(InputError, match="two or more"):
+        OwnPairs("swap", folder)
+
+
+def test_training_on_nothing_but_own_pairs(data: Path, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = ["stvae", "--recipe=tiny", f"--data={data}", f"--out={out}", "--set=steps=1"]
+    assert CliRunner().invoke(train, words).exit_code == 0
+    words = ["jdit", "--recipe=tiny", f"--out={out}", "--set=steps=2"]
+    result = CliRunner().invoke(train, words)
+    assert result.exit_code == 2
+    assert "segmentation is trained on prepared pictures; give their folder" in result.stderr
+    words += [f"--pairs=swap={folder}", "--set=tasks=swap:1"]
+    result = CliRunner().invoke(train, words)
+    assert result.exit_code == 0, result.stderr
+    made = {path.name.partition("-")[0] for path in (out / "latents").iterdir()}
+    assert made == {"swap"}
+    row = json.loads((out / "jdit.log.jsonl").read_text().splitlines()[-1])
+    assert row["step"] == 2
+
+
+def test_all_means_what_there_are_pictures_for(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    chosen = DiTRecipe(preset="tiny", size=32, bf16=False, groups=len(ALL_TASKS), tasks=ALL)
+    config = preset("tiny")
+    save_vae(tmp_path, STVAE(config.vae).state_dict(), config)
+    vae, _ = load_vae(tmp_path)
+    pools = open_pools(chosen, vae, config, tmp_path, data=data, own={}, world=World())
+    absent = {"land_mask", "relief", "brain_mask", "tissue", "nuclei"}
+    assert len(pools.pools) == len(ALL_TASKS) - len(absent)
+    assert all(name in caplog.text for name in absent)
+    with pytest.raises(InputError, match="land_mask"):
+        open_pools(
+            replace(chosen, tasks="land_mask:1"),
+            vae,
+            config,
+            tmp_path,
+            data=data,
+            own={},
+            world=World(),
+        )
