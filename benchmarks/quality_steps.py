@@ -23,7 +23,7 @@ import click
 import lavin_deploy
 from lavin_deploy.arrays import U8
 from lavin_deploy.evaluation.suite import CEILING, MODEL, WRONG_PROMPT, TaskResult, evaluate_task
-from lavin_deploy.evaluation.timed_model import Trial, pairs_for
+from lavin_deploy.evaluation.timed_model import TimedModel, pairs_for
 from lavin_deploy.runtime.pipeline import Model
 from lavin_deploy.tasks.samples import Episode, Source, Style
 from lavin_deploy.training.tasks.heldout import HeldOut
@@ -167,13 +167,13 @@ def measure(
     held_out = HeldOut(data, size=min(size), pairs=max(shown, *pairs, 1))
 
     def result(task: str, count: int | None, number: int) -> TaskResult:
-        trial = Trial(model=model, size=size, steps=count)
+        timed_model = TimedModel(model=model, size=size, steps=count)
         return evaluate_task(
             task,
             FirstPairs(held_out, number),
-            trial.answer(task),
+            timed_model.answer(task),
             samples=samples,
-            ceiling=trial.reconstruct,
+            ceiling=timed_model.reconstruct,
             shown=0,
         )
 

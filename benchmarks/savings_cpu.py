@@ -34,7 +34,7 @@ from lavin_deploy.bundle.manifest import Source
 from lavin_deploy.bundle.reader import Bundle, open_bundle
 from lavin_deploy.config import Inference
 from lavin_deploy.export.exporter import export_bundle
-from lavin_deploy.export.graphs.savings import DEFAULT, Savings
+from lavin_deploy.export.graphs.savings import DEFAULT, GraphRewrites
 from lavin_deploy.export.request import ExportRequest
 from lavin_deploy.flow.grids import Grid, grid_for
 from lavin_deploy.flow.noise import normal
@@ -52,13 +52,15 @@ from lavin_deploy.runtime.sampler import Sampler
 SIZE, PAIRS, STEPS = (128, 128), 4, 19
 SWITCHES = {
     f"{'without' if field.default else 'with'} {field.name.replace('_', '-')}": field.name
-    for field in fields(Savings)
+    for field in fields(GraphRewrites)
 }
 ANSWERS = 1
 """Rounds of warm-up of whole answers and loops, which run each graph many times themselves."""
 
 
-def export(ckpt: Path, out: Path, *, context: str = "joint", savings: Savings = DEFAULT) -> Path:
+def export(
+    ckpt: Path, out: Path, *, context: str = "joint", savings: GraphRewrites = DEFAULT
+) -> Path:
     """Export the checkpoint as the bundle ``out``, unless that is there; return ``out``."""
     if out.exists():
         return out

@@ -105,7 +105,7 @@ def export(
     from lavin_deploy.bundle.manifest import Source
     from lavin_deploy.export.exporter import export_bundle
     from lavin_deploy.export.given_folders import find_tasks
-    from lavin_deploy.export.graphs.savings import Savings
+    from lavin_deploy.export.graphs.savings import GraphRewrites
     from lavin_deploy.export.request import ExportRequest
     from lavin_deploy.models.checkpoint import find_files, load_released, read_config
 
@@ -127,7 +127,7 @@ def export(
         context=cast("ContextMode", context or config.dit.context),
         refresh=refresh,
         euler=euler,
-        savings=Savings.chosen(off=without, on=added),
+        savings=GraphRewrites.chosen(off=without, on=added),
         precisions=precisions,
         dialects=cast("tuple[Dialect, ...]", dialects),
         calibration=calibration,

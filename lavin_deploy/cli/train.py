@@ -51,22 +51,24 @@ def train(
     from lavin_deploy.training.tasks.registry import TASKS, available
 
     own = parse_own(pairs)
-    with joined() as world:
-        if world.main:
+    with joined() as processes:
+        if processes.main:
             items = [] if data is None else Inventory.load(data).items
             write_credits(out, [item for item in items if item.split == "train"], own)
         if isinstance(chosen, VAERecipe):
             sources = prepared(data, "stvae")
             tasks = [*available(TASKS, sources).values(), *own.values()]
             start = None if init_from is None else found_in(init_from, VAE_FILES)
-            train_stvae(sources, tasks, chosen, out, world=world, resume=resume, init=start)
+            train_stvae(sources, tasks, chosen, out, processes=processes, resume=resume, init=start)
         else:
             assert isinstance(chosen, DiTRecipe)
             vae, config = load_vae(out)
             start = None if init_from is None else found_in(init_from, (DIT_FILE,))
-            pools = open_pools(chosen, vae, config, out, data=data, own=own, world=world)
-            train_jdit(pools, vae, chosen, config, out, world=world, resume=resume, init=start)
-        if world.main:
+            pools = open_pools(chosen, vae, config, out, data=data, own=own, processes=processes)
+            train_jdit(
+                pools, vae, chosen, config, out, processes=processes, resume=resume, init=start
+            )
+        if processes.main:
             log = f"{model}.log.jsonl"
             click.echo(f"{out}: trained to step {chosen.steps} or stopped before; see {log}")
 

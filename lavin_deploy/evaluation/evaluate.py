@@ -16,12 +16,12 @@ from lavin_deploy.arrays import U8
 from lavin_deploy.errors import InputError
 from lavin_deploy.evaluation.kid import Features
 from lavin_deploy.evaluation.paper.episodes import SETS, Published
-from lavin_deploy.evaluation.paper.task_evals import PAPER_JUDGES
+from lavin_deploy.evaluation.paper.task_evals import PAPER_TASK_EVALS
 from lavin_deploy.evaluation.report.page import write_report
 from lavin_deploy.evaluation.report.report import SuiteReport
 from lavin_deploy.evaluation.stored_samples import StoredSamples
-from lavin_deploy.evaluation.suite import JUDGES, choose_tasks, evaluate_task
-from lavin_deploy.evaluation.timed_model import Speed, Trial, identity, pairs_for
+from lavin_deploy.evaluation.suite import TASK_EVALS, choose_tasks, evaluate_task
+from lavin_deploy.evaluation.timed_model import Speed, TimedModel, identity, pairs_for
 from lavin_deploy.files import kept_folder, require_folder
 from lavin_deploy.runtime.letterbox import Letterbox
 from lavin_deploy.runtime.media.images import read_image
@@ -58,7 +58,7 @@ class Evaluation:
         samples: of each task; None takes ``HELD_OUT_SAMPLES`` of a folder, all of a bundle's.
         seed: of what is drawn from ``data``; None is 0.
         strength: of noise, blur and the like in what is drawn, in each task's own unit (see
-            ``training.restoration.HARMS``; noise: sigma in grey levels); None draws it too.
+            ``training.restoration.DEGRADATIONS``; noise: sigma in grey levels); None draws it too.
         size: (height, width) of the bundle; None takes its default.
         steps: model evaluations; None takes each task's.
         guidance: weight; None likewise.
@@ -78,11 +78,11 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         choose_tasks(self.suite, self.tasks, ())
-        strange = [name for name in self.tasks if (name in PAPER_JUDGES) != self.published]
+        strange = [name for name in self.tasks if (name in PAPER_TASK_EVALS) != self.published]
         if strange:
             raise InputError(
                 f"--task {strange[0]} and --suite {self.suite} do not go together; the tasks of "
-                f"the suite paper are {', '.join(PAPER_JUDGES)}, and only it has them."
+                f"the suite paper are {', '.join(PAPER_TASK_EVALS)}, and only it has them."
             )
         if self.published and self.data is None:
             raise InputError(
@@ -142,7 +142,7 @@ def evaluate(
         BundleError: the bundle's samples are damaged.
     """
     size = model.manifest.defaults.size if what.size is None else what.size
-    trial = Trial(model=model, size=size, steps=what.steps, guidance=what.guidance)
+    timed_model = TimedModel(model=model, size=size, steps=what.steps, guidance=what.guidance)
     if what.published and what.data is not None:
         material = _published_samples(model, what, size, what.data)
     elif what.data is None:
@@ -160,22 +160,24 @@ def evaluate(
         evaluate_task(
             name,
             material.source,
-            trial.answer(JUDGES[name].family),
+            timed_model.answer(TASK_EVALS[name].family),
             samples=count,
-            ceiling=trial.reconstruct,
+            ceiling=timed_model.reconstruct,
             opencv=opencv is not None,
             features=features,
             advance=progress.advance,
         )
         for name, count in material.counts.items()
     )
-    speed = trial.speed()
+    speed = timed_model.speed()
     facts = _facts(model, what, size, material, opencv)
     found = SuiteReport(
         suite=what.suite,
         heading=_heading(facts, material),
         facts=facts,
-        settings={name: asdict(trial.settings(JUDGES[name].family)) for name in material.counts},
+        settings={
+            name: asdict(timed_model.settings(TASK_EVALS[name].family)) for name in material.counts
+        },
         results=results,
         speed=None if speed is None else asdict(speed),
         closing="" if speed is None else _pace(speed),

@@ -21,13 +21,13 @@ from lavin_deploy.evaluation.baselines import copy_input
 from lavin_deploy.evaluation.bootstrap import Interval, interval
 from lavin_deploy.evaluation.kid import Features, KidResult, compare
 from lavin_deploy.evaluation.measures import Metric
-from lavin_deploy.evaluation.paper.task_evals import PAPER_JUDGES
+from lavin_deploy.evaluation.paper.task_evals import PAPER_TASK_EVALS
 from lavin_deploy.evaluation.swap import SwapCase, SwapResult, run_swaps
-from lavin_deploy.evaluation.task_evals import Judge, Kind, Reference
+from lavin_deploy.evaluation.task_evals import Kind, Reference, TaskEval
 from lavin_deploy.tasks.samples import Answer, Episode, Source
 
-JUDGES = {**task_evals.JUDGES, **PAPER_JUDGES}
-SUITES = {**task_evals.SUITES, "paper": tuple(PAPER_JUDGES)}
+TASK_EVALS = {**task_evals.TASK_EVALS, **PAPER_TASK_EVALS}
+SUITES = {**task_evals.SUITES, "paper": tuple(PAPER_TASK_EVALS)}
 
 TRAINING_TARGETS = 200
 """Targets of the training split from which constant answers are made."""
@@ -118,8 +118,8 @@ def choose_tasks(suite: str, wanted: Sequence[str], stored: Sequence[str]) -> tu
     if suite not in SUITES:
         raise unknown_name("suite", suite, SUITES)
     for name in wanted:
-        if name not in JUDGES:
-            raise unknown_name("task", name, JUDGES)
+        if name not in TASK_EVALS:
+            raise unknown_name("task", name, TASK_EVALS)
     own = [name for name in SUITES[suite] if name in stored]
     return tuple(dict.fromkeys(wanted or own or SUITES[suite]))
 
@@ -136,10 +136,10 @@ def evaluate_task(
     features: Features | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> TaskResult:
-    """Judge answers to one task.
+    """TaskEval answers to one task.
 
     Args:
-        task: a name in ``JUDGES``.
+        task: a name in ``TASK_EVALS``.
         source: of the samples.
         answer: what is judged: from pairs and query to an answer in the query's size.
         samples: number N of the source's samples.
@@ -152,8 +152,8 @@ def evaluate_task(
     Raises:
         WorkError: an answer does not have the query's shape.
     """
-    judge = JUDGES[task]
-    references = _references(judge, source, opencv)
+    task_eval = TASK_EVALS[task]
+    references = _references(task_eval, source, opencv)
     kinds: dict[str, Kind] = {}
     values: dict[tuple[str, str], list[float | F64]] = {}
     cases: list[SwapCase] = []
@@ -162,7 +162,7 @@ def evaluate_task(
     for index in range(samples):
         episode = source.episode(task, index)
         answers: dict[str, U8] = {}
-        for name, kind, image in _prompted(judge, episode, source, index, answer, cases):
+        for name, kind, image in _prompted(task_eval, episode, source, index, answer, cases):
             kinds[name], answers[name] = kind, _checked(image, episode)
         if ceiling is not None:
             kinds[CEILING], answers[CEILING] = "ceiling", ceiling(episode.truth)
@@ -170,7 +170,7 @@ def evaluate_task(
             kinds[reference.name] = reference.kind
             answers[reference.name] = reference.answer(episode)
         for name, image in answers.items():
-            for metric in judge.metrics:
+            for metric in task_eval.metrics:
                 found = metric.measure(episode, image)
                 values.setdefault((name, metric.name), []).append(found)
         if features is not None:
@@ -182,21 +182,21 @@ def evaluate_task(
     return TaskResult(
         task=task,
         samples=samples,
-        metrics=judge.metrics,
+        metrics=task_eval.metrics,
         rows=tuple(
             Row(
                 name=name,
                 kind=kind,
-                scores={m.name: _score(values[name, m.name], m) for m in judge.metrics},
+                scores={m.name: _score(values[name, m.name], m) for m in task_eval.metrics},
             )
             for name, kind in kinds.items()
         ),
-        swap=SwapResult.of(cases) if judge.swap else None,
-        gain=_gain(values, judge.metrics[0]),
+        swap=SwapResult.of(cases) if task_eval.swap else None,
+        gain=_gain(values, task_eval.metrics[0]),
         shown=tuple(pictures),
         kid=None if features is None else _kid(features.name, seen),
-        published=judge.published,
-        note=judge.note,
+        published=task_eval.published,
+        note=task_eval.note,
     )
 
 
@@ -205,15 +205,15 @@ def _kid(features: str, seen: Mapping[str, list[F64]]) -> KidResult | None:
     return compare(features, sets.pop(TRUTH), sets)
 
 
-def _references(judge: Judge, source: Source, opencv: bool) -> tuple[Reference, ...]:
-    targets = list(source.training_targets(judge.task, TRAINING_TARGETS))
+def _references(task_eval: TaskEval, source: Source, opencv: bool) -> tuple[Reference, ...]:
+    targets = list(source.training_targets(task_eval.task, TRAINING_TARGETS))
     copied = Reference(name=COPY, kind="control", answer=copy_input)
-    references = (copied, *judge.references(targets))
+    references = (copied, *task_eval.references(targets))
     return tuple(each for each in references if opencv or not each.opencv)
 
 
 def _prompted(
-    judge: Judge,
+    task_eval: TaskEval,
     episode: Episode,
     source: Source,
     index: int,
@@ -226,13 +226,13 @@ def _prompted(
     others = [
         name
         for name in dict.fromkeys(chain(*SUITES.values()))
-        if JUDGES[name].family != judge.family and name in source.tasks
+        if TASK_EVALS[name].family != task_eval.family and name in source.tasks
     ]
     if others:
         other = source.episode(others[index % len(others)], index)
         rows.append((WRONG_PROMPT, "control", answer(other.pairs, episode.query)))
     rows.append((MISMATCHED, "control", answer(episode.mismatched(), episode.query)))
-    if judge.swap:
+    if task_eval.swap:
         cases.append(run_swaps(episode, first, answer))
         rows.append((EXCHANGED, "control", cases[-1].exchanged))
     return rows

@@ -53,7 +53,7 @@ class Reference:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judge:
+class TaskEval:
     """How one task is judged.
 
     Attributes:
@@ -86,16 +86,16 @@ def _classical(*, opencv: bool = False, **methods: Baseline) -> tuple[Reference,
     )
 
 
-def _restoration(task: str, **methods: Baseline) -> Judge:
+def _restoration(task: str, **methods: Baseline) -> TaskEval:
     """Judged by PSNR and SSIM against the picture that something was done to."""
-    return Judge(
+    return TaskEval(
         task=task, metrics=(PSNR, SSIM), references=lambda _: _classical(opencv=True, **methods)
     )
 
 
-def _generation(task: str) -> Judge:
+def _generation(task: str) -> TaskEval:
     """Many pictures are right: likeness to the one, and whether contours are where they must be."""
-    return Judge(
+    return TaskEval(
         task=task,
         metrics=(PSNR, SSIM, CONTOURS),
         references=_for_pictures,
@@ -157,10 +157,10 @@ def _for_depth(targets: Targets) -> tuple[Reference, ...]:
     return _classical(mean_depth=baselines.painted(baselines.mean_share(targets)))
 
 
-JUDGES: dict[str, Judge] = {
-    judge.task: judge
-    for judge in (
-        Judge(
+TASK_EVALS: dict[str, TaskEval] = {
+    task_eval.task: task_eval
+    for task_eval in (
+        TaskEval(
             task="segmentation",
             metrics=(IOU, DICE, OUTLINE_F),
             references=_for_masks(
@@ -170,13 +170,13 @@ JUDGES: dict[str, Judge] = {
             ),
             swap=True,
         ),
-        Judge(task="edges", metrics=(EDGE_F,), references=_for_edges),
-        Judge(
+        TaskEval(task="edges", metrics=(EDGE_F,), references=_for_edges),
+        TaskEval(
             task="colorization",
             metrics=(of_coloured(AB_PSNR), of_coloured(PSNR), of_coloured(TINT)),
             references=lambda _: _classical(grey=baselines.copy_input),
         ),
-        Judge(
+        TaskEval(
             task="denoising",
             metrics=(PSNR, SSIM),
             references=lambda _: _classical(
@@ -185,18 +185,18 @@ JUDGES: dict[str, Judge] = {
                 non_local_means=baselines.non_local_means,
             ),
         ),
-        Judge(
+        TaskEval(
             task="inpainting",
             metrics=(HOLE_PSNR, PSNR, SSIM),
             references=lambda _: _classical(opencv=True, telea=baselines.telea),
         ),
-        Judge(task="depth", metrics=(ABS_REL, DELTA1, SHARE_ERROR), references=_for_depth),
-        Judge(
+        TaskEval(task="depth", metrics=(ABS_REL, DELTA1, SHARE_ERROR), references=_for_depth),
+        TaskEval(
             task="normals",
             metrics=(ANGLE,),
             references=lambda targets: _classical(mean_normals=baselines.mean_picture(targets)),
         ),
-        Judge(task="matting", metrics=(MATTE_ERROR,), references=_for_matte),
+        TaskEval(task="matting", metrics=(MATTE_ERROR,), references=_for_matte),
         _restoration("removal"),
         _restoration("deblurring", unsharp=baselines.unsharp),
         _restoration("motion_deblurring", unsharp=baselines.unsharp),
@@ -205,15 +205,15 @@ JUDGES: dict[str, Judge] = {
         _restoration("low_light", stretched=baselines.stretched),
         _restoration("deraining", median=baselines.median),
         _restoration("glass_deblurring", median=baselines.median),
-        Judge(
+        TaskEval(
             task="next_frame",
             metrics=(MOVING_PSNR, PSNR, SSIM),
             references=lambda _: _classical(opencv=True, flow_warp=baselines.flow_warp),
         ),
         *(_restoration(task) for task in ("sepia", "negative", "sketch")),
-        Judge(task="detection", metrics=(BOX_IOU, BOX_F), references=_for_boxes),
-        Judge(task="single_object_detection", metrics=(BOX_IOU, BOX_F), references=_for_boxes),
-        Judge(
+        TaskEval(task="detection", metrics=(BOX_IOU, BOX_F), references=_for_boxes),
+        TaskEval(task="single_object_detection", metrics=(BOX_IOU, BOX_F), references=_for_boxes),
+        TaskEval(
             task="panoptic",
             metrics=(PQ,),
             references=lambda _: (
@@ -221,20 +221,20 @@ JUDGES: dict[str, Judge] = {
                 *_classical(opencv=True, mean_shift=baselines.mean_shift),
             ),
         ),
-        Judge(
+        TaskEval(
             task="pose",
             metrics=(LIMB_F,),
             references=lambda _: _constant(standing_figure=baselines.standing_figure),
         ),
         *(_generation(task) for task in ("pose_to_image", "depth_to_image", "normal_to_image")),
-        Judge(
+        TaskEval(
             task="land_mask",
             metrics=(IOU, DICE),
             references=_for_masks(*_classical(not_blue=baselines.not_blue)),
             swap=True,
         ),
         *(
-            Judge(
+            TaskEval(
                 task=task,
                 metrics=(IOU, DICE),
                 references=_for_masks(*_classical(opencv=True, otsu=baselines.otsu)),
@@ -243,11 +243,11 @@ JUDGES: dict[str, Judge] = {
             for task in ("brain_mask", "nuclei", "scratch_assay")
         ),
         *(
-            Judge(task=task, metrics=(PSNR, SSIM), references=_for_pictures)
+            TaskEval(task=task, metrics=(PSNR, SSIM), references=_for_pictures)
             for task in ("relief", "shaded_relief")
         ),
-        Judge(task="tissue", metrics=(MEAN_IOU,), references=_for_tissue),
-        Judge(task="parcellation", metrics=(MEAN_IOU,), references=lambda _: ()),
+        TaskEval(task="tissue", metrics=(MEAN_IOU,), references=_for_tissue),
+        TaskEval(task="parcellation", metrics=(MEAN_IOU,), references=lambda _: ()),
     )
 }
 
@@ -272,4 +272,4 @@ SUITES: dict[str, tuple[str, ...]] = {
         *("glass_deblurring", "motion_deblurring", "segmentation", "single_object_detection"),
     ),
 }
-"""Tasks of each suite; ``JUDGES`` may hold more, which run when asked for by name."""
+"""Tasks of each suite; ``TASK_EVALS`` may hold more, which run when asked for by name."""

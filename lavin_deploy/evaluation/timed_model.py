@@ -1,4 +1,4 @@
-"""A model put on trial: its answers to given pairs at each task's own settings, and their times."""
+"""A model whose answers to given pairs, at each task's own settings, are timed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Speed:
 
 
 @dataclass(kw_only=True)
-class Trial:
+class TimedModel:
     """Answers by an open model, each timed.
 
     Attributes:

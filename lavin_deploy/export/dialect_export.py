@@ -19,7 +19,7 @@ FP32 = "fp32"
 
 
 @dataclass(kw_only=True)
-class Workshop:
+class DialectExport:
     """One dialect of an export.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""From a checkpoint to a bundle: trace, check, lower, judge, and write it whole or not at all."""
+"""From a checkpoint to a bundle: trace, check, lower, checker, and write it whole or not at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lavin_deploy.bundle.reader import Bundle
 from lavin_deploy.bundle.store import FolderStore
 from lavin_deploy.bundle.writer import BundleWriter
 from lavin_deploy.export.checks.backends import in_onnxruntime
-from lavin_deploy.export.checks.checker import Judge, TaskAnswers, stem
+from lavin_deploy.export.checks.checker import TaskAnswers, VariantChecker, stem
 from lavin_deploy.export.checks.end_to_end import (
     Answer,
     answer_by_graphs,
@@ -25,7 +25,7 @@ from lavin_deploy.export.checks.end_to_end import (
 from lavin_deploy.export.checks.gate import read_limits
 from lavin_deploy.export.checks.parity import Case, Parity, cases_of, check_graph
 from lavin_deploy.export.checks.refresh import measure_refresh
-from lavin_deploy.export.dialect_export import FP32, Workshop, files_of
+from lavin_deploy.export.dialect_export import FP32, DialectExport, files_of
 from lavin_deploy.export.given_folders import (
     HeldOutSamples,
     add_tasks,
@@ -68,9 +68,9 @@ def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> Manifest:
     limits = {p: read_limits(p, request.gate) for p in request.precisions if p != FP32}
     with BundleWriter(request.out) as writer:
         export = _Export(dit=dit, vae=vae, request=request, writer=writer)
-        shops, bases = export.float32()
+        dialect_exports, bases = export.float32()
         bundle = Bundle(FolderStore(writer.folder), export.draft(tuple(bases.values())))
-        cases, rows = export.check(bundle, shops, bases)
+        cases, rows = export.check(bundle, dialect_exports, bases)
         first = bases[request.dialects[0]]
         filled, answers, wanted = export.fill(bundle, first)
         rows += answers
@@ -83,16 +83,16 @@ def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> Manifest:
         bundle = bundle.with_manifest(draft)
         if limits:
             cases = _with_real(cases, bundle, bases.values(), export.episodes(samples))
-        judge = Judge(bundle=bundle, cases=cases, wanted=wanted)
-        exact = judge.tasks(first)
+        checker = VariantChecker(bundle=bundle, cases=cases, wanted=wanted)
+        exact = checker.tasks(first)
         made: list[Made] = []
         feeds = export.calibration(bundle, bases, limits)
         for precision in limits:
-            for dialect, shop in shops.items():
+            for dialect, dialect_export in dialect_exports.items():
                 found = make(
-                    shop,
+                    dialect_export,
                     bases[dialect],
-                    judge,
+                    checker,
                     precision,
                     limits[precision],
                     exact,
@@ -100,7 +100,7 @@ def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> Manifest:
                     auto=request.auto,
                     force=request.force,
                 )
-                made.append(replace(found, variant=export.stream(judge, found.variant)))
+                made.append(replace(found, variant=export.stream(checker, found.variant)))
         variants = {
             (v.precision, v.dialect): v for v in (*bases.values(), *(m.variant for m in made))
         }
@@ -180,34 +180,39 @@ class _Export:
             first_manifest(self.request, variants, self.grid), files=dict(self.writer.files)
         )
 
-    def float32(self) -> tuple[dict[str, Workshop], dict[str, Variant]]:
+    def float32(self) -> tuple[dict[str, DialectExport], dict[str, Variant]]:
         """Trace every dialect and write its float32 graphs, all with one weight file."""
         weights: dict[str, WeightFile] = {}
-        shops: dict[str, Workshop] = {}
+        dialect_exports: dict[str, DialectExport] = {}
         bases: dict[str, Variant] = {}
         for dialect in self.request.dialects:
             choice = replace(self.request.choice, dialect=dialect)
-            shop = Workshop(
+            dialect_export = DialectExport(
                 writer=self.writer,
                 dialect=dialect,
                 plans=list(plan_graphs(self.dit, self.vae, choice)),
                 context=self.request.context,
                 weights=weights,
             )
-            shop.trace()
-            shops[dialect] = shop
-            bases[dialect] = replace(shop.write(FP32, shop.traced), refresh=self._refresh())
-        return shops, bases
+            dialect_export.trace()
+            dialect_exports[dialect] = dialect_export
+            bases[dialect] = replace(
+                dialect_export.write(FP32, dialect_export.traced), refresh=self._refresh()
+            )
+        return dialect_exports, bases
 
     def check(
-        self, bundle: Bundle, shops: Mapping[str, Workshop], bases: Mapping[str, Variant]
+        self,
+        bundle: Bundle,
+        dialect_exports: Mapping[str, DialectExport],
+        bases: Mapping[str, Variant],
     ) -> tuple[dict[str, list[Case]], list[Parity]]:
         """Compare every float32 graph with the plain model."""
-        plans = shops[self.request.dialects[0]].plans
+        plans = dialect_exports[self.request.dialects[0]].plans
         cases = {plan.stem: cases_of(plan) for plan in tqdm(plans, "model", disable=None)}
         rows: list[Parity] = []
         for dialect, base in bases.items():
-            checked = zip(shops[dialect].plans, base.graphs, strict=True)
+            checked = zip(dialect_exports[dialect].plans, base.graphs, strict=True)
             for plan, graph in tqdm(checked, "check", total=len(plans), disable=None):
                 with in_onnxruntime(bundle, base) as backend:  # one graph in memory at a time
                     rows += check_graph(backend, graph, cases[plan.stem])
@@ -248,9 +253,9 @@ class _Export:
         )
         return filled, rows, wanted
 
-    def stream(self, judge: Judge, variant: Variant) -> Variant:
+    def stream(self, checker: VariantChecker, variant: Variant) -> Variant:
         """The variant with what its own streams deviate by."""
-        with judge.over(self.writer.files).backend(variant) as backend:
+        with checker.over(self.writer.files).backend(variant) as backend:
             stream = measure_streams(self.vae, backend, self.request.sizes, self.request.stream)
         return replace(variant, stream=stream)
 

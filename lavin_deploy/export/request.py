@@ -14,7 +14,7 @@ from lavin_deploy.export.dialect_export import FP32
 from lavin_deploy.export.graphs.catalogue import GraphChoice
 from lavin_deploy.export.graphs.clip import check_video
 from lavin_deploy.export.graphs.dialects import Dialect
-from lavin_deploy.export.graphs.savings import DEFAULT, Savings
+from lavin_deploy.export.graphs.savings import DEFAULT, GraphRewrites
 from lavin_deploy.flow.grids import Grid, grid_for
 from lavin_deploy.flow.guidance import check_weight
 from lavin_deploy.tasks.stored import StoredTask
@@ -68,7 +68,7 @@ class ExportRequest:
     context: ContextMode = "joint"
     refresh: int = 4
     euler: bool = False
-    savings: Savings = DEFAULT
+    savings: GraphRewrites = DEFAULT
     precisions: Sequence[str] = (FP32,)
     dialects: Sequence[Dialect] = ("native",)
     calibration: Path | None = None

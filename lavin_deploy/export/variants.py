@@ -1,4 +1,4 @@
-"""One variant of a bundle: convert, write, judge, and mend or refuse it."""
+"""One variant of a bundle: convert, write, checker, and mend or refuse it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ from typing import Any, cast
 from lavin_deploy.bundle import manifest
 from lavin_deploy.errors import WorkError
 from lavin_deploy.export.checks.backends import is_large
-from lavin_deploy.export.checks.checker import Judge, TaskAnswers, distances, runs
+from lavin_deploy.export.checks.checker import TaskAnswers, VariantChecker, distances, runs
 from lavin_deploy.export.checks.gate import Check, Limits, Verdict
 from lavin_deploy.export.checks.interpreter import Interpreter
-from lavin_deploy.export.dialect_export import Workshop
+from lavin_deploy.export.dialect_export import DialectExport
 from lavin_deploy.export.precision.calibration import Feeds
-from lavin_deploy.export.precision.converters import Fitted, Lowered, Way, in_torch
+from lavin_deploy.export.precision.converters import (
+    CastConverter,
+    PrecisionConverter,
+    QdqConverter,
+    in_torch,
+)
 from lavin_deploy.export.precision.lowering import Low
 from lavin_deploy.export.precision.quantise import Quantised
-from lavin_deploy.export.precision.sensitivity import Contribution, smallest_island
+from lavin_deploy.export.precision.sensitivity import Contribution, smallest_fp32_set
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +48,9 @@ class Made:
 
 
 def make(
-    shop: Workshop,
+    dialect_export: DialectExport,
     base: manifest.Variant,
-    judge: Judge,
+    checker: VariantChecker,
     precision: str,
     limits: Limits,
     exact: TaskAnswers,
@@ -54,12 +59,12 @@ def make(
     auto: bool,
     force: bool,
 ) -> Made:
-    """Lower, judge, and with ``auto`` mend a variant.
+    """Lower, checker, and with ``auto`` mend a variant.
 
     Args:
-        shop: of the variant's dialect, traced.
+        dialect_export: of the variant's dialect, traced.
         base: its float32 variant, written.
-        judge: with the bundle so far.
+        checker: with the bundle so far.
         precision: ``fp16``, ``bf16``, ``int8`` or ``fp8``.
         limits: of the gate.
         exact: what float32 answers to the bundle's tasks.
@@ -70,45 +75,57 @@ def make(
     Raises:
         WorkError: the gate refuses the variant; the message names check and modules.
     """
-    way: Way
+    converter: PrecisionConverter
     if precision in ("fp16", "bf16"):
-        way = Lowered.measured(shop, cast(Low, precision), base, judge, limits.range)
+        converter = CastConverter.measured(
+            dialect_export, cast(Low, precision), base, checker, limits.range
+        )
     else:
         assert feeds is not None, "quantising needs calibration data"
-        way = Fitted(shop=shop, precision=cast(Quantised, precision), feeds=feeds, base=base)
+        converter = QdqConverter(
+            dialect_export=dialect_export,
+            precision=cast(Quantised, precision),
+            feeds=feeds,
+            base=base,
+        )
     islands: frozenset[str] = frozenset()
     ranking: list[Contribution] = []
-    small = not is_large(judge.bundle, base)
+    small = not is_large(checker.bundle, base)
     if small or auto:
-        ranking = way.ranking(base, judge)
+        ranking = converter.ranking(base, checker)
     if auto:
         names = list(dict.fromkeys(one.module for one in ranking))
-        island = smallest_island(names, _Trial(way=way, judge=judge, limits=limits))
+        island = smallest_fp32_set(
+            names, _Accepts(converter=converter, checker=checker, limits=limits)
+        )
         islands = frozenset() if island is None else island
     variant = replace(
-        shop.write(precision, way.graphs(islands), sorted(islands)), refresh=base.refresh
+        dialect_export.write(precision, converter.graphs(islands), sorted(islands)),
+        refresh=base.refresh,
     )
-    judge = judge.over(shop.writer.files)
-    checks = list(judge.graphs(variant, base, limits))
-    checks += judge.answer(variant, limits)
-    answers = judge.tasks(variant)
+    checker = checker.over(dialect_export.writer.files)
+    checks = list(checker.graphs(variant, base, limits))
+    checks += checker.answer(variant, limits)
+    answers = checker.tasks(variant)
     timed = runs(variant) and (small or limits.speedup > 0)
     verdict = Verdict(
         limits=limits,
         checks=tuple(checks),
         tasks=answers.against(exact, limits),
-        speed=judge.speed(variant, base, limits.speedup) if timed else None,
+        speed=checker.speed(variant, base, limits.speedup) if timed else None,
         not_run=_not_run(variant, timed=timed),
     )
     if not verdict.passed:
         if not force or not verdict.sound:
-            ranking = ranking or way.ranking(base, judge)
-            raise WorkError(_refusal(precision, shop.dialect, verdict, ranking, auto=auto))
+            ranking = ranking or converter.ranking(base, checker)
+            raise WorkError(
+                _refusal(precision, dialect_export.dialect, verdict, ranking, auto=auto)
+            )
         verdict = replace(verdict, forced=True)
     return Made(
         variant=variant,
         verdict=verdict,
-        wide=way.kept(islands),
+        wide=converter.kept(islands),
         ranking=ranking,
         answers=answers,
         calibration=None if feeds is None else feeds.summary(),
@@ -116,17 +133,17 @@ def make(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Trial:
+class _Accepts:
     """Whether the graphs of the default size pass with an island, judged in torch."""
 
-    way: Way
-    judge: Judge
+    converter: PrecisionConverter
+    checker: VariantChecker
     limits: Limits
 
     def __call__(self, islands: frozenset[str]) -> bool:
-        shop = self.way.shop
-        for plan, made in zip(shop.plans, self.way.graphs(islands), strict=True):
-            found = distances(in_torch(Interpreter.of(made)), self.judge.cases[plan.stem])
+        dialect_export = self.converter.dialect_export
+        for plan, made in zip(dialect_export.plans, self.converter.graphs(islands), strict=True):
+            found = distances(in_torch(Interpreter.of(made)), self.checker.cases[plan.stem])
             for output, distance in found.items():
                 check = Check(graph=plan.stem, output=output, runtime="torch", distance=distance)
                 if check.judged(self.limits).why:

@@ -24,7 +24,7 @@ from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.training import lora
 from lavin_deploy.training.latents.pool import LatentPools
 from lavin_deploy.training.loop.objective import Batch, Objective
-from lavin_deploy.training.loop.processes import World, bfloat16_pays
+from lavin_deploy.training.loop.processes import Processes, bfloat16_pays
 from lavin_deploy.training.loop.settings import DiTRecipe
 from lavin_deploy.training.loop.trainer import Trainer, step_rng
 from lavin_deploy.training.losses.consistency import Teacher, answer, ask, draw_time
@@ -136,7 +136,7 @@ def train_jdit(
     config: ModelConfig,
     out: Path,
     *,
-    world: World | None = None,
+    processes: Processes | None = None,
     resume: bool = False,
     init: Path | None = None,
 ) -> Path:
@@ -148,7 +148,7 @@ def train_jdit(
         recipe: schedule and sampling.
         config: model sizes, latent shift and scale (those of the ST-VAE that made the pools).
         out: folder of the run.
-        world: the processes; None is this one alone.
+        processes: the processes; None is this one alone.
         resume: go on from its last state.
         init: weight file to start from; a resumed run has its own, and needs it for a teacher only.
 
@@ -156,7 +156,7 @@ def train_jdit(
         InputError: sizes other than the recipe's; ``recipe.lora`` or a teacher without weights;
             what :class:`Teacher` and :class:`PixelLoss` raise.
     """
-    world = world or World()
+    processes = processes or Processes()
     torch.manual_seed(recipe.seed)
     sizes = preset(recipe.preset).dit
     if replace(config.dit, context=sizes.context) != sizes:
@@ -174,7 +174,7 @@ def train_jdit(
         if init is None and not resume:
             raise InputError("lora adapts trained weights; give them with --init-from.")
         lora.adapt(dit, recipe.lora)
-    bf16 = bfloat16_pays(recipe, world.device)
+    bf16 = bfloat16_pays(recipe, processes.device)
     teacher: Teacher | None = None
     if recipe.segments:
         if init is None:
@@ -182,11 +182,11 @@ def train_jdit(
         given = read_folder_config(init.parent) or trained
         wise = JDiT(replace(config.dit, context=given.dit.context))
         fill(wise, read_state(init), init)
-        wise.to(world.device)
+        wise.to(processes.device)
         teacher = Teacher(wise, recipe.segments, recipe.teacher_steps, bf16=bf16)
     pixel_loss = None
     if recipe.in_pixels:
-        pixel_loss = PixelLoss(vae, recipe, config, world.device, bf16=bf16)
+        pixel_loss = PixelLoss(vae, recipe, config, processes.device, bf16=bf16)
 
     def loss(model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
         return flow_loss(model, batch, recipe, bf16=bf16, teacher=teacher, pixel_loss=pixel_loss)
@@ -199,7 +199,7 @@ def train_jdit(
 
     def on_save(trainer: Trainer) -> None:
         weights = trainer.averaged()
-        if world.main:
+        if processes.main:
             plain = lora.merged(weights) if recipe.lora else weights
             save_dit(out, plain, config)
             if sum(weight.numel() for weight in plain.values()) < SHOWABLE:
@@ -211,5 +211,5 @@ def train_jdit(
     modulations = [m for b in dit.joint_blocks() for m in (b.cond_modulation, b.x_modulation)]
     blocks = list(dit.blocks)
     objective = Objective("model", dit, loss, blocks=blocks, apart=modulations)
-    Trainer([objective], recipe, out, "jdit", world=world, resume=resume).fit(draw, on_save)
+    Trainer([objective], recipe, out, "jdit", processes=processes, resume=resume).fit(draw, on_save)
     return out

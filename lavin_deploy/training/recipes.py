@@ -48,26 +48,26 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             batch=8,
             stills=0.0,
             temporal_only=True,
-            taught=0.0,
+            distillation=0.0,
             kl=0.0,
         ),
         # Sharper pictures for a J-DiT that is there already (--init-from).
         "edge-decoder": VAERecipe(
-            size=128, batch=8, learning_rate=5e-4, decoder_only=True, taught=0.0, kl=0.0
+            size=128, batch=8, learning_rate=5e-4, decoder_only=True, distillation=0.0, kl=0.0
         ),
         # Hard edges, encoder and all (--init-from); the J-DiT then learns the new latents.
         "edge-labels": VAERecipe(
-            size=128, batch=8, learning_rate=7e-4, labels=0.5, taught=0.0, l1=0.5, mse=8.0
+            size=128, batch=8, learning_rate=7e-4, labels=0.5, distillation=0.0, l1=0.5, mse=8.0
         ),
         # Phase 2, from phase 1's weights (--init-from): clips, perceptual and adversarial losses.
         "edge-video": VAERecipe(
             size=128,
             frames=9,
             batch=4,
-            taught=0.0,
+            distillation=0.0,
             learning_rate=3e-4,
             perceptual="efficientnet-lite0",
-            judge=0.1,
+            disc_weight=0.1,
         ),
         **{
             name: VAERecipe(
@@ -76,9 +76,9 @@ RECIPES: dict[str, dict[str, Recipe]] = {
                 batch=64,
                 steps=100_000,
                 learning_rate=1e-4,
-                taught=0.1,
+                distillation=0.1,
                 perceptual="efficientnet-lite0",
-                judge=0.1,
+                disc_weight=0.1,
             )
             for name in ("0.1b", "1b", "3.4b")
         },
@@ -117,6 +117,8 @@ RECIPES: dict[str, dict[str, Recipe]] = {
 }
 
 R = TypeVar("R", bound=Recipe)
+ALIASES = {"judge": "disc_weight", "judge_start": "disc_start", "taught": "distillation"}
+"""Earlier names of settings, which ``override`` still takes."""
 SWITCH = {"1": True, "true": True, "0": False, "false": False}
 
 
@@ -140,6 +142,7 @@ def override(base: R, settings: Sequence[str]) -> R:
     known = {field.name: type(getattr(base, field.name)) for field in fields(base)}
     for setting in settings:
         key, _, text = setting.partition("=")
+        key = ALIASES.get(key, key)
         if key not in known:
             raise unknown_name("recipe setting", key, known)
         kind = known[key]

@@ -21,10 +21,14 @@ from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.training import temporal
 from lavin_deploy.training.linear_code import LinearCode
 from lavin_deploy.training.loop.objective import Batch, Objective
-from lavin_deploy.training.loop.processes import World, bfloat16_pays
+from lavin_deploy.training.loop.processes import Processes, bfloat16_pays
 from lavin_deploy.training.loop.settings import VAERecipe
 from lavin_deploy.training.loop.trainer import Trainer, step_rng
-from lavin_deploy.training.losses.adversarial import PatchDiscriminator, adversarial, judge_loss
+from lavin_deploy.training.losses.adversarial import (
+    PatchDiscriminator,
+    adversarial,
+    discriminator_loss,
+)
 from lavin_deploy.training.losses.perceptual import make_perceptual
 from lavin_deploy.training.synthesis.camera_clips import animate, pan
 from lavin_deploy.training.synthesis.collage import Collage
@@ -133,30 +137,32 @@ def draw_clips(
 
 
 class Losses:
-    """What the autoencoder and its judge minimise.
+    """What the autoencoder and its discriminator minimise.
 
     Args:
         recipe: weights of the losses.
-        linear: gives the latent while ``taught``.
-        world: the processes.
+        linear: gives the latent while the distillation phase.
+        processes: the processes.
     """
 
-    def __init__(self, recipe: VAERecipe, linear: LinearCode, world: World) -> None:
-        self.recipe, self.linear = recipe, linear.to(world.device)
-        self.device = world.device.type
-        self.bf16 = bfloat16_pays(recipe, world.device)
+    def __init__(self, recipe: VAERecipe, linear: LinearCode, processes: Processes) -> None:
+        self.recipe, self.linear = recipe, linear.to(processes.device)
+        self.device = processes.device.type
+        self.bf16 = bfloat16_pays(recipe, processes.device)
         found = make_perceptual(recipe.perceptual)
-        self.perceptual = None if found is None else found.to(world.device)
-        self.judge = PatchDiscriminator().to(world.device) if recipe.judge else None
-        self.judge_from = round(recipe.judge_start * recipe.steps)
+        self.perceptual = None if found is None else found.to(processes.device)
+        self.discriminator = (
+            PatchDiscriminator().to(processes.device) if recipe.disc_weight else None
+        )
+        self.disc_from = round(recipe.disc_start * recipe.steps)
         self._made: dict[int, Tensor] = {}
 
     def model(self, model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
         """Of the autoencoder."""
         pixels, noise = batch
         recipe = self.recipe
-        taught = pixels.shape[2] == 1 and step < recipe.taught * recipe.steps
-        code = self.linear.encode(pixels) if taught else None
+        distilling = pixels.shape[2] == 1 and step < recipe.distillation * recipe.steps
+        code = self.linear.encode(pixels) if distilling else None
         with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
             decoded, mean, logvar = model(pixels, noise, code)
         decoded, mean, logvar = decoded.float(), mean.float(), logvar.float()
@@ -168,9 +174,9 @@ class Losses:
             distance = self.perceptual(*frames).mean()
             figures[recipe.perceptual] = distance.item()
             value = value + recipe.perceptual_weight * distance
-        if self.judge is not None and step >= self.judge_from:
-            pull, figures["adaptive_weight"] = adversarial(self.judge, decoded, value)
-            value = value + recipe.judge * pull
+        if self.discriminator is not None and step >= self.disc_from:
+            pull, figures["adaptive_weight"] = adversarial(self.discriminator, decoded, value)
+            value = value + recipe.disc_weight * pull
             self._made[pixels.data_ptr()] = decoded.detach()
         kl = 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar).mean()
         figures["kl"] = kl.item()
@@ -179,10 +185,12 @@ class Losses:
         off = (mean - code).square().mean()
         return value + off, {**figures, "from_linear": off.item()}
 
-    def verdict(self, judge: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
-        """Of the judge, on what the autoencoder made of the same clips."""
+    def verdict(
+        self, discriminator: nn.Module, batch: Batch, step: int
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Of the discriminator, on what the autoencoder made of the same clips."""
         made = self._made.pop(batch[0].data_ptr())
-        return judge_loss(judge(torch.cat((batch[0], made)))), {}
+        return discriminator_loss(discriminator(torch.cat((batch[0], made)))), {}
 
 
 def train_stvae(
@@ -191,7 +199,7 @@ def train_stvae(
     recipe: VAERecipe,
     out: Path,
     *,
-    world: World | None = None,
+    processes: Processes | None = None,
     resume: bool = False,
     init: Path | None = None,
 ) -> Path:
@@ -202,14 +210,14 @@ def train_stvae(
         tasks: the tasks made of them.
         recipe: sizes and schedule.
         out: folder of the run.
-        world: the processes; None is this one alone.
+        processes: the processes; None is this one alone.
         resume: go on from its last state.
         init: weight file to start from; ignored by a resumed run, which has its own.
 
     Raises:
         InputError: a choice of the recipe is unknown, or its perceptual network cannot be had.
     """
-    world = world or World()
+    processes = processes or Processes()
     torch.manual_seed(recipe.seed)
     config = recipe.adapt(preset(recipe.preset))
     kept = recipe.temporal_only or recipe.decoder_only
@@ -222,11 +230,11 @@ def train_stvae(
         temporal.adapt(vae)
     if recipe.decoder_only:
         vae.encoder.requires_grad_(False)
-    losses = Losses(recipe, LinearCode.fit(draw_images(tasks, recipe.seed, 400, 64)), world)
+    losses = Losses(recipe, LinearCode.fit(draw_images(tasks, recipe.seed, 400, 64)), processes)
     objectives = [Objective("model", Autoencoder(vae), losses.model)]
-    if losses.judge is not None:
-        begin = losses.judge_from
-        objectives.append(Objective("judge", losses.judge, losses.verdict, start=begin))
+    if losses.discriminator is not None:
+        begin = losses.disc_from
+        objectives.append(Objective("disc", losses.discriminator, losses.verdict, start=begin))
     shown = draw_images(tasks, recipe.seed + 1, SHOWN, recipe.size)
 
     def draw(step: int, samples: range) -> Batch:
@@ -234,7 +242,7 @@ def train_stvae(
 
     def on_save(trainer: Trainer) -> None:
         weights = {name.removeprefix("vae."): x for name, x in trainer.averaged().items()}
-        if world.main:
+        if processes.main:
             averaged = STVAE(config.vae).eval()
             plain = temporal.merged(weights)
             averaged.load_state_dict(plain)
@@ -244,7 +252,7 @@ def train_stvae(
             pairs = np.stack((to_images(shown), to_images(again)), axis=1)
             trainer.meter.pictures("reconstruction", pairs, trainer.step)
 
-    Trainer(objectives, recipe, out, "stvae", world=world, resume=resume).fit(draw, on_save)
+    Trainer(objectives, recipe, out, "stvae", processes=processes, resume=resume).fit(draw, on_save)
     return out
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from lavin_deploy.arrays import U8
 from lavin_deploy.evaluation import baselines, metrics
-from lavin_deploy.evaluation.task_evals import JUDGES
+from lavin_deploy.evaluation.task_evals import TASK_EVALS
 from lavin_deploy.tasks.painting import paint
 from lavin_deploy.tasks.samples import Episode, Style
 from tests.helpers.toy_bundle import flat
@@ -107,15 +107,15 @@ def test_flow_goes_on_as_the_last_pair_did() -> None:
 
 
 def test_next_frames_are_judged_where_something_moves() -> None:
-    judge = JUDGES["next_frame"].metrics[0]
+    task_eval = TASK_EVALS["next_frame"].metrics[0]
     query = flat(32, 32, 100, 100, 100)
     truth = query.copy()
     truth[8:16] = 160
     still = episode(query, query)
     moving = episode(query, truth)
-    assert np.isnan(judge.measure(still, query))
-    assert judge.measure(moving, truth) == metrics.PSNR_LIMIT
+    assert np.isnan(task_eval.measure(still, query))
+    assert task_eval.measure(moving, truth) == metrics.PSNR_LIMIT
     noisy = truth.copy()
     noisy[20:] = 0  # nothing moved there
-    assert judge.measure(moving, noisy) == metrics.PSNR_LIMIT
-    assert judge.measure(moving, query) < 15
+    assert task_eval.measure(moving, noisy) == metrics.PSNR_LIMIT
+    assert task_eval.measure(moving, query) < 15

@@ -22,7 +22,7 @@ from lavin_deploy.evaluation.report.report import SuiteReport
 from lavin_deploy.evaluation.report.table import lines
 from lavin_deploy.evaluation.suite import Score, TaskResult, choose_tasks, evaluate_task
 from lavin_deploy.evaluation.swap import follows
-from lavin_deploy.evaluation.task_evals import JUDGES, SUITES
+from lavin_deploy.evaluation.task_evals import SUITES, TASK_EVALS
 from lavin_deploy.tasks.painting import paint
 from lavin_deploy.tasks.samples import Episode, Pairs, Style
 from lavin_deploy.training.tasks.heldout import HeldOut
@@ -65,7 +65,7 @@ def perfect(oracle: Oracle) -> TaskResult:
     return evaluate_task("segmentation", oracle, oracle.answer, samples=10, shown=3)
 
 
-@pytest.mark.parametrize("task", [task for task in JUDGES if task not in SUITES["labelled"]])
+@pytest.mark.parametrize("task", [task for task in TASK_EVALS if task not in SUITES["labelled"]])
 def test_perfect_answers_have_perfect_scores(oracle: Oracle, task: str) -> None:
     result = evaluate_task(task, oracle, oracle.answer, samples=4)
     for metric in result.metrics:

@@ -34,7 +34,7 @@ from lavin_deploy.training.data.inventory import Inventory
 from lavin_deploy.training.latents.open import parse_weights, share_groups
 from lavin_deploy.training.loop import states
 from lavin_deploy.training.loop.objective import Batch, Loss, Objective
-from lavin_deploy.training.loop.processes import CPU, World, bfloat16_pays
+from lavin_deploy.training.loop.processes import CPU, Processes, bfloat16_pays
 from lavin_deploy.training.loop.settings import ALL, ALL_TASKS, DiTRecipe, Recipe, VAERecipe
 from lavin_deploy.training.loop.trainer import Trainer, learning_rate
 from lavin_deploy.training.recipes import RECIPES, override, recipe
@@ -160,9 +160,9 @@ def test_killed_and_resumed_equals_never_killed(data: Path, vae: Path, tmp_path:
         assert torch.equal(tensor, found[name]), name
 
 
-@pytest.mark.parametrize("harm", ["cut", "flip", "unlisted"])
+@pytest.mark.parametrize("damage", ["cut", "flip", "unlisted"])
 def test_damaged_state_falls_back_to_the_one_before(
-    harm: str, data: Path, vae: Path, tmp_path: Path
+    damage: str, data: Path, vae: Path, tmp_path: Path
 ) -> None:
     out = started(vae, tmp_path / "run")
     words = [*saving(data, out), "--set=steps=3"]
@@ -171,10 +171,10 @@ def test_damaged_state_falls_back_to_the_one_before(
     shard = newest / "__0_0.distcp"
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
-    if harm == "unlisted":
+    if damage == "unlisted":
         (newest / "files.json").unlink()
     else:
-        shard.write_bytes(content if harm == "flip" else content[: len(content) // 2])
+        shard.write_bytes(content if damage == "flip" else content[: len(content) // 2])
     wanted = weights(out)
     result = CliRunner().invoke(train, [*words, "--resume"])
     assert result.exit_code == 0, result.stderr
@@ -230,19 +230,19 @@ def test_a_state_of_another_model_is_refused(tmp_path: Path) -> None:
     line_trainer(tmp_path, plan).fit(line_batch, lambda _: None)
     other = Objective("model", nn.Linear(3, 3), line_loss)
     with pytest.raises(CheckpointError, match="does not fit this run"):
-        Trainer([other], plan, tmp_path, "line", world=World(), resume=True)
+        Trainer([other], plan, tmp_path, "line", processes=Processes(), resume=True)
 
 
 def test_states_of_kills_and_damaged_ones_go(tmp_path: Path) -> None:
-    folder, world = tmp_path / "line.states", World()
+    folder, processes = tmp_path / "line.states", Processes()
     for step in (1, 2, 3):
-        states.save(folder, step, {"step": step}, world)
+        states.save(folder, step, {"step": step}, processes)
     assert [path.name for path in states.present(folder)] == ["step-00000003", "step-00000002"]
     (folder / "step-00000003" / "files.json").unlink()
     (folder / ".lavin-01234567.tmp").mkdir()  # as a kill leaves it: not locked by anybody
     (folder / ".lavin-01234567.tmp" / "lock").touch()
-    assert states.load(folder, lambda step: {"step": 0}, world) == {"step": 2}
-    states.save(folder, 2, {"step": 2}, world)
+    assert states.load(folder, lambda step: {"step": 0}, processes) == {"step": 2}
+    states.save(folder, 2, {"step": 2}, processes)
     assert [path.name for path in folder.iterdir()] == ["step-00000002"]
 
 
@@ -270,7 +270,7 @@ def line_batch(step: int, samples: range) -> Batch:
 
 def line_trainer(out: Path, plan: Recipe, loss: Loss = line_loss) -> Trainer:
     objective = Objective("model", Line(), loss)
-    return Trainer([objective], plan, out, "line", world=World(), resume=False)
+    return Trainer([objective], plan, out, "line", processes=Processes(), resume=False)
 
 
 def test_the_loop_learns_a_line(tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ def test_memory_and_speed_change_no_number(settings: dict, tmp_path: Path) -> No
         line = Line()
         objective = Objective("model", line, line_loss, blocks=[line])
         out = tmp_path / str(index)
-        Trainer([objective], plan, out, "line", world=World(), resume=False).fit(
+        Trainer([objective], plan, out, "line", processes=Processes(), resume=False).fit(
             line_batch, lambda _: None
         )
         found.append(line.w.item())
@@ -311,7 +311,7 @@ def test_blocks_are_compiled_inside_of_what_is_computed_again(
     line = Line()
     objective = Objective("model", line, line_loss, blocks=[line])
     plan = Recipe(steps=2, batch=4, compiled=True, recompute=True)
-    Trainer([objective], plan, tmp_path, "line", world=World(), resume=False).fit(
+    Trainer([objective], plan, tmp_path, "line", processes=Processes(), resume=False).fit(
         line_batch, lambda _: None
     )
     assert len(graphs) == 1
@@ -324,10 +324,10 @@ def test_a_save_before_an_objective_begins_changes_nothing(tmp_path: Path) -> No
         plan = Recipe(steps=6, warmup=1, batch=4, save_minutes=minutes)
         objectives = [
             Objective("model", lines[0], line_loss),
-            Objective("judge", lines[1], line_loss, start=3),
+            Objective("disc", lines[1], line_loss, start=3),
         ]
         out = tmp_path / str(minutes)
-        Trainer(objectives, plan, out, "line", world=World(), resume=False).fit(
+        Trainer(objectives, plan, out, "line", processes=Processes(), resume=False).fit(
             line_batch, lambda _: None
         )
         found.append([line.w.item() for line in lines])
@@ -339,13 +339,13 @@ def test_a_second_objective_begins_later(tmp_path: Path) -> None:
     plan = Recipe(steps=4, warmup=1, batch=4)
     objectives = [
         Objective("model", first, line_loss),
-        Objective("judge", second, line_loss, start=3),
+        Objective("disc", second, line_loss, start=3),
     ]
-    trainer = Trainer(objectives, plan, tmp_path, "line", world=World(), resume=False)
+    trainer = Trainer(objectives, plan, tmp_path, "line", processes=Processes(), resume=False)
     trainer.fit(line_batch, lambda _: None)
     assert first.w.item() > second.w.item() > 0
     rows = (tmp_path / "line.log.jsonl").read_text().splitlines()
-    assert json.loads(rows[-1])["judge_loss"] > 0
+    assert json.loads(rows[-1])["disc_loss"] > 0
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_batch_saved(tmp_path: Path) -> None:
@@ -379,6 +379,8 @@ def test_settings() -> None:
     assert isinstance(changed, DiTRecipe)
     with pytest.raises(InputError, match="Did you mean 'steps'"):
         override(base, ["step=7"])
+    earlier = override(recipe("stvae", "tiny"), ["judge=0.1", "judge_start=0.2", "taught=0.3"])
+    assert (earlier.disc_weight, earlier.disc_start, earlier.distillation) == (0.1, 0.2, 0.3)
     with pytest.raises(InputError, match="takes a int"):
         override(base, ["steps=many"])
     with pytest.raises(InputError, match="unknown stvae recipe"):
@@ -393,7 +395,7 @@ def test_recipes_for_every_preset_can_be_shared_out() -> None:
         assert given.size % (8 * config.dit.patch_size) == 0
         assert given.tasks == ALL or set(parse_weights(given.tasks)) <= set(TASKS), name
     for name in ("0.1b", "1b", "3.4b", "3.4b-512"):
-        World(size=64).share(RECIPES["jdit"][name].batch, 1)
+        Processes(size=64).share(RECIPES["jdit"][name].batch, 1)
     assert set(ALL_TASKS) == set(TASKS)
     for given in RECIPES["stvae"].values():
         assert isinstance(given, VAERecipe)

@@ -11,7 +11,7 @@ import numpy as np
 from lavin_deploy.arrays import U8
 from lavin_deploy.errors import InputError
 from lavin_deploy.evaluation.paper.sets import Key, NyuV2, Pascal5i, Photos, PublishedSet
-from lavin_deploy.evaluation.paper.task_evals import PAPER_JUDGES
+from lavin_deploy.evaluation.paper.task_evals import PAPER_TASK_EVALS
 from lavin_deploy.tasks.samples import Episode, Style
 
 SETS: dict[str, Callable[[Path], PublishedSet]] = {
@@ -42,7 +42,7 @@ class Published:
         self._size, self._pairs, self._seed = size, pairs, seed
         there = [make(folder / name) for name, make in SETS.items() if (folder / name).is_dir()]
         self._found: dict[str, tuple[PublishedSet, dict[int, list[Key]]]] = {}
-        for task in PAPER_JUDGES:
+        for task in PAPER_TASK_EVALS:
             for data in there:
                 groups = self._groups(data.samples(task))
                 if groups:

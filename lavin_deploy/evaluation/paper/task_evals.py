@@ -14,7 +14,7 @@ from lavin_deploy.arrays import F64, U8
 from lavin_deploy.evaluation import baselines, metrics
 from lavin_deploy.evaluation.measures import ANGLE, HOLE_PSNR, IOU, PSNR, Metric
 from lavin_deploy.evaluation.paper_metrics import box_iou, depth_ratios, unit_mse
-from lavin_deploy.evaluation.task_evals import Judge, Reference, Targets
+from lavin_deploy.evaluation.task_evals import Reference, Targets, TaskEval
 from lavin_deploy.tasks.painting import share_from_colours
 from lavin_deploy.tasks.samples import Episode
 
@@ -65,9 +65,9 @@ def _telea(_: Targets) -> tuple[Reference, ...]:
 
 def _folds(
     task: str, family: str, metric: Metric, published: Iterable[float], note: str
-) -> tuple[Judge, ...]:
+) -> tuple[TaskEval, ...]:
     return tuple(
-        Judge(
+        TaskEval(
             task=f"{task}_s{fold}",
             family=family,
             metrics=(metric,),
@@ -79,9 +79,9 @@ def _folds(
     )
 
 
-PAPER_JUDGES: dict[str, Judge] = {
-    judge.task: judge
-    for judge in (
+PAPER_TASK_EVALS: dict[str, TaskEval] = {
+    task_eval.task: task_eval
+    for task_eval in (
         *_folds(
             "pascal_segmentation",
             "segmentation",
@@ -96,7 +96,7 @@ PAPER_JUDGES: dict[str, Judge] = {
             (0.6785, 0.6932, 0.6876, 0.6888),
             "box_iou is the mean over samples; pairs are other pictures with the same class",
         ),
-        Judge(
+        TaskEval(
             task="nyu_depth",
             family="depth",
             metrics=(ABS_REL, DELTA1),
@@ -104,7 +104,7 @@ PAPER_JUDGES: dict[str, Judge] = {
             published={"abs_rel": 0.062, "delta1": 0.961},
             note="in metres, after a fit of scale and shift in inverse depth; all of the folder",
         ),
-        Judge(
+        TaskEval(
             task="nyu_normals",
             family="normals",
             metrics=(ANGLE, WITHIN),
@@ -112,7 +112,7 @@ PAPER_JUDGES: dict[str, Judge] = {
             published={"mean_angle": 15.901, "within_11.25": 0.58382},
             note="means over samples of means over pixels",
         ),
-        Judge(
+        TaskEval(
             task="imagenet_colorization",
             family="colorization",
             metrics=(MSE, PSNR),
@@ -121,7 +121,7 @@ PAPER_JUDGES: dict[str, Judge] = {
             note="mse is of pixels in [-1, 1]; the paper does not say its range. Its LPIPS 0.26 "
             "needs weights that no package has",
         ),
-        Judge(
+        TaskEval(
             task="imagenet_inpainting",
             family="inpainting",
             metrics=(HOLE_PSNR, PSNR),

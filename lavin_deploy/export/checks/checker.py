@@ -16,7 +16,7 @@ from lavin_deploy.arrays import U8, Array
 from lavin_deploy.bundle.manifest import FileEntry, Graph, Variant
 from lavin_deploy.bundle.reader import Bundle
 from lavin_deploy.evaluation.stored_samples import StoredSamples
-from lavin_deploy.evaluation.task_evals import JUDGES
+from lavin_deploy.evaluation.task_evals import TASK_EVALS
 from lavin_deploy.export.checks.backends import TorchBackend, in_onnxruntime
 from lavin_deploy.export.checks.end_to_end import Answer, answer_by_graphs, draw_pictures
 from lavin_deploy.export.checks.gate import Check, Distance, Limits, SpeedCheck, TaskCheck
@@ -42,7 +42,7 @@ ROUNDS = 7
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judge:
+class VariantChecker:
     """Judges the variants of one bundle being made.
 
     Attributes:
@@ -55,7 +55,7 @@ class Judge:
     cases: Mapping[str, Sequence[Case]]
     wanted: Answer
 
-    def over(self, files: Mapping[str, FileEntry]) -> Judge:
+    def over(self, files: Mapping[str, FileEntry]) -> VariantChecker:
         """The same with the files that the bundle has by now."""
         manifest = replace(self.bundle.manifest, files=dict(files))
         return replace(self, bundle=self.bundle.with_manifest(manifest))
@@ -139,10 +139,10 @@ class Judge:
                 return Letterbox((image.shape[0], image.shape[1]), size).forward(image)
 
             source = StoredSamples(self.bundle, pairs=count, read=read)
-            for name in (n for n in names if n in JUDGES):
+            for name in (n for n in names if n in TASK_EVALS):
                 if manifest.validation[name].samples + len(model.task(name).pairs) < count + 2:
                     continue  # an episode has a spare pair; one sample alone tells little anyway
-                metric = JUDGES[name].metrics[0]
+                metric = TASK_EVALS[name].metrics[0]
                 settings = model.settings(name)
                 scores = []
                 for index in range(manifest.validation[name].samples):

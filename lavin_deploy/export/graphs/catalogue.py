@@ -13,7 +13,7 @@ from lavin_deploy.export.graphs.clip import plan_clips
 from lavin_deploy.export.graphs.dialects import KERNELS, Dialect
 from lavin_deploy.export.graphs.frozen import ContextGraph, NullQueryGraph, TargetGraph
 from lavin_deploy.export.graphs.fused import FusedDiT
-from lavin_deploy.export.graphs.savings import DEFAULT, Savings
+from lavin_deploy.export.graphs.savings import DEFAULT, GraphRewrites
 from lavin_deploy.export.graphs.spec import Arrays, Example, GraphPlan
 from lavin_deploy.export.graphs.step import EulerGraph, ModulationGraph, StepGraph
 from lavin_deploy.models.clip3d import ClipDecoder, ClipEncoder
@@ -45,7 +45,7 @@ class GraphChoice:
     pairs: Sequence[int]
     context: ContextMode = "joint"
     euler: bool = False
-    savings: Savings = DEFAULT
+    savings: GraphRewrites = DEFAULT
     clips: Sequence[int] = ()
     chunk: int | None = None
     dialect: Dialect = "native"

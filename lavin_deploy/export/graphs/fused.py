@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lavin_deploy.export.graphs.dialects import Kernels, Past, Streams, joined, split_heads
-from lavin_deploy.export.graphs.savings import Savings
+from lavin_deploy.export.graphs.savings import GraphRewrites
 from lavin_deploy.models.attention import JointAttention
 from lavin_deploy.models.jdit import JDiT, JointBlock
 
@@ -222,7 +222,7 @@ class FusedBlock(nn.Module):
         *,
         queries: bool,
         context_output: bool,
-        savings: Savings,
+        savings: GraphRewrites,
     ) -> None:
         super().__init__()
         self.context_output = context_output
@@ -246,7 +246,7 @@ class FusedDiT(nn.Module):
         savings: what to leave out.
     """
 
-    def __init__(self, dit: JDiT, kernels: Kernels, savings: Savings) -> None:
+    def __init__(self, dit: JDiT, kernels: Kernels, savings: GraphRewrites) -> None:
         super().__init__()
         self.config, self.savings, self.kernels = dit.config, savings, kernels
         self.cond_embedder, self.x_embedder = dit.cond_embedder, dit.x_embedder

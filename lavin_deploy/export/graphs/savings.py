@@ -9,7 +9,7 @@ from lavin_deploy.errors import unknown_name
 
 
 @dataclass(frozen=True, kw_only=True)
-class Savings:
+class GraphRewrites:
     """What the graphs leave out without changing a number; False leaves the plain way in.
 
     Attributes:
@@ -30,7 +30,7 @@ class Savings:
     single_frame_vae: bool = True
 
     @classmethod
-    def chosen(cls, *, off: Iterable[str] = (), on: Iterable[str] = ()) -> Savings:
+    def chosen(cls, *, off: Iterable[str] = (), on: Iterable[str] = ()) -> GraphRewrites:
         """Return the default ones without those in ``off`` and with those in ``on``.
 
         Dashes and underscores are the same.
@@ -49,4 +49,4 @@ class Savings:
         return cls(**switched)
 
 
-DEFAULT = Savings()
+DEFAULT = GraphRewrites()

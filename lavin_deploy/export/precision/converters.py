@@ -13,9 +13,9 @@ import torch
 from lavin_deploy.arrays import Array
 from lavin_deploy.bundle import manifest
 from lavin_deploy.export.checks.backends import TorchBackend
-from lavin_deploy.export.checks.checker import Judge, Run, distances
+from lavin_deploy.export.checks.checker import Run, VariantChecker, distances
 from lavin_deploy.export.checks.interpreter import Interpreter, to_tensor
-from lavin_deploy.export.dialect_export import Workshop
+from lavin_deploy.export.dialect_export import DialectExport
 from lavin_deploy.export.graphs.spec import Arrays, GraphPlan
 from lavin_deploy.export.graphs.trace import Traced
 from lavin_deploy.export.precision.calibration import Feeds
@@ -24,11 +24,11 @@ from lavin_deploy.export.precision.quantise import Quantisation, Quantised, prod
 from lavin_deploy.export.precision.sensitivity import Contribution, out_of_range, rank, units
 
 
-class Way(Protocol):
+class PrecisionConverter(Protocol):
     """From float32 graphs to those of one precision."""
 
     @property
-    def shop(self) -> Workshop:
+    def dialect_export(self) -> DialectExport:
         """Where the float32 graphs are."""
 
     def graphs(self, islands: frozenset[str]) -> list[Traced]:
@@ -37,60 +37,67 @@ class Way(Protocol):
     def kept(self, islands: frozenset[str]) -> dict[str, int]:
         """Rule or island -> number of nodes that it keeps in float32, in all graphs."""
 
-    def ranking(self, base: manifest.Variant, judge: Judge) -> list[Contribution]:
+    def ranking(self, base: manifest.Variant, checker: VariantChecker) -> list[Contribution]:
         """Modules by what they alone add to the error, worst first."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lowered:
+class CastConverter:
     """To fp16 or bf16.
 
     Attributes:
-        shop: has the float32 graphs.
+        dialect_export: has the float32 graphs.
         low: the lower precision.
         wide: stem of a graph's file -> nodes that stay in float32 for their range.
     """
 
-    shop: Workshop
+    dialect_export: DialectExport
     low: Low
     wide: Mapping[str, frozenset[str]]
 
     @classmethod
     def measured(
-        cls, shop: Workshop, low: Low, base: manifest.Variant, judge: Judge, limit: float
-    ) -> Lowered:
+        cls,
+        dialect_export: DialectExport,
+        low: Low,
+        base: manifest.Variant,
+        checker: VariantChecker,
+        limit: float,
+    ) -> CastConverter:
         """Measure the range of every tensor in float32; what is beyond ``limit`` stays there."""
         wide = {}
-        with TorchBackend(judge.bundle, base) as backend:
-            for plan, graph, traced in zip(shop.plans, base.graphs, shop.traced, strict=True):
-                for case in judge.cases[plan.stem]:
+        with TorchBackend(checker.bundle, base) as backend:
+            for plan, graph, traced in zip(
+                dialect_export.plans, base.graphs, dialect_export.traced, strict=True
+            ):
+                for case in checker.cases[plan.stem]:
                     backend.infer(graph, case.feed)
                 largest = backend.largest[graph.file] | _largest_weights(traced)
                 wide[plan.stem] = out_of_range(traced.model, largest, limit)
                 backend.deactivate()  # one graph in memory at a time
-        return cls(shop=shop, low=low, wide=wide)
+        return cls(dialect_export=dialect_export, low=low, wide=wide)
 
     def graphs(self, islands: frozenset[str]) -> list[Traced]:
-        """See :class:`Way`."""
-        pairs = zip(self.shop.plans, self.shop.traced, strict=True)
+        """See :class:`PrecisionConverter`."""
+        pairs = zip(self.dialect_export.plans, self.dialect_export.traced, strict=True)
         return [lower(traced, self._lowering(plan, islands)) for plan, traced in pairs]
 
     def kept(self, islands: frozenset[str]) -> dict[str, int]:
-        """See :class:`Way`."""
+        """See :class:`PrecisionConverter`."""
         counts: dict[str, int] = {}
-        for plan, traced in zip(self.shop.plans, self.shop.traced, strict=True):
+        for plan, traced in zip(self.dialect_export.plans, self.dialect_export.traced, strict=True):
             for reason in choose_wide(traced.model, self._lowering(plan, islands)).values():
                 counts[reason] = counts.get(reason, 0) + 1
         return counts
 
-    def ranking(self, base: manifest.Variant, judge: Judge) -> list[Contribution]:
-        """See :class:`Way`."""
+    def ranking(self, base: manifest.Variant, checker: VariantChecker) -> list[Contribution]:
+        """See :class:`PrecisionConverter`."""
         found = []
         dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}[self.low]
-        with TorchBackend(judge.bundle, base) as backend:
-            for plan, graph in zip(self.shop.plans, base.graphs, strict=True):
-                if judge.answers_by(graph):
-                    feed = judge.cases[plan.stem][-1].feed
+        with TorchBackend(checker.bundle, base) as backend:
+            for plan, graph in zip(self.dialect_export.plans, base.graphs, strict=True):
+                if checker.answers_by(graph):
+                    feed = checker.cases[plan.stem][-1].feed
                     found += rank(graph.file, backend.interpreter(graph), feed, dtype)
         return sorted(found, key=lambda one: -one.rel_l2)
 
@@ -105,31 +112,31 @@ class Lowered:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fitted:
+class QdqConverter:
     """To int8 or fp8, fitted to calibration data.
 
     Attributes:
-        shop: has the float32 graphs.
+        dialect_export: has the float32 graphs.
         precision: ``int8`` or ``fp8``.
         feeds: what every graph, by its file, is fed in real runs.
         base: the float32 variant.
     """
 
-    shop: Workshop
+    dialect_export: DialectExport
     precision: Quantised
     feeds: Feeds
     base: manifest.Variant
 
     def graphs(self, islands: frozenset[str]) -> list[Traced]:
-        """See :class:`Way`."""
-        traced = dict(zip(self._files, self.shop.traced, strict=True))
+        """See :class:`PrecisionConverter`."""
+        traced = dict(zip(self._files, self.dialect_export.traced, strict=True))
         made = quantise(traced, self.feeds.graphs, self._quantisation(islands))
         return [made[file] for file in self._files]
 
     def kept(self, islands: frozenset[str]) -> dict[str, int]:
-        """See :class:`Way`: products with weights that stay in float32."""
+        """See :class:`PrecisionConverter`: products with weights that stay in float32."""
         counts = {"first, last and norms": 0}
-        for traced in self.shop.traced:
+        for traced in self.dialect_export.traced:
             every = {n.name for n in traced.model.graph.node if n.op_type in ("MatMul", "Conv")}
             some = {n.name for n in products(traced.model, self._quantisation(frozenset()))}
             fewer = {n.name for n in products(traced.model, self._quantisation(islands))}
@@ -138,15 +145,17 @@ class Fitted:
                 counts["islands"] = counts.get("islands", 0) + len(some - fewer)
         return counts
 
-    def ranking(self, base: manifest.Variant, judge: Judge) -> list[Contribution]:
-        """See :class:`Way`: one graph at a time, with one module quantised."""
+    def ranking(self, base: manifest.Variant, checker: VariantChecker) -> list[Contribution]:
+        """See :class:`PrecisionConverter`: one graph at a time, with one module quantised."""
         found = []
-        for plan, graph, traced in zip(self.shop.plans, base.graphs, self.shop.traced, strict=True):
+        for plan, graph, traced in zip(
+            self.dialect_export.plans, base.graphs, self.dialect_export.traced, strict=True
+        ):
             names = units(traced.model.graph)
             feeds = {graph.file: self.feeds.graphs.get(graph.file, ())[:1]}
-            if not judge.answers_by(graph) or not feeds[graph.file]:
+            if not checker.answers_by(graph) or not feeds[graph.file]:
                 continue
-            case = judge.cases[plan.stem][-1]
+            case = checker.cases[plan.stem][-1]
             for name in names:
                 alone = self._quantisation(frozenset(names) - {name})
                 if products(traced.model, alone):

@@ -86,7 +86,7 @@ def out_of_range(
     )
 
 
-def smallest_island(ranking: Sequence[str], passes: Passes) -> frozenset[str] | None:
+def smallest_fp32_set(ranking: Sequence[str], passes: Passes) -> frozenset[str] | None:
     """Search the fewest modules that have to stay in float32.
 
     Args:

@@ -15,8 +15,8 @@ from lavin_deploy.arrays import Array
 from lavin_deploy.bundle.manifest import Tensor
 
 Address = int
-Captured = Any
-Moment = Any
+CapturedGraph = Any
+Event = Any
 
 
 class Engine(Protocol):
@@ -92,16 +92,16 @@ class Device(Protocol):
     ) -> None:
         """Queue ``z += span * (null + weight * (velocity - null))``; weight 1 ignores ``null``."""
 
-    def capture(self, work: Callable[[], None]) -> Captured:
+    def capture(self, work: Callable[[], None]) -> CapturedGraph:
         """Return what ``work`` queues, to be launched as one; it is not run by this."""
 
-    def launch(self, captured: Captured) -> None:
+    def launch(self, captured: CapturedGraph) -> None:
         """Queue what was captured."""
 
-    def mark(self, moment: Moment | None = None) -> Moment:
+    def mark(self, moment: Event | None = None) -> Event:
         """Queue the taking of a time; a moment that was taken before is taken anew."""
 
-    def between(self, first: Moment, last: Moment) -> float:
+    def between(self, first: Event, last: Event) -> float:
         """Return the seconds between two marks; both have passed."""
 
     def synchronize(self) -> None:

@@ -16,7 +16,7 @@ from lavin_deploy.arrays import U8, Array
 from lavin_deploy.bundle.manifest import Graph
 from lavin_deploy.errors import WorkError
 from lavin_deploy.flow.solvers import Latents
-from lavin_deploy.runtime.device.device import Captured, Device, Engine, Moment
+from lavin_deploy.runtime.device.device import CapturedGraph, Device, Engine, Event
 from lavin_deploy.runtime.device.program import (
     ANSWER,
     CONTEXT,
@@ -64,9 +64,9 @@ class Resident:
         self._addresses = {name: start + offset for name, offset in offsets.items()}
         self._pixels = np.empty((1, 3, 1, 8 * noise.shape[3], 8 * noise.shape[4]), np.float32)
         self._latents = np.empty(noise.shape, np.float32)
-        self._loop: Captured | None = None
+        self._loop: CapturedGraph | None = None
         self._frames = 0
-        self._moments: list[Moment] = []
+        self._moments: list[Event] = []
         self._upload(program, row, noise, pairs)
 
     def answer(self, picture: U8) -> tuple[Latents, U8, Mapping[str, float]]:

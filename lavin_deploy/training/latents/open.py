@@ -12,7 +12,7 @@ from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.training.data.inventory import INVENTORY
 from lavin_deploy.training.latents.make import make_pool, pool_path
 from lavin_deploy.training.latents.pool import LatentPools, Pool
-from lavin_deploy.training.loop.processes import World
+from lavin_deploy.training.loop.processes import Processes
 from lavin_deploy.training.loop.settings import ALL, ALL_TASKS, DiTRecipe
 from lavin_deploy.training.losses.pixels import check_deterministic
 from lavin_deploy.training.synthesis.collage import Collage
@@ -43,7 +43,7 @@ def open_pools(
     *,
     data: Path | None,
     own: Mapping[str, OwnPairs],
-    world: World,
+    processes: Processes,
 ) -> LatentPools:
     """Encode what is not encoded yet, and open the pools of a recipe's tasks.
 
@@ -55,7 +55,7 @@ def open_pools(
         out: folder of the run.
         data: prepared folder, or None where only own tasks are wanted.
         own: the user's tasks by name.
-        world: the main process encodes.
+        processes: the main process encodes.
 
     Raises:
         InputError: an unknown task, one without pictures, or one that the recipe cannot have.
@@ -87,9 +87,9 @@ def open_pools(
         task = tasks[name]
         source = task.sha256 if isinstance(task, OwnPairs) else inventory
         path = pool_path(out, name, groups, recipe, source)
-        if world.main:
-            make_pool(vae, task, path, groups=groups, recipe=recipe, device=world.device)
-        world.barrier()
+        if processes.main:
+            make_pool(vae, task, path, groups=groups, recipe=recipe, device=processes.device)
+        processes.barrier()
         pools.append(
             Pool.open(path, weights[name], ordered=task.ordered, in_pixels=recipe.in_pixels)
         )

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from lavin_deploy.training.loop.processes import World
+from lavin_deploy.training.loop.processes import Processes
 from lavin_deploy.training.loop.settings import Recipe
 
 EVERY = 20.0
@@ -29,24 +29,26 @@ class Meter:
         out: folder of the run; gets ``<kind>.log.jsonl`` and ``tensorboard/<kind>``.
         kind: ``stvae`` or ``jdit``.
         recipe: of the run.
-        world: the processes.
+        processes: the processes.
         first: step at which the run starts or goes on.
     """
 
-    def __init__(self, out: Path, kind: str, recipe: Recipe, world: World, first: int) -> None:
-        self.recipe, self.world = recipe, world
+    def __init__(
+        self, out: Path, kind: str, recipe: Recipe, processes: Processes, first: int
+    ) -> None:
+        self.recipe, self.processes = recipe, processes
         self.flops = 0.0
         self._figures: dict[str, list[float]] = {}
         self._count = 0
         self._shown = time.monotonic()
         self._peak: float | None = None
         self._log = self._board = None
-        if world.main:
+        if processes.main:
             from torch.utils.tensorboard import SummaryWriter
 
             self._log = (out / f"{kind}.log.jsonl").open("a")
             self._board = SummaryWriter(str(out / "tensorboard" / kind), purge_step=first)
-        quiet = None if world.main else True
+        quiet = None if processes.main else True
         self._bar = tqdm(total=recipe.steps, initial=first, disable=quiet, unit="step")
 
     def add(self, figures: Mapping[str, float]) -> None:
@@ -67,7 +69,7 @@ class Meter:
             return
         seconds = max(time.monotonic() - self._shown, 1e-9)
         means = {name: sum(values) / len(values) for name, values in self._figures.items()}
-        row: dict[str, Any] = {n: round(mean, 6) for n, mean in self.world.mean(means).items()}
+        row: dict[str, Any] = {n: round(mean, 6) for n, mean in self.processes.mean(means).items()}
         rate = self._count / seconds
         row["steps_per_second"] = round(rate, 3)
         row["samples_per_second"] = round(rate * self.recipe.batch, 2)
@@ -85,7 +87,7 @@ class Meter:
     def peak(self) -> float:
         """FLOP per second of a large matrix product on this device, float32, measured once."""
         if self._peak is None:
-            a = torch.randn(SIDE, SIDE, device=self.world.device)
+            a = torch.randn(SIDE, SIDE, device=self.processes.device)
             best = float("inf")
             for _ in range(4):
                 start = time.perf_counter()

@@ -22,7 +22,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
-from lavin_deploy.training.loop.processes import World
+from lavin_deploy.training.loop.processes import Processes
 from lavin_deploy.training.loop.settings import Recipe
 
 GRAPHS = 64
@@ -67,19 +67,19 @@ class Objective:
     _forwards: list[Callable[..., Any]] = field(init=False)
     _recompute: bool = field(init=False)
 
-    def prepare(self, recipe: Recipe, world: World) -> None:
+    def prepare(self, recipe: Recipe, processes: Processes) -> None:
         """Move to the device, shard or replicate, and make the optimiser."""
-        self.module.to(world.device)
+        self.module.to(processes.device)
         self._forwards = [block.forward for block in self.blocks]
         self._recompute = recipe.recompute
         self._put(self._forwards)
         self.wrapped = self.module
-        if world.distributed and recipe.sharded:
-            mesh = init_device_mesh(world.device.type, (world.size,))
+        if processes.distributed and recipe.sharded:
+            mesh = init_device_mesh(processes.device.type, (processes.size,))
             for part in (*self.apart, *self.blocks, self.module):
                 fully_shard(part, mesh=mesh)
-        elif world.distributed:
-            ids = [world.device] if world.device.type == "cuda" else None
+        elif processes.distributed:
+            ids = [processes.device] if processes.device.type == "cuda" else None
             self.wrapped = DistributedDataParallel(self.module, device_ids=ids)
         self.optimizer = make_optimizer(self.module, recipe)
 

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
+class Processes:
     """Where this process stands among all.
 
     Attributes:
@@ -95,11 +95,11 @@ class World:
 
 
 @contextmanager
-def joined() -> Iterator[World]:
+def joined() -> Iterator[Processes]:
     """Join the processes that torchrun started (NCCL on GPUs, else gloo), or stand alone."""
     cuda = torch.cuda.is_available()
     if "RANK" not in os.environ:
-        yield World(device=torch.device("cuda" if cuda else "cpu"))
+        yield Processes(device=torch.device("cuda" if cuda else "cpu"))
         return
     device = torch.device("cpu")
     if cuda:
@@ -107,7 +107,7 @@ def joined() -> Iterator[World]:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
     try:
-        yield World(
+        yield Processes(
             rank=dist.get_rank(), size=dist.get_world_size(), device=device, distributed=True
         )
         dist.barrier()

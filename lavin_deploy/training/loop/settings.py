@@ -85,11 +85,11 @@ class VAERecipe(Recipe):
         mse: weight of the mean square error.
         perceptual: ``none``, ``efficientnet-lite0`` or ``lpips-vgg``, see ``perceptual``.
         perceptual_weight: its weight.
-        judge: weight of the patch discriminator's loss beside its adaptive weight; 0: none.
-        judge_start: share of the steps after which the discriminator begins.
+        disc_weight: weight of the patch discriminator's loss beside its adaptive weight; 0: none.
+        disc_start: share of the steps after which the discriminator begins.
         kl: weight of the KL divergence per latent element.
-        taught: share of the steps, from the start, in which the linear code is the latent of single
-            frames.
+        distillation: share of the steps, from the start, in which the linear code is the latent of
+            single frames.
         temporal_norm: ``clip``, ``frame``, or empty for the preset's.
         upsampler: ``resize_conv``, ``deconv``, or empty for the preset's.
     """
@@ -106,10 +106,10 @@ class VAERecipe(Recipe):
     mse: float = 1.0
     perceptual: str = "none"
     perceptual_weight: float = 1.0
-    judge: float = 0.0
-    judge_start: float = 0.5
+    disc_weight: float = 0.0
+    disc_start: float = 0.5
     kl: float = 3e-4
-    taught: float = 0.5
+    distillation: float = 0.5
     temporal_norm: str = ""
     upsampler: str = ""
 

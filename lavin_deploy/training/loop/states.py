@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from lavin_deploy.errors import CheckpointError
 from lavin_deploy.files import delete_abandoned, put_folder, temporary_sibling
-from lavin_deploy.training.loop.processes import World
+from lavin_deploy.training.loop.processes import Processes
 
 FILES = "files.json"
 KEPT = 2
@@ -34,27 +34,27 @@ def present(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"), reverse=True)
 
 
-def save(folder: Path, step: int, state: dict[str, Any], world: World) -> None:
+def save(folder: Path, step: int, state: dict[str, Any], processes: Processes) -> None:
     """Write a state; all processes call it. A kill at any moment leaves the ones before.
 
     Args:
         folder: of the run's states.
         step: optimiser steps done.
         state: tensors and numbers by name, nested; tensors may be sharded.
-        world: the processes.
+        processes: the processes.
     """
     final = folder / f"step-{step:08d}"
     with ExitStack() as stack:
         part = final
-        if world.main:
+        if processes.main:
             folder.mkdir(parents=True, exist_ok=True)
             delete_abandoned(folder)
             part = stack.enter_context(temporary_sibling(final))
-        part = world.from_main(part)
-        with _alone(world) as alone:
+        part = processes.from_main(part)
+        with _alone(processes) as alone:
             save_shards(state, checkpoint_id=part, no_dist=alone)
-        world.barrier()
-        if world.main:
+        processes.barrier()
+        if processes.main:
             digests = {path.name: _sha256(path) for path in sorted(part.iterdir())}
             (part / FILES).write_text(json.dumps(digests, indent=1))
             put_folder(part, final)
@@ -62,16 +62,18 @@ def save(folder: Path, step: int, state: dict[str, Any], world: World) -> None:
             later = [path for path in present(folder) if path.name > final.name]
             for old in (*later, *present(folder)[len(later) + KEPT :]):
                 shutil.rmtree(old)
-    world.barrier()
+    processes.barrier()
 
 
-def load(folder: Path, form: Callable[[int], dict[str, Any]], world: World) -> dict[str, Any]:
+def load(
+    folder: Path, form: Callable[[int], dict[str, Any]], processes: Processes
+) -> dict[str, Any]:
     """Read the newest state that is whole; all processes call it.
 
     Args:
         folder: of the run's states.
         form: gives what a state of a step consists of, to be filled in place.
-        world: the processes.
+        processes: the processes.
 
     Returns:
         The filled form.
@@ -80,14 +82,14 @@ def load(folder: Path, form: Callable[[int], dict[str, Any]], world: World) -> d
         CheckpointError: there is none, or it belongs to another model.
     """
     for path in present(folder):
-        (damaged,) = world.largest([float(_damaged(path)) if world.main else 0.0])
+        (damaged,) = processes.largest([float(_damaged(path)) if processes.main else 0.0])
         if damaged:
-            if world.main:
+            if processes.main:
                 tqdm.write(f"warning: {path} is damaged; trying the one before.")
             continue
         state = form(int(path.name.removeprefix("step-")))
         try:
-            with _alone(world) as alone:
+            with _alone(processes) as alone:
                 load_shards(state, checkpoint_id=path, no_dist=alone)
         except (CheckpointException, RuntimeError, ValueError) as error:
             raise CheckpointError(f"{path} does not fit this run: {error}") from error
@@ -96,11 +98,11 @@ def load(folder: Path, form: Callable[[int], dict[str, Any]], world: World) -> d
 
 
 @contextmanager
-def _alone(world: World) -> Iterator[bool]:
+def _alone(processes: Processes) -> Iterator[bool]:
     """Whether there is no process group; torch warns of that though told so."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.distributed is disabled")
-        yield not world.distributed
+        yield not processes.distributed
 
 
 def _damaged(path: Path) -> bool:

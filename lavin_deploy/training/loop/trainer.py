@@ -24,7 +24,7 @@ from lavin_deploy.training.loop import states
 from lavin_deploy.training.loop.meter import Meter
 from lavin_deploy.training.loop.objective import Batch, Objective
 from lavin_deploy.training.loop.prefetch import prefetch
-from lavin_deploy.training.loop.processes import World
+from lavin_deploy.training.loop.processes import Processes
 from lavin_deploy.training.loop.settings import Recipe
 
 Draw = Callable[[int, range], Batch]
@@ -58,7 +58,7 @@ class Trainer:
         recipe: schedule.
         out: folder of the run.
         kind: ``stvae`` or ``jdit``; its states lie in ``<kind>.states``.
-        world: the processes.
+        processes: the processes.
         resume: go on from the last state.
 
     Raises:
@@ -73,29 +73,29 @@ class Trainer:
         out: Path,
         kind: str,
         *,
-        world: World,
+        processes: Processes,
         resume: bool,
     ) -> None:
         self.objectives, self.recipe, self.out, self.kind = objectives, recipe, out, kind
-        self.world, self.states = world, out / f"{kind}.states"
-        self.parts = world.share(recipe.batch, recipe.accumulate)
+        self.processes, self.states = processes, out / f"{kind}.states"
+        self.parts = processes.share(recipe.batch, recipe.accumulate)
         self.step = 0
         self.stopping = False
         out.mkdir(parents=True, exist_ok=True)
         if states.present(self.states) and not resume:
             raise InputError(f"{out} holds a run already; give --resume or another --out.")
         for objective in objectives:
-            objective.prepare(recipe, world)
+            objective.prepare(recipe, processes)
         live = objectives[0].module.state_dict()
         self.ema = {name: value.detach().clone() for name, value in live.items()}
         self._means = [_local(value) for value in self.ema.values()]
         self._live = [_local(value) for value in live.values()]
         if resume:
-            state = states.load(self.states, self._state, world)
+            state = states.load(self.states, self._state, processes)
             self.step = state["step"]
             for objective in objectives:
                 objective.take(state[objective.name])
-        self.meter = Meter(out, kind, recipe, world, self.step)
+        self.meter = Meter(out, kind, recipe, processes, self.step)
 
     def _state(self, step: int) -> dict[str, Any]:
         parts = {objective.name: objective.state(step) for objective in self.objectives}
@@ -103,14 +103,14 @@ class Trainer:
 
     def save(self) -> None:
         """Write the state, keeping the one before; all processes call it."""
-        states.save(self.states, self.step, self._state(self.step), self.world)
+        states.save(self.states, self.step, self._state(self.step), self.processes)
 
     def averaged(self) -> dict[str, Tensor]:
         """The averaged weights, whole and on the CPU; all call it, the main process gets them."""
         found = {}
         for name, value in self.ema.items():
             whole = value.full_tensor() if isinstance(value, DTensor) else value
-            if self.world.main:
+            if self.processes.main:
                 found[name] = whole.cpu()
         return found
 
@@ -137,16 +137,16 @@ class Trainer:
 
         try:
             for batches in prefetch(make, self.step, self.recipe.steps):
-                batches = [tuple(x.to(self.world.device) for x in batch) for batch in batches]
+                batches = [tuple(x.to(self.processes.device) for x in batch) for batch in batches]
                 figures = self._step(batches)
                 self.meter.add(figures)
                 last = self.step == self.recipe.steps
                 late = time.monotonic() - saved > 60 * self.recipe.save_minutes
                 # All processes do the same: what one of them wants, all want.
                 wishes = [
-                    float(x) for x in (self.stopping, self.world.main and self.meter.due, late)
+                    float(x) for x in (self.stopping, self.processes.main and self.meter.due, late)
                 ]
-                self.stopping, due, late = (bool(x) for x in self.world.largest(wishes))
+                self.stopping, due, late = (bool(x) for x in self.processes.largest(wishes))
                 if due or self.stopping or last:
                     self.meter.show(self.step)
                 if late or self.stopping or last:
@@ -154,7 +154,7 @@ class Trainer:
                     on_save(self)
                     saved = time.monotonic()
                 if self.stopping:
-                    if self.world.main:
+                    if self.processes.main:
                         tqdm.write(f"stopped at step {self.step}; --resume goes on from there.")
                     return
         finally:
@@ -176,7 +176,7 @@ class Trainer:
             found = objective.gradients(batches, self.step)
             if found is None:
                 continue
-            (bad,) = self.world.largest([float(not np.isfinite(found["loss"]))])
+            (bad,) = self.processes.largest([float(not np.isfinite(found["loss"]))])
             if bad:
                 self._give_up(batches, objective)
             norm = objective.update(rate, self.recipe.clip)
@@ -188,7 +188,7 @@ class Trainer:
 
     def _give_up(self, batches: list[Batch], objective: Objective) -> None:
         file = self.out / (
-            f"bad_batch.{self.world.rank}.pt" if self.world.size > 1 else "bad_batch.pt"
+            f"bad_batch.{self.processes.rank}.pt" if self.processes.size > 1 else "bad_batch.pt"
         )
         torch.save(batches, file)
         raise WorkError(

@@ -35,36 +35,36 @@ class PatchDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Judge."""
+        """Return logits."""
         logits: Tensor = self.layers(clips)
         return logits
 
 
-def judge_loss(logits: Tensor) -> Tensor:
+def discriminator_loss(logits: Tensor) -> Tensor:
     """Hinge loss of a discriminator; the first half of ``logits`` (2B, ...) is of real clips."""
     real, made = logits.chunk(2)
     return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + made).mean())
 
 
-def adversarial(judge: nn.Module, made: Tensor, other: Tensor) -> tuple[Tensor, float]:
+def adversarial(discriminator: nn.Module, made: Tensor, other: Tensor) -> tuple[Tensor, float]:
     """The generator's loss, weighted so that it pulls as hard as ``other``.
 
     Args:
-        judge: the discriminator; its parameters get no gradients.
+        discriminator: the discriminator; its parameters get no gradients.
         made: decoded clips, with their graph.
         other: the scalar of all other losses, a function of ``made``.
 
     Returns:
         The weighted loss, and the weight, at most 1e4.
     """
-    parameters = list(judge.parameters())
+    parameters = list(discriminator.parameters())
     for parameter in parameters:
         parameter.requires_grad_(False)
-    loss = -judge(made).mean()
+    loss = -discriminator(made).mean()
     for parameter in parameters:
         parameter.requires_grad_(True)
     (toward_other,) = torch.autograd.grad(other, made, retain_graph=True)
-    (toward_judge,) = torch.autograd.grad(loss, made, retain_graph=True)
-    ratio = toward_other.norm() / (toward_judge.norm() + 1e-8)
+    (toward_discriminator,) = torch.autograd.grad(loss, made, retain_graph=True)
+    ratio = toward_other.norm() / (toward_discriminator.norm() + 1e-8)
     weight = float(ratio.clamp(0, LARGEST))
     return weight * loss, weight

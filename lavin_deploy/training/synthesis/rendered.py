@@ -1,8 +1,8 @@
 """Rendered scenes with exact depth, normals and instances: a small ray-caster in numpy.
 
-World: x right, y up, z forward; the camera stands at the origin and looks along z, tilted down a
-little. Spheres, boxes and upright cylinders stand on a ground plane in front of a wall, or under a
-photograph of a sky. Arrays of rays are component first, (3, N) float32.
+World axes: x right, y up, z forward; the camera stands at the origin and looks along z, tilted
+down a little. Spheres, boxes and upright cylinders stand on a ground plane in front of a wall, or
+under a photograph of a sky. Arrays of rays are component first, (3, N) float32.
 
 **Depth** is z along the optical axis, not the length of the ray, in units of the camera's height
 over the ground; where nothing is hit it is infinite. ``depth_image`` makes it a picture of
@@ -40,7 +40,7 @@ ROW = 32_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
+class SceneSpec:
     """What is rendered.
 
     Attributes:
@@ -64,7 +64,7 @@ class World:
     shadows: bool = True
 
 
-def render(world: World, size: int) -> Scene:
+def render(scene_spec: SceneSpec, size: int) -> Scene:
     """Cast one ray through the centre of each pixel of a size x size frame.
 
     Returns:
@@ -72,39 +72,39 @@ def render(world: World, size: int) -> Scene:
         ``coverage`` but have numbers of their own in ``instances``; 0 is the sky.
     """
     axis = (np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1
-    x, y = np.meshgrid(axis * world.view, -axis * world.view)
+    x, y = np.meshgrid(axis * scene_spec.view, -axis * scene_spec.view)
     camera = np.stack([x.ravel(), y.ravel(), np.ones(size * size, np.float32)])
     length = np.sqrt((camera * camera).sum(axis=0))
-    rays = _tilt(camera / length, world.pitch)
+    rays = _tilt(camera / length, scene_spec.pitch)
     origin = np.zeros((3, 1), np.float32)
 
     distance = np.full(size * size, FAR)
     owner = np.zeros(size * size, np.uint8)
-    for number, primitive in enumerate(world.primitives, start=1):
+    for number, primitive in enumerate(scene_spec.primitives, start=1):
         t = primitive.hit(origin, rays)
         nearer = t < distance
         distance[nearer] = t[nearer]
         owner[nearer] = number
 
     normals = np.zeros_like(rays)
-    colour = world.sky.reshape(-1, 3).astype(np.float32)
-    for number, primitive in enumerate(world.primitives, start=1):
+    colour = scene_spec.sky.reshape(-1, 3).astype(np.float32)
+    for number, primitive in enumerate(scene_spec.primitives, start=1):
         mine = np.flatnonzero(owner == number)
         if len(mine) == 0:
             continue
         points = rays[:, mine] * distance[mine]
         facing = primitive.normal(points)
         normals[:, mine] = facing
-        bright = np.maximum(world.light @ facing, 0)
-        if world.shadows:
-            bright *= _lit(world, number, points + facing * np.float32(4 * EPSILON))
-        paint = _paint(primitive, points, facing, world.textures[number - 1])
-        colour[mine] = paint * (world.ambient + (1 - world.ambient) * bright)[:, None]
+        bright = np.maximum(scene_spec.light @ facing, 0)
+        if scene_spec.shadows:
+            bright *= _lit(scene_spec, number, points + facing * np.float32(4 * EPSILON))
+        paint = _paint(primitive, points, facing, scene_spec.textures[number - 1])
+        colour[mine] = paint * (scene_spec.ambient + (1 - scene_spec.ambient) * bright)[:, None]
 
     instances = owner.reshape(size, size)
     solid = [
         number
-        for number, primitive in enumerate(world.primitives, start=1)
+        for number, primitive in enumerate(scene_spec.primitives, start=1)
         if not isinstance(primitive, Plane)
     ]
     cover = np.isin(instances, solid).astype(np.float32)
@@ -114,9 +114,9 @@ def render(world: World, size: int) -> Scene:
         fine_instances=np.repeat(np.repeat(instances, 2, axis=0), 2, axis=1),
         alpha=cover,
         coverage=cover,
-        background=world.sky,
+        background=scene_spec.sky,
         depth=(distance / length).reshape(size, size).astype(np.float32),
-        normals=(_tilt(normals, -world.pitch) * np.array([[1], [1], [-1]], np.float32))
+        normals=(_tilt(normals, -scene_spec.pitch) * np.array([[1], [1], [-1]], np.float32))
         .T.reshape(size, size, 3)
         .astype(np.float32),
     )
@@ -135,7 +135,7 @@ def normal_image(normals: F32) -> U8:
     return np.round((normals + 1) * 127.5).astype(np.uint8)
 
 
-def draw_world(rng: np.random.Generator, photos: Sequence[U8], size: int) -> World:
+def draw_scene_spec(rng: np.random.Generator, photos: Sequence[U8], size: int) -> SceneSpec:
     """Draw a random world of 3-8 things whose surfaces are crops of the photos.
 
     Args:
@@ -158,7 +158,7 @@ def draw_world(rng: np.random.Generator, photos: Sequence[U8], size: int) -> Wor
     textures = [_draw_texture(rng, photos) for _ in primitives]
     photo = photos[int(rng.integers(len(photos)))]
     light = np.array([rng.uniform(-1, 1), rng.uniform(0.5, 1.5), rng.uniform(-1, 0.2)], np.float32)
-    return World(
+    return SceneSpec(
         primitives=primitives,
         textures=textures,
         sky=appearance.jitter(rng, appearance.crop(rng, photo, size, 0.45, 1.0)),
@@ -171,8 +171,8 @@ def draw_world(rng: np.random.Generator, photos: Sequence[U8], size: int) -> Wor
 
 
 def sample(rng: np.random.Generator, photos: Sequence[U8], size: int) -> Scene:
-    """Draw a world, render it and finish it like a camera's picture; see ``draw_world``."""
-    scene = render(draw_world(rng, photos, size), size)
+    """Draw a scene, render it and finish it like a camera's picture; see ``draw_scene_spec``."""
+    scene = render(draw_scene_spec(rng, photos, size), size)
     image = appearance.camera(rng, scene.image.astype(np.float32))
     return Scene(**{**vars(scene), "image": image})
 
@@ -205,11 +205,11 @@ def _draw_texture(rng: np.random.Generator, photos: Sequence[U8]) -> U8:
     return texture
 
 
-def _lit(world: World, number: int, points: F32) -> F32:
+def _lit(scene_spec: SceneSpec, number: int, points: F32) -> F32:
     """Return 1 where points (3, M) of thing ``number`` see the light, else 0: (M,) float32."""
-    rays = np.broadcast_to(world.light[:, None], points.shape)
+    rays = np.broadcast_to(scene_spec.light[:, None], points.shape)
     free = np.ones(points.shape[1], bool)
-    for other, primitive in enumerate(world.primitives, start=1):
+    for other, primitive in enumerate(scene_spec.primitives, start=1):
         if other != number and not isinstance(primitive, Plane):
             free &= ~np.isfinite(primitive.hit(points, rays))
     return free.astype(np.float32)

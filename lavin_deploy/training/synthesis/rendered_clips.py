@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lavin_deploy.arrays import U8
 from lavin_deploy.training.synthesis.collage import Scene
 from lavin_deploy.training.synthesis.primitives import Box, Plane, Primitive
-from lavin_deploy.training.synthesis.rendered import draw_world, render
+from lavin_deploy.training.synthesis.rendered import draw_scene_spec, render
 
 
 def film(rng: np.random.Generator, photos: Sequence[U8], frames: int, size: int) -> list[Scene]:
@@ -26,17 +26,17 @@ def film(rng: np.random.Generator, photos: Sequence[U8], frames: int, size: int)
     Returns:
         T scenes with depth and normals, see ``scenes``.
     """
-    world = draw_world(rng, photos, size)
-    steps = rng.uniform(-0.12, 0.12, (len(world.primitives), 2))
-    spins = rng.uniform(-0.1, 0.1, len(world.primitives))
+    scene_spec = draw_scene_spec(rng, photos, size)
+    steps = rng.uniform(-0.12, 0.12, (len(scene_spec.primitives), 2))
+    spins = rng.uniform(-0.1, 0.1, len(scene_spec.primitives))
     shots = []
     for turn in range(frames):
         passed = turn - (frames - 1) / 2
         things = [
             _moved(thing, step * passed, spin * passed)
-            for thing, step, spin in zip(world.primitives, steps, spins, strict=True)
+            for thing, step, spin in zip(scene_spec.primitives, steps, spins, strict=True)
         ]
-        shots.append(render(replace(world, primitives=things), size))
+        shots.append(render(replace(scene_spec, primitives=things), size))
     return shots
 
 

@@ -30,7 +30,7 @@ from lavin_deploy.training.tasks.next_frame import NextFrame
 from lavin_deploy.training.tasks.pose import Pose
 from lavin_deploy.training.tasks.rendered import Depth, Normals
 from lavin_deploy.training.tasks.restoration import (
-    HARMS,
+    DEGRADATIONS,
     Colorization,
     Denoising,
     Inpainting,
@@ -52,7 +52,7 @@ TASKS: dict[str, Callable[[Collage], Task]] = {
     "matting": Matting,
     "removal": Removal,
     "next_frame": NextFrame,
-    **{name: partial(Restoration, name) for name in HARMS},
+    **{name: partial(Restoration, name) for name in DEGRADATIONS},
     "detection": Detection,
     "panoptic": Panoptic,
     "pose": Pose,

@@ -98,7 +98,7 @@ def frost(rng: np.random.Generator, image: U8, strength: float) -> U8:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Harm:
+class Degradation:
     """A way to degrade, and from what least to what largest strength."""
 
     degrade: Degrade
@@ -106,20 +106,20 @@ class Harm:
     most: float
 
 
-HARMS: dict[str, Harm] = {
-    "deblurring": Harm(degrade=blur, least=1.0, most=4.0),
-    "motion_deblurring": Harm(degrade=motion_blur, least=5.0, most=16.0),
-    "super_resolution": Harm(degrade=shrink, least=2.0, most=4.0),
-    "jpeg_repair": Harm(degrade=compress, least=10.0, most=45.0),
-    "low_light": Harm(degrade=darken, least=3.0, most=8.0),
-    "deraining": Harm(degrade=rain, least=20.0, most=80.0),
-    "glass_deblurring": Harm(degrade=frost, least=1.5, most=4.0),
+DEGRADATIONS: dict[str, Degradation] = {
+    "deblurring": Degradation(degrade=blur, least=1.0, most=4.0),
+    "motion_deblurring": Degradation(degrade=motion_blur, least=5.0, most=16.0),
+    "super_resolution": Degradation(degrade=shrink, least=2.0, most=4.0),
+    "jpeg_repair": Degradation(degrade=compress, least=10.0, most=45.0),
+    "low_light": Degradation(degrade=darken, least=3.0, most=8.0),
+    "deraining": Degradation(degrade=rain, least=20.0, most=80.0),
+    "glass_deblurring": Degradation(degrade=frost, least=1.5, most=4.0),
 }
 """By the name of the task that undoes them."""
 
 
 class Restoration(FromCollage):
-    """Undo one of ``HARMS``.
+    """Undo one of ``DEGRADATIONS``.
 
     Args:
         name: of the task.
@@ -130,16 +130,18 @@ class Restoration(FromCollage):
 
     def __init__(self, name: str, data: Collage) -> None:
         super().__init__(data)
-        self.name, self.harm = name, HARMS[name]
+        self.name, self.degradation = name, DEGRADATIONS[name]
 
     def draw_style(self, rng: np.random.Generator) -> Style:
         """Draw the strength."""
-        return Style(strength=round(float(rng.uniform(self.harm.least, self.harm.most)), 1))
+        return Style(
+            strength=round(float(rng.uniform(self.degradation.least, self.degradation.most)), 1)
+        )
 
     def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
         """Draw a picture and harm it."""
         target = picture(rng, self.data, size)
-        return Sample(self.harm.degrade(rng, target, style.strength), target)
+        return Sample(self.degradation.degrade(rng, target, style.strength), target)
 
 
 class Colorization(FromCollage):

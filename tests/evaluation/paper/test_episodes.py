@@ -14,7 +14,7 @@ from lavin_deploy.evaluation import paper_metrics
 from lavin_deploy.evaluation.metrics import PSNR_LIMIT
 from lavin_deploy.evaluation.paper.episodes import Published
 from lavin_deploy.evaluation.paper.sets import Pascal5i
-from lavin_deploy.evaluation.paper.task_evals import PAPER_JUDGES
+from lavin_deploy.evaluation.paper.task_evals import PAPER_TASK_EVALS
 from lavin_deploy.evaluation.suite import evaluate_task
 from tests.helpers import published as made
 
@@ -101,7 +101,7 @@ def test_perfect_answers_have_perfect_scores(source: Published, task: str) -> No
         copied = result.score("copy input", metric.name).mean
         assert copied is not None
         assert (copied < mean) == metric.higher_is_better
-    assert result.published == PAPER_JUDGES[task].published
+    assert result.published == PAPER_TASK_EVALS[task].published
     assert result.gain is not None
 
 

@@ -26,7 +26,7 @@ from lavin_deploy.export.checks.gate import (
     Verdict,
     read_limits,
 )
-from lavin_deploy.export.precision.sensitivity import smallest_island
+from lavin_deploy.export.precision.sensitivity import smallest_fp32_set
 from tests.helpers.checkpoints import write_released
 
 pytestmark = pytest.mark.parity
@@ -125,10 +125,10 @@ def test_the_smallest_island_is_found() -> None:
             tried.append(island)
             return needed <= island
 
-        assert smallest_island(ranking, passes) == needed
+        assert smallest_fp32_set(ranking, passes) == needed
         assert len(tried) < 40
-    assert smallest_island(ranking, lambda island: True) == frozenset()
-    assert smallest_island(ranking, lambda island: False) is None
+    assert smallest_fp32_set(ranking, lambda island: True) == frozenset()
+    assert smallest_fp32_set(ranking, lambda island: False) is None
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from lavin_deploy.errors import InputError
 from lavin_deploy.export.graphs.catalogue import GraphChoice, plan_graphs
 from lavin_deploy.export.graphs.dialects import NativeKernels
 from lavin_deploy.export.graphs.fused import FusedDiT, head_order
-from lavin_deploy.export.graphs.savings import DEFAULT, Savings
+from lavin_deploy.export.graphs.savings import DEFAULT, GraphRewrites
 from lavin_deploy.export.graphs.spec import GraphPlan
 from lavin_deploy.export.graphs.step import ModulationGraph, StepGraph
 from lavin_deploy.export.graphs.trace import trace
@@ -123,13 +123,17 @@ def by_name(choice: GraphChoice, dit: JDiT, vae: STVAE) -> dict[str, GraphPlan]:
     return {plan.name: plan for plan in plan_graphs(dit, vae, choice)}
 
 
-@pytest.mark.parametrize("switched", [field.name for field in fields(Savings)])
+@pytest.mark.parametrize("switched", [field.name for field in fields(GraphRewrites)])
 @torch.no_grad()
 def test_each_saving_changes_the_graph_and_no_number(switched: str, tmp_path: Path) -> None:
     dit, vae = random_models(TINY)
     choice = GraphChoice(sizes=[(32, 32)], pairs=[2])
     word = [switched.replace("_", "-")]
-    savings = Savings.chosen(off=word) if getattr(DEFAULT, switched) else Savings.chosen(on=word)
+    savings = (
+        GraphRewrites.chosen(off=word)
+        if getattr(DEFAULT, switched)
+        else GraphRewrites.chosen(on=word)
+    )
     other = replace(choice, savings=savings)
     name = "decoder" if switched == "single_frame_vae" else "step"
     outputs, operators = [], []
@@ -153,7 +157,7 @@ def test_each_saving_changes_the_graph_and_no_number(switched: str, tmp_path: Pa
 
 def test_an_unknown_saving_is_refused() -> None:
     with pytest.raises(InputError, match="fused_projections"):
-        Savings.chosen(off=["fused-projection"])
+        GraphRewrites.chosen(off=["fused-projection"])
 
 
 @torch.no_grad()

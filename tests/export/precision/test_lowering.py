@@ -16,7 +16,7 @@ from lavin_deploy.config import preset
 from lavin_deploy.export.checks.backends import low_outputs
 from lavin_deploy.export.checks.interpreter import Interpreter
 from lavin_deploy.export.graphs.catalogue import GraphChoice, plan_graphs
-from lavin_deploy.export.graphs.savings import Savings
+from lavin_deploy.export.graphs.savings import GraphRewrites
 from lavin_deploy.export.graphs.spec import GraphPlan
 from lavin_deploy.export.graphs.trace import Traced, trace
 from lavin_deploy.export.graphs.weights import WeightFile
@@ -93,7 +93,7 @@ def test_norms_stay_wide_and_products_do_not(name: str) -> None:
 
 
 def test_the_3d_form_runs_in_the_interpreter_too(tmp_path: Path) -> None:
-    savings = Savings.chosen(off=["single_frame_vae"])
+    savings = GraphRewrites.chosen(off=["single_frame_vae"])
     choice = GraphChoice(sizes=[(32, 48)], pairs=[1], savings=savings)
     plan = next(p for p in plan_graphs(*random_models(TINY), choice) if p.name == "encoder")
     model = saved(lower(trace(plan), Lowering(low="fp16")), tmp_path)
@@ -105,7 +105,7 @@ def test_the_3d_form_runs_in_the_interpreter_too(tmp_path: Path) -> None:
 
 
 def test_positions_that_a_run_may_give_stay_wide(tmp_path: Path) -> None:
-    savings = Savings.chosen(off=["rope_constants"])
+    savings = GraphRewrites.chosen(off=["rope_constants"])
     choice = GraphChoice(sizes=[(32, 48)], pairs=[1], savings=savings)
     plan = next(p for p in plan_graphs(*random_models(TINY), choice) if p.name == "step")
     saved(lower(trace(plan), Lowering(low="fp16")), tmp_path)

@@ -14,7 +14,7 @@ from onnx import TensorProto, numpy_helper
 
 from lavin_deploy.config import ModelConfig, preset
 from lavin_deploy.export.graphs.catalogue import GraphChoice, plan_graphs
-from lavin_deploy.export.graphs.savings import DEFAULT, Savings
+from lavin_deploy.export.graphs.savings import DEFAULT, GraphRewrites
 from lavin_deploy.export.graphs.trace import Traced, trace
 from lavin_deploy.export.graphs.weights import WeightFile
 from lavin_deploy.export.precision.calibration import Feed
@@ -35,7 +35,9 @@ ERROR = {"int8": 0.05, "fp8": 0.1}
 Calibrated = tuple[dict[str, Traced], dict[str, Sequence[Feed]]]
 
 
-def calibrated(config: ModelConfig, names: Sequence[str], savings: Savings = DEFAULT) -> Calibrated:
+def calibrated(
+    config: ModelConfig, names: Sequence[str], savings: GraphRewrites = DEFAULT
+) -> Calibrated:
     choice = GraphChoice(sizes=[(32, 48)], pairs=[1], context=config.dit.context, savings=savings)
     plans = {plan.name: plan for plan in plan_graphs(*random_models(config), choice)}
     traced = {name: trace(plans[name]) for name in names}
@@ -88,7 +90,7 @@ def test_a_quantised_graph_is_valid_and_close(
 
 @pytest.mark.parametrize("off", [[], ["fused-projections"]])
 def test_onnxruntime_multiplies_integers_in_every_product(off: list[str], tmp_path: Path) -> None:
-    traced, feeds = calibrated(TINY, ["step"], Savings.chosen(off=off))
+    traced, feeds = calibrated(TINY, ["step"], GraphRewrites.chosen(off=off))
     quantisation = Quantisation(precision="int8")
     saved(quantise(traced, feeds, quantisation)["step"], tmp_path)
     options = ort.SessionOptions()
@@ -204,7 +206,7 @@ def test_other_forms_of_the_step(kind: str, tmp_path: Path) -> None:
         config = replace(TINY, dit=replace(TINY.dit, context="frozen"))
         traced, feeds = calibrated(config, ["query", "step"])
     else:
-        savings = Savings.chosen(off=["fused_projections", "folded_time"])
+        savings = GraphRewrites.chosen(off=["fused_projections", "folded_time"])
         traced, feeds = calibrated(TINY, ["step"], savings)
     made = quantise(traced, feeds, Quantisation(precision="int8"))
     for name, given in made.items():

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from lavin_deploy.cli.train import train
 from lavin_deploy.errors import InputError
 from lavin_deploy.training.loop import states
-from lavin_deploy.training.loop.processes import World
+from lavin_deploy.training.loop.processes import Processes
 
 pytestmark = pytest.mark.data
 STEPS = 20
@@ -91,7 +91,7 @@ def test_a_state_is_loaded_by_another_number_of_processes(
 
 
 def test_samples_are_shared_out_once() -> None:
-    parts = [World(rank=rank, size=3).share(24, 2) for rank in range(3)]
+    parts = [Processes(rank=rank, size=3).share(24, 2) for rank in range(3)]
     assert sorted(i for ranges in parts for part in ranges for i in part) == list(range(24))
     with pytest.raises(InputError, match="multiple of 6"):
-        World(size=3).share(20, 2)
+        Processes(size=3).share(20, 2)

@@ -1,4 +1,4 @@
-"""The ST-VAE's losses: a perceptual network, a judge and its adaptive weight, clips."""
+"""The ST-VAE's losses: a perceptual network, a discriminator and its adaptive weight, clips."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ from lavin_deploy.config import preset
 from lavin_deploy.errors import InputError
 from lavin_deploy.models.checkpoint import load_vae
 from lavin_deploy.training.loop.settings import VAERecipe
-from lavin_deploy.training.losses.adversarial import PatchDiscriminator, adversarial, judge_loss
+from lavin_deploy.training.losses.adversarial import (
+    PatchDiscriminator,
+    adversarial,
+    discriminator_loss,
+)
 from lavin_deploy.training.losses.perceptual import make_perceptual
 from lavin_deploy.training.stvae import draw_clips
 from lavin_deploy.training.synthesis.camera_clips import pan
@@ -61,15 +65,15 @@ def test_networks_that_cannot_be_had_are_refused() -> None:
 
 
 @pytest.mark.parametrize("frames", [1, 5])
-def test_the_judge_learns_to_tell(frames: int) -> None:
+def test_the_discriminator_learns_to_tell(frames: int) -> None:
     torch.manual_seed(0)
-    judge = PatchDiscriminator()
-    optimizer = torch.optim.Adam(judge.parameters(), 1e-3)
+    discriminator = PatchDiscriminator()
+    optimizer = torch.optim.Adam(discriminator.parameters(), 1e-3)
     real, made = torch.rand(4, 3, frames, 32, 32), torch.zeros(4, 3, frames, 32, 32)
-    assert judge(real).shape == (4, 1, frames, 4, 4)
+    assert discriminator(real).shape == (4, 1, frames, 4, 4)
     first = None
     for _ in range(20):
-        loss = judge_loss(judge(torch.cat((real, made))))
+        loss = discriminator_loss(discriminator(torch.cat((real, made))))
         first = first or loss.item()
         optimizer.zero_grad()
         loss.backward()
@@ -79,16 +83,16 @@ def test_the_judge_learns_to_tell(frames: int) -> None:
 
 def test_the_adaptive_weight_balances_the_gradients() -> None:
     torch.manual_seed(0)
-    judge = PatchDiscriminator()
+    discriminator = PatchDiscriminator()
     made = torch.rand(2, 3, 1, 32, 32, requires_grad=True)
     other = 7 * made.square().mean()
-    value, weight = adversarial(judge, made, other)
+    value, weight = adversarial(discriminator, made, other)
     (pull,) = torch.autograd.grad(value, made, retain_graph=True)
     (rest,) = torch.autograd.grad(other, made, retain_graph=True)
     assert float(pull.norm()) == pytest.approx(float(rest.norm()), rel=1e-3)
     assert weight > 0
     value.backward()
-    assert all(p.grad is None and p.requires_grad for p in judge.parameters())
+    assert all(p.grad is None and p.requires_grad for p in discriminator.parameters())
 
 
 def test_a_pan_moves_and_shows_no_border(data: Path) -> None:
@@ -110,7 +114,7 @@ def test_a_pan_moves_and_shows_no_border(data: Path) -> None:
 def test_phase_two_trains_every_variant(
     norm: str, upsampler: str, data: Path, tmp_path: Path
 ) -> None:
-    choices = {"frames": 5, "stills": 0.3, "taught": 0, "judge": 0.1, "judge_start": 0.5}
+    choices = {"frames": 5, "stills": 0.3, "distillation": 0, "disc_weight": 0.1, "disc_start": 0.5}
     choices |= {"temporal_norm": norm, "upsampler": upsampler, "steps": 6, "size": 32, "batch": 2}
     words = ["stvae", "--recipe=tiny", f"--data={data}", f"--out={tmp_path}"]
     if norm == "frame":
@@ -118,7 +122,7 @@ def test_phase_two_trains_every_variant(
     result = CliRunner().invoke(train, [*words, *(f"--set={k}={v}" for k, v in choices.items())])
     assert result.exit_code == 0, result.stderr
     row = json.loads((tmp_path / "stvae.log.jsonl").read_text().splitlines()[-1])
-    assert row["judge_loss"] > 0
+    assert row["disc_loss"] > 0
     assert row["adaptive_weight"] > 0
     assert ("efficientnet-lite0" in row) == (norm == "frame")
     vae, config = load_vae(tmp_path)

@@ -28,9 +28,9 @@ def collage(prepared: Path) -> Collage:
     return Collage.load(prepared, "train")
 
 
-def _world(*primitives: Primitive, size: int = 65) -> rendered.World:
+def _world(*primitives: Primitive, size: int = 65) -> rendered.Processes:
     grey = np.full((8, 8, 3), 128, np.uint8)
-    return rendered.World(
+    return rendered.Processes(
         primitives=primitives,
         textures=[grey] * len(primitives),
         sky=np.zeros((size, size, 3), np.uint8),

@@ -12,7 +12,7 @@ import pytest
 from lavin_deploy.arrays import U8
 from lavin_deploy.evaluation import matching
 from lavin_deploy.evaluation.metrics import PSNR_LIMIT
-from lavin_deploy.evaluation.task_evals import JUDGES, SUITES
+from lavin_deploy.evaluation.task_evals import SUITES, TASK_EVALS
 from lavin_deploy.tasks import decoding
 from lavin_deploy.tasks.samples import Episode, Style
 from lavin_deploy.training.synthesis.collage import Collage
@@ -62,7 +62,7 @@ def test_judges_of_read_answers_know_the_truth_even_when_blurred(
     collage: Collage, task: str
 ) -> None:
     made = episodes(collage, task)
-    headline = JUDGES[task].metrics[0].measure
+    headline = TASK_EVALS[task].metrics[0].measure
     assert all(headline(each, each.truth) == 1 for each in made)
     assert np.mean([headline(each, soft(each.truth)) for each in made]) > 0.9
     assert np.mean([headline(each, each.query) for each in made]) < 0.45
@@ -74,7 +74,7 @@ def test_judges_of_read_answers_know_the_truth_even_when_blurred(
 @pytest.mark.parametrize("task", GENERATED)
 def test_judges_of_pictures_know_the_truth_from_the_input(collage: Collage, task: str) -> None:
     made = episodes(collage, task)
-    expected = zip(JUDGES[task].metrics, (PSNR_LIMIT, 1, 1), (20, 0.6, 0.6), strict=True)
+    expected = zip(TASK_EVALS[task].metrics, (PSNR_LIMIT, 1, 1), (20, 0.6, 0.6), strict=True)
     for metric, perfect, bad in expected:
         right = [metric.measure(each, each.truth) for each in made]
         assert right == pytest.approx([perfect] * COUNT)
@@ -84,9 +84,9 @@ def test_judges_of_pictures_know_the_truth_from_the_input(collage: Collage, task
 
 @pytest.mark.parametrize("task", READ)
 def test_baselines_score_between_nothing_and_the_truth(collage: Collage, task: str) -> None:
-    made, judge = episodes(collage, task), JUDGES[task]
-    for reference in judge.references([]):
-        scores = [judge.metrics[0].measure(each, reference.answer(each)) for each in made]
+    made, task_eval = episodes(collage, task), TASK_EVALS[task]
+    for reference in task_eval.references([]):
+        scores = [task_eval.metrics[0].measure(each, reference.answer(each)) for each in made]
         assert 0 < np.mean(scores) < 0.9, reference.name
 
 
@@ -183,4 +183,4 @@ def test_reversed_tasks_exchange_the_sides_of_the_forward_one(collage: Collage) 
 
 def test_the_suite_of_the_papers_tasks_can_run() -> None:
     assert len(SUITES["paper-tasks"]) == 16
-    assert set(SUITES["paper-tasks"]) <= set(JUDGES) & set(MAKERS)
+    assert set(SUITES["paper-tasks"]) <= set(TASK_EVALS) & set(MAKERS)

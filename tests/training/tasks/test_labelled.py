@@ -17,7 +17,7 @@ import pytest
 from lavin_deploy.errors import InputError, WorkError
 from lavin_deploy.evaluation.metrics import mean_iou, nearest_colour
 from lavin_deploy.evaluation.suite import evaluate_task
-from lavin_deploy.evaluation.task_evals import JUDGES, SUITES
+from lavin_deploy.evaluation.task_evals import SUITES, TASK_EVALS
 from lavin_deploy.tasks.samples import Episode, Style
 from lavin_deploy.training.data import generated, label_readers, prepare
 from lavin_deploy.training.data.catalogue import SOURCES
@@ -99,7 +99,7 @@ def test_mean_iou_of_classes() -> None:
 def test_every_labelled_task_is_judged_and_none_is_both_trained_and_not() -> None:
     assert set(SUITES["labelled"]) == set(LABELLED)
     for name, labels in LABELLED.items():
-        assert name in JUDGES
+        assert name in TASK_EVALS
         assert (name in NEVER_TRAINED) == labels.never_trained == (name not in TASKS)
         assert labels.source in SOURCES
 
@@ -123,10 +123,10 @@ def test_the_truth_scores_best_and_references_answer(name: str) -> None:
     rng = np.random.default_rng(4)
     style = task.draw_style(rng)
     shown = _as_episode(name, style, task.episode(rng, style, 32, 4))
-    judge = JUDGES[name]
-    metric = judge.metrics[0]
+    task_eval = TASK_EVALS[name]
+    metric = task_eval.metrics[0]
     targets = [(shown.truth, style)]
-    for reference in judge.references(targets):
+    for reference in task_eval.references(targets):
         answer = reference.answer(shown)
         assert (answer.shape, answer.dtype) == (shown.truth.shape, np.uint8)
         assert metric.measure(shown, answer) <= metric.measure(shown, shown.truth)
@@ -146,12 +146,12 @@ def test_classical_answers_are_right_where_they_must_be() -> None:
     shown = Episode(
         task="tissue", style=style, pairs=(), spare=pair, query=query, truth=truth, seed=(0,)
     )
-    levels = {r.name: r.answer for r in JUDGES["tissue"].references([])}["grey levels"]
+    levels = {r.name: r.answer for r in TASK_EVALS["tissue"].references([])}["grey levels"]
     assert (levels(shown) == truth).all()
     sea = np.full((4, 4, 3), (10, 20, 80), np.uint8)
     sea[:2] = (90, 80, 50)
     shown = replace(shown, query=sea, style=Style())
-    references = JUDGES["land_mask"].references([(np.zeros((4, 4, 3), np.uint8), Style())])
+    references = TASK_EVALS["land_mask"].references([(np.zeros((4, 4, 3), np.uint8), Style())])
     blue = {r.name: r.answer for r in references}["not blue"](shown)
     assert (blue[:2] == 255).all()
     assert (blue[2:] == 0).all()
@@ -239,7 +239,7 @@ def test_real_pictures_give_every_task(real: Path) -> None:
             assert 0.05 < np.mean(shares) < 0.9
     held_out = HeldOut(real, size=32, pairs=2)
     shown = held_out.episode("parcellation", 0)
-    assert JUDGES["parcellation"].metrics[0].measure(shown, shown.truth) == 1
+    assert TASK_EVALS["parcellation"].metrics[0].measure(shown, shown.truth) == 1
     assert list(held_out.training_targets("parcellation", 2)) == []
     assert len(list(held_out.training_targets("tissue", 2))) == 2
     assert len(available(TASKS, Collage.load(real, "train"))) == len(TASKS)
@@ -261,9 +261,9 @@ def test_bright_places_are_land_and_brain(real: Path) -> None:
     """The labels lie on the pictures: classical answers are far better than chance."""
     held_out = HeldOut(real, size=64, pairs=1)
     for name, method, least in (("land_mask", "not blue", 0.6), ("nuclei", "otsu", 0.4)):
-        judge = JUDGES[name]
+        task_eval = TASK_EVALS[name]
         targets = list(held_out.training_targets(name, 20))
-        answer = {r.name: r.answer for r in judge.references(targets)}[method]
+        answer = {r.name: r.answer for r in task_eval.references(targets)}[method]
         shown = [held_out.episode(name, index) for index in range(12)]
-        scores = [judge.metrics[0].measure(each, answer(each)) for each in shown]
+        scores = [task_eval.metrics[0].measure(each, answer(each)) for each in shown]
         assert np.mean(scores) > least

@@ -22,7 +22,7 @@ from lavin_deploy.training.data.shards import ShardWriter
 from lavin_deploy.training.latents.make import make_pool
 from lavin_deploy.training.latents.open import open_pools
 from lavin_deploy.training.latents.pool import LatentPools, Pool, ids_path
-from lavin_deploy.training.loop.processes import World
+from lavin_deploy.training.loop.processes import Processes
 from lavin_deploy.training.loop.settings import ALL, ALL_TASKS, DiTRecipe
 from lavin_deploy.training.tasks.own import OwnPairs, parse_own
 
@@ -143,7 +143,7 @@ def test_all_means_what_there_are_pictures_for(
     config = preset("tiny")
     save_vae(tmp_path, STVAE(config.vae).state_dict(), config)
     vae, _ = load_vae(tmp_path)
-    pools = open_pools(chosen, vae, config, tmp_path, data=data, own={}, world=World())
+    pools = open_pools(chosen, vae, config, tmp_path, data=data, own={}, processes=Processes())
     absent = {"land_mask", "relief", "brain_mask", "tissue", "nuclei"}
     assert len(pools.pools) == len(ALL_TASKS) - len(absent)
     assert all(name in caplog.text for name in absent)
@@ -155,5 +155,5 @@ def test_all_means_what_there_are_pictures_for(
             tmp_path,
             data=data,
             own={},
-            world=World(),
+            processes=Processes(),
         )

@@ -17,7 +17,7 @@ from lavin_deploy.training.synthesis.collage import Collage
 from lavin_deploy.training.tasks.base import boundaries, far_colours
 from lavin_deploy.training.tasks.labelled import LABELLED
 from lavin_deploy.training.tasks.registry import NEVER_TRAINED, TASKS, available, load_tasks
-from lavin_deploy.training.tasks.restoration import HARMS
+from lavin_deploy.training.tasks.restoration import DEGRADATIONS
 
 pytestmark = pytest.mark.data
 
@@ -152,16 +152,16 @@ def test_unknown_task_gets_a_hint(prepared: Path) -> None:
         load_tasks(prepared, "train", ["dept"])
 
 
-@pytest.mark.parametrize("name", HARMS)
+@pytest.mark.parametrize("name", DEGRADATIONS)
 def test_harm_grows_with_its_strength(collage: Collage, name: str) -> None:
-    harm = HARMS[name]
+    degradation = DEGRADATIONS[name]
     means = []
-    for strength in (harm.least, harm.most):
+    for strength in (degradation.least, degradation.most):
         scores = []
         for seed in range(12):
             rng = np.random.default_rng(seed)
             whole = collage.photo(rng, 64)
-            harmed = harm.degrade(rng, whole, strength)
+            harmed = degradation.degrade(rng, whole, strength)
             assert (harmed.shape, harmed.dtype) == (whole.shape, np.uint8)
             scores.append(psnr(harmed, whole))
         means.append(np.mean(scores))
@@ -173,7 +173,12 @@ def test_harm_leaves_flat_pictures_alone_where_it_should() -> None:
     grey = np.full((64, 64, 3), 120, np.uint8)
     rng = np.random.default_rng(0)
     for name in ("deblurring", "motion_deblurring", "super_resolution", "glass_deblurring"):
-        assert np.abs(HARMS[name].degrade(rng, grey, HARMS[name].most).astype(int) - 120).max() <= 1
+        assert (
+            np.abs(
+                DEGRADATIONS[name].degrade(rng, grey, DEGRADATIONS[name].most).astype(int) - 120
+            ).max()
+            <= 1
+        )
 
 
 def test_no_model_is_trained_on_what_tests_reading_from_pairs(collage: Collage) -> None:
