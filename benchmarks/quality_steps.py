@@ -25,7 +25,7 @@ from lavin_deploy.arrays import U8
 from lavin_deploy.evaluation.suite import CEILING, MODEL, WRONG_PROMPT, TaskResult, evaluate_task
 from lavin_deploy.evaluation.timed_model import TimedModel, pairs_for
 from lavin_deploy.runtime.pipeline import Model
-from lavin_deploy.tasks.samples import Episode, Source, Style
+from lavin_deploy.tasks.samples import CalibrationEpisode, Source, Style
 from lavin_deploy.training.tasks.heldout import HeldOut
 
 WIDTH, HEIGHT, LEFT, TOP = 250, 120, 60, 34
@@ -52,7 +52,7 @@ class FirstPairs:
     def tasks(self) -> Sequence[str]:
         return self._source.tasks
 
-    def episode(self, task: str, index: int) -> Episode:
+    def episode(self, task: str, index: int) -> CalibrationEpisode:
         episode = self._source.episode(task, index)
         return replace(episode, pairs=episode.pairs[: self._pairs])
 

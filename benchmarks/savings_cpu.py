@@ -88,7 +88,7 @@ def export(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Episode:
+class CalibrationEpisode:
     """What every side is given: the same task, query, noise and grid."""
 
     pairs: Latents
@@ -100,7 +100,7 @@ class Episode:
 class OrtSide:
     """One bundle in ONNX Runtime."""
 
-    def __init__(self, backend: Backend, bundle: Bundle, episode: Episode) -> None:
+    def __init__(self, backend: Backend, bundle: Bundle, episode: CalibrationEpisode) -> None:
         self.backend, self.episode = backend, episode
         self.codec = Codec(backend, bundle.manifest.latent, *SIZE)
         modulation = Modulation(backend, bundle.manifest)
@@ -146,7 +146,7 @@ class OrtSide:
 class TorchSide:
     """The plain models under torch.compile."""
 
-    def __init__(self, dit: JDiT, vae: STVAE, episode: Episode) -> None:
+    def __init__(self, dit: JDiT, vae: STVAE, episode: CalibrationEpisode) -> None:
         def encode(pixels: Tensor) -> Tensor:
             return vae.scale(vae.encode(pixels).mean)
 
@@ -180,13 +180,13 @@ class TorchSide:
         return to_u8(self.decode(torch.from_numpy(latents)).numpy())
 
 
-def first_episode(vae: STVAE) -> Episode:
+def first_episode(vae: STVAE) -> CalibrationEpisode:
     """Smooth random pictures, the same in every run."""
     rng = np.random.default_rng(1)
     coarse = rng.integers(0, 256, (2 * PAIRS + 1, SIZE[0] // 8, SIZE[1] // 8, 3))
     *pairs, query = coarse.repeat(8, axis=1).repeat(8, axis=2).astype(np.uint8)
     latents = [vae.scale(vae.encode(torch.from_numpy(to_pixels(p))).mean) for p in pairs]
-    return Episode(
+    return CalibrationEpisode(
         pairs=torch.cat(latents, dim=2).numpy(),
         query=query,
         noise=normal(1, (1, 16, 1, SIZE[0] // 8, SIZE[1] // 8)),

@@ -119,6 +119,11 @@ class ExportRequest:
         grid_for(self.steps, self.config.inference.grid)
 
     @property
+    def grid(self) -> Grid:
+        """Of the default number of steps."""
+        return grid_for(self.steps, self.config.inference.grid)
+
+    @property
     def choice(self) -> GraphChoice:
         """Which graphs to make."""
         return GraphChoice(
@@ -133,7 +138,7 @@ class ExportRequest:
 
 
 def first_manifest(
-    request: ExportRequest, variants: tuple[manifest.Variant, ...], grid: Grid
+    request: ExportRequest, variants: tuple[manifest.Variant, ...]
 ) -> manifest.Manifest:
     """The manifest without what the checks and the tasks add."""
     config = request.config
@@ -148,7 +153,9 @@ def first_manifest(
             scale=config.latent_scale,
             channels=config.vae.latent_channels,
         ),
-        time=manifest.Time(kind=config.inference.grid, default_grid=tuple(float(t) for t in grid)),
+        time=manifest.Time(
+            kind=config.inference.grid, default_grid=tuple(float(t) for t in request.grid)
+        ),
         defaults=manifest.Defaults(
             steps=request.steps,
             guidance=request.guidance,

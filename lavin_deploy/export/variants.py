@@ -1,4 +1,4 @@
-"""One variant of a bundle: convert, write, checker, and mend or refuse it."""
+"""One variant of a bundle: convert, write and judge it, and fix or refuse it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from lavin_deploy.export.precision.sensitivity import Contribution, smallest_fp3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
+class JudgedVariant:
     """A variant that was judged.
 
     Attributes:
@@ -47,7 +47,7 @@ class Made:
     calibration: Mapping[str, Any] | None = None
 
 
-def make(
+def make_variant(
     dialect_export: DialectExport,
     base: manifest.Variant,
     checker: VariantChecker,
@@ -58,8 +58,8 @@ def make(
     *,
     auto: bool,
     force: bool,
-) -> Made:
-    """Lower, checker, and with ``auto`` mend a variant.
+) -> JudgedVariant:
+    """Lower, judge, and with ``auto`` fix a variant.
 
     Args:
         dialect_export: of the variant's dialect, traced.
@@ -122,7 +122,7 @@ def make(
                 _refusal(precision, dialect_export.dialect, verdict, ranking, auto=auto)
             )
         verdict = replace(verdict, forced=True)
-    return Made(
+    return JudgedVariant(
         variant=variant,
         verdict=verdict,
         wide=converter.kept(islands),

@@ -48,12 +48,12 @@ class VariantChecker:
     Attributes:
         bundle: with tasks and samples, and every variant that is asked about.
         cases: stem of a graph's file -> its cases.
-        wanted: the whole answer by the plain models.
+        expected: the whole answer by the plain models.
     """
 
     bundle: Bundle
     cases: Mapping[str, Sequence[Case]]
-    wanted: Answer
+    expected: Answer
 
     def over(self, files: Mapping[str, FileEntry]) -> VariantChecker:
         """The same with the files that the bundle has by now."""
@@ -110,7 +110,7 @@ class VariantChecker:
         with self.backend(variant) as backend:
             given = self.solve(backend)
         for part in ("latents", "pixels"):
-            distance = Distance.between([getattr(given, part)], [getattr(self.wanted, part)])
+            distance = Distance.between([getattr(given, part)], [getattr(self.expected, part)])
             yield Check(
                 graph="end-to-end", output=part, runtime=backend.name, distance=distance
             ).judged(limits)
@@ -195,9 +195,11 @@ class VariantChecker:
         query = draw_pictures(defaults)[-1]
 
         def once() -> None:
-            context = np.concatenate((self.wanted.context[:, :, :-1], codec.encode(query)), axis=2)
+            context = np.concatenate(
+                (self.expected.context[:, :, :-1], codec.encode(query)), axis=2
+            )
             latents = sampler.sample(
-                self.wanted.noise, context, grid=grid, guidance=defaults.guidance
+                self.expected.noise, context, grid=grid, guidance=defaults.guidance
             )
             codec.decode(latents)
 
@@ -265,13 +267,13 @@ def fitted(graph: Graph, feed: Mapping[str, Array]) -> dict[str, Array]:
 def distances(run: Run, cases: Sequence[Case]) -> dict[str, Distance]:
     """Distance of every output over all cases; keys and values count as one."""
     given: dict[str, list[Array]] = {}
-    wanted: dict[str, list[NDArray[np.float32]]] = {}
+    expected: dict[str, list[NDArray[np.float32]]] = {}
     for case in cases:
         for name, array in run(case.feed).items():
             group = KEYS_VALUES if name.partition(".")[0] in ("k", "v") else name
             given.setdefault(group, []).append(array)
-            wanted.setdefault(group, []).append(case.wanted[name])
-    return {name: Distance.between(given[name], wanted[name]) for name in given}
+            expected.setdefault(group, []).append(case.expected[name])
+    return {name: Distance.between(given[name], expected[name]) for name in given}
 
 
 def _distances(backend: Backend, graph: Graph, cases: Sequence[Case]) -> dict[str, Distance]:

@@ -77,11 +77,11 @@ def answer_by_models(
     return Answer(context=context.numpy(), noise=noise, latents=latents, pixels=pixels.numpy())
 
 
-def check_answers(given: Answer, wanted: Answer) -> Iterator[Parity]:
+def check_answers(answer: Answer, expected: Answer) -> Iterator[Parity]:
     """Compare context, latents and pixels.
 
     Raises:
         WorkError: one deviates by more than allowed.
     """
     for part in ("context", "latents", "pixels"):
-        yield compare(f"end-to-end {part}", SEED, getattr(given, part), getattr(wanted, part))
+        yield compare(f"end-to-end {part}", SEED, getattr(answer, part), getattr(expected, part))

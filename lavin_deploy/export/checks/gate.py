@@ -99,11 +99,11 @@ class Distance:
 
     @classmethod
     def between(
-        cls, given: Sequence[NDArray[Any]], wanted: Sequence[NDArray[np.float32]]
+        cls, outputs: Sequence[NDArray[Any]], reference: Sequence[NDArray[np.float32]]
     ) -> Distance:
         """Measure; arrays in one order and of equal shapes."""
-        a = np.concatenate([np.asarray(x, np.float64).ravel() for x in given])
-        b = np.concatenate([np.asarray(x, np.float64).ravel() for x in wanted])
+        a = np.concatenate([np.asarray(x, np.float64).ravel() for x in outputs])
+        b = np.concatenate([np.asarray(x, np.float64).ravel() for x in reference])
         if not np.isfinite(a).all():
             return cls(rel_l2=math.inf, cosine=0.0, p99=math.inf, finite=False)
         off = np.abs(a - b)

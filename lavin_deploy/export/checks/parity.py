@@ -26,7 +26,7 @@ class Case:
     """Inputs of a graph in float32, and its outputs in float32 by name."""
 
     feed: Arrays
-    wanted: Mapping[str, NDArray[np.float32]]
+    expected: Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +98,8 @@ def check_graph(backend: Backend, graph: Graph, cases: Sequence[Case]) -> Iterat
     """
     for seed, case in zip(SEEDS, cases, strict=True):
         given = backend.infer(graph, case.feed)
-        for name, wanted in case.wanted.items():
-            yield compare(f"{graph.file}:{name}", seed, given[name], wanted)
+        for name, expected in case.expected.items():
+            yield compare(f"{graph.file}:{name}", seed, given[name], expected)
 
 
 def cases_of(plan: GraphPlan) -> list[Case]:
@@ -109,6 +109,6 @@ def cases_of(plan: GraphPlan) -> list[Case]:
         example = plan.example(seed)
         with torch.no_grad():
             outputs = plan.reference(**example.given)
-        wanted = {n: o.numpy() for n, o in zip(plan.outputs, outputs, strict=True)}
-        cases.append(Case(feed=example.feed, wanted=wanted))
+        expected = {n: o.numpy() for n, o in zip(plan.outputs, outputs, strict=True)}
+        cases.append(Case(feed=example.feed, expected=expected))
     return cases

@@ -18,7 +18,7 @@ TRIED = (2, 4, 8)
 
 
 def measure_refresh(
-    bundle: Bundle, variant: Variant, every: int, given: Answer, wanted: Answer, grid: Grid
+    bundle: Bundle, variant: Variant, every: int, answer: Answer, expected: Answer, grid: Grid
 ) -> Refresh:
     """Solve one answer with several refresh intervals.
 
@@ -26,8 +26,8 @@ def measure_refresh(
         bundle: the bundle being made.
         variant: its variant with ``refresh`` graphs.
         every: the interval that a run will use.
-        given: context and noise of the answer.
-        wanted: the joint answer, by the plain models.
+        answer: context and noise of the answer.
+        expected: the joint answer, by the plain models.
         grid: of the default number of steps.
 
     Returns:
@@ -45,8 +45,8 @@ def measure_refresh(
                 backend, modulation, height=height, width=width, pairs=manifest.defaults.pairs
             )
             latents = sampler.sample(
-                given.noise, given.context, grid=grid, guidance=manifest.defaults.guidance
+                answer.noise, answer.context, grid=grid, guidance=manifest.defaults.guidance
             )
-            distance = np.linalg.norm(latents - wanted.latents) / np.linalg.norm(wanted.latents)
+            distance = np.linalg.norm(latents - expected.latents) / np.linalg.norm(expected.latents)
             error[str(interval)] = float(distance)
     return Refresh(every=every, error=error)

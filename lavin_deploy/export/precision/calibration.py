@@ -36,7 +36,7 @@ GUIDED = 1.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Episode:
+class CalibrationEpisode:
     """A query of a task and the pairs to show with it; pictures (H, W, 3) uint8 of any size."""
 
     task: str
@@ -61,7 +61,7 @@ class Feeds:
         return {"sha256": self.sha256, "samples": sum(len(g) for g in self.graphs.values())}
 
 
-def leave_one_out(folders: Mapping[str, Path]) -> list[Episode]:
+def leave_one_out(folders: Mapping[str, Path]) -> list[CalibrationEpisode]:
     """Read episodes: each pair's input under the task's other pairs (under itself, if alone).
 
     Args:
@@ -75,14 +75,14 @@ def leave_one_out(folders: Mapping[str, Path]) -> list[Episode]:
         pairs = [(source, target) for _, source, target in read_pairs(find_pairs(folder))]
         for index, (query, _) in enumerate(pairs):
             others = [*pairs[index + 1 :], *pairs[:index]] or pairs
-            episodes.append(Episode(task=task, query=query, pairs=others))
+            episodes.append(CalibrationEpisode(task=task, query=query, pairs=others))
     return episodes
 
 
 def record_feeds(
     bundle: Bundle,
     variant: Variant,
-    episodes: Sequence[Episode],
+    episodes: Sequence[CalibrationEpisode],
     *,
     grid: Grid,
     guidance: float,
@@ -119,7 +119,7 @@ def record_feeds(
             _run(recorder, bucket, chosen, grid, guidance, seed)
         unseen = {graph.file for graph in variant.graphs} - set(recorder.kept)
         if unseen:
-            recorder.wanted = unseen
+            recorder.graph_files = unseen
             tasks = len({episode.task for episode in chosen})
             for bucket in bundle.manifest.buckets:
                 other = GUIDED if guidance == 1.0 else 1.0
@@ -152,7 +152,7 @@ class Recorder(Backend):
     inner: Backend
     rng: np.random.Generator
     limit: int
-    wanted: set[str] | None = None
+    graph_files: set[str] | None = None
     kept: dict[str, list[_Kept]] = field(default_factory=dict)
 
     name = "recorder"
@@ -187,7 +187,7 @@ class Recorder(Backend):
 
     def infer_impl(self, graph: Graph, feed: Mapping[str, Array]) -> dict[str, Array]:
         """See :class:`Backend`."""
-        if self.wanted is None or graph.file in self.wanted:
+        if self.graph_files is None or graph.file in self.graph_files:
             kept = self.kept.setdefault(graph.file, [])
             copy = {name: array.copy() for name, array in feed.items()}
             kept.append(_Kept(task=self._task, call=self._calls[graph.file], feed=copy))
@@ -203,7 +203,9 @@ class Recorder(Backend):
         return int(self.rng.choice(np.flatnonzero(crowd == crowd.max())))
 
 
-def _in_turn(episodes: Sequence[Episode], rng: np.random.Generator) -> list[Episode]:
+def _in_turn(
+    episodes: Sequence[CalibrationEpisode], rng: np.random.Generator
+) -> list[CalibrationEpisode]:
     """One episode of each task, then another of each, ...; shuffled within a task."""
     seen: Counter[str] = Counter()
     turns = []
@@ -217,7 +219,7 @@ def _in_turn(episodes: Sequence[Episode], rng: np.random.Generator) -> list[Epis
 def _run(
     recorder: Recorder,
     bucket: Bucket,
-    episodes: Sequence[Episode],
+    episodes: Sequence[CalibrationEpisode],
     grid: Grid,
     guidance: float,
     seed: int,

@@ -191,13 +191,13 @@ def lower(traced: Traced, lowering: Lowering) -> Traced:
                 made.input[position] = cast(name, FP32 if keep else low)
         nodes.append(made)
     for info in model.graph.output:
-        wanted = low if lowering.keys_values and _is_key_value(info.name) else FP32
-        if (info.name in is_low) == (wanted == low):
+        target_type = low if lowering.keys_values and _is_key_value(info.name) else FP32
+        if (info.name in is_low) == (target_type == low):
             continue
-        inner = f"{info.name}.{lowering.low if wanted == FP32 else 'wide'}"
+        inner = f"{info.name}.{lowering.low if target_type == FP32 else 'wide'}"
         for made in nodes:
             _rename(made, info.name, inner)
-        nodes.append(helper.make_node("Cast", [inner], [info.name], to=wanted))
+        nodes.append(helper.make_node("Cast", [inner], [info.name], to=target_type))
         nodes[-1].name = f"{info.name}.cast"
         is_low ^= {info.name}
     for info in (*model.graph.value_info, *model.graph.input, *model.graph.output):

@@ -20,11 +20,11 @@ import torch
 from lavin_deploy.bundle.manifest import Manifest, Variant
 from lavin_deploy.export.checks.parity import TOLERANCE, Parity
 from lavin_deploy.export.dialect_export import FP32, files_of
-from lavin_deploy.export.variants import Made
+from lavin_deploy.export.variants import JudgedVariant
 
 
 def record(
-    manifest: Manifest, folder: Path, rows: Sequence[Parity], made: Sequence[Made]
+    manifest: Manifest, folder: Path, rows: Sequence[Parity], made: Sequence[JudgedVariant]
 ) -> dict[str, Any]:
     """Collect everything.
 
@@ -118,7 +118,7 @@ def _exact(variant: Variant, rows: Sequence[Parity]) -> dict[str, Any]:
     }
 
 
-def _verdict(made: Made) -> dict[str, Any]:
+def _verdict(made: JudgedVariant) -> dict[str, Any]:
     return {
         "gate": made.verdict.to_dict(),
         "wide": dict(made.wide),

@@ -10,7 +10,12 @@ import pytest
 from lavin_deploy.bundle.reader import open_bundle
 from lavin_deploy.cli.export import export
 from lavin_deploy.errors import InputError
-from lavin_deploy.export.precision.calibration import Episode, Feeds, leave_one_out, record_feeds
+from lavin_deploy.export.precision.calibration import (
+    CalibrationEpisode,
+    Feeds,
+    leave_one_out,
+    record_feeds,
+)
 from lavin_deploy.flow.grids import grid_for
 from lavin_deploy.runtime.create_task import png
 from tests.export.test_exporter import OTHER
@@ -20,7 +25,7 @@ pytestmark = pytest.mark.parity
 
 
 @pytest.fixture(scope="module")
-def episodes(tmp_path_factory: pytest.TempPathFactory) -> list[Episode]:
+def episodes(tmp_path_factory: pytest.TempPathFactory) -> list[CalibrationEpisode]:
     folder = tmp_path_factory.mktemp("tasks")
     rng = np.random.default_rng(0)
     for task, pairs in (("many", 4), ("few", 1)):
@@ -32,7 +37,9 @@ def episodes(tmp_path_factory: pytest.TempPathFactory) -> list[Episode]:
     return leave_one_out({task: folder / task for task in ("many", "few")})
 
 
-def recorded(path: Path, episodes: list[Episode], *, seed: int = 0, limit: int = 6) -> Feeds:
+def recorded(
+    path: Path, episodes: list[CalibrationEpisode], *, seed: int = 0, limit: int = 6
+) -> Feeds:
     with open_bundle(path) as bundle:
         grid = grid_for(4, "uniform")
         return record_feeds(
@@ -46,7 +53,7 @@ def recorded(path: Path, episodes: list[Episode], *, seed: int = 0, limit: int =
         )
 
 
-def test_each_pair_is_asked_about_under_the_others(episodes: list[Episode]) -> None:
+def test_each_pair_is_asked_about_under_the_others(episodes: list[CalibrationEpisode]) -> None:
     assert [episode.task for episode in episodes] == ["many"] * 4 + ["few"]
     for episode in episodes[:4]:
         assert len(episode.pairs) == 3
@@ -54,7 +61,9 @@ def test_each_pair_is_asked_about_under_the_others(episodes: list[Episode]) -> N
     assert np.array_equal(episodes[4].query, episodes[4].pairs[0][0])
 
 
-def test_feeds_are_fixed_by_data_and_seed(tiny_bundle: Path, episodes: list[Episode]) -> None:
+def test_feeds_are_fixed_by_data_and_seed(
+    tiny_bundle: Path, episodes: list[CalibrationEpisode]
+) -> None:
     first = recorded(tiny_bundle, episodes)
     assert recorded(tiny_bundle, episodes).sha256 == first.sha256
     assert recorded(tiny_bundle, episodes, seed=1).sha256 != first.sha256
@@ -62,7 +71,7 @@ def test_feeds_are_fixed_by_data_and_seed(tiny_bundle: Path, episodes: list[Epis
     assert first.summary()["samples"] == sum(len(feeds) for feeds in first.graphs.values())
 
 
-def test_feeds_are_even_over_times(tiny_bundle: Path, episodes: list[Episode]) -> None:
+def test_feeds_are_even_over_times(tiny_bundle: Path, episodes: list[CalibrationEpisode]) -> None:
     feeds = recorded(tiny_bundle, episodes, limit=8).graphs["graphs/step-64x64-p1.onnx"]
     rows = [feed["modulation"].tobytes() for feed in feeds]
     assert {rows.count(row) for row in rows} == {2}  # four times, eight feeds
@@ -70,7 +79,9 @@ def test_feeds_are_even_over_times(tiny_bundle: Path, episodes: list[Episode]) -
 
 
 @pytest.mark.parametrize("form", [["--euler"], ["--context", "frozen"]])
-def test_every_graph_has_feeds(form: list[str], episodes: list[Episode], tmp_path: Path) -> None:
+def test_every_graph_has_feeds(
+    form: list[str], episodes: list[CalibrationEpisode], tmp_path: Path
+) -> None:
     write_released(tmp_path / "ckpt", OTHER)
     words = ["--ckpt", tmp_path / "ckpt", "--out", tmp_path / "m.lavin", "--size", "32x32"]
     words += ["--pairs", "1", "--steps", "3", *form]

@@ -1,0 +1,77 @@
+"""First stage of an export: trace every dialect, write its float32 graphs, check each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from tqdm import tqdm
+
+from lavin_deploy.bundle.manifest import Refresh, Variant
+from lavin_deploy.bundle.writer import BundleWriter
+from lavin_deploy.export.checks.backends import in_onnxruntime
+from lavin_deploy.export.checks.parity import Parity, cases_of, check_graph
+from lavin_deploy.export.dialect_export import FP32, DialectExport
+from lavin_deploy.export.draft import Draft
+from lavin_deploy.export.graphs.catalogue import plan_graphs
+from lavin_deploy.export.graphs.weights import WeightFile
+from lavin_deploy.export.request import ExportRequest, first_manifest
+from lavin_deploy.models.jdit import JDiT
+from lavin_deploy.models.stvae import STVAE
+
+
+def export_float32(dit: JDiT, vae: STVAE, request: ExportRequest, writer: BundleWriter) -> Draft:
+    """Write ``graphs/`` with one float32 weight file for all dialects, and compare with the models.
+
+    Raises:
+        WorkError: a graph deviates from the model, or the disk refused.
+    """
+    dialect_exports = _traced(dit, vae, request, writer)
+    bases = {
+        dialect: replace(each.write(FP32, each.traced), refresh=_refresh(request))
+        for dialect, each in dialect_exports.items()
+    }
+    plans = dialect_exports[request.dialects[0]].plans
+    draft = Draft(
+        writer=writer,
+        manifest=first_manifest(request, tuple(bases.values())),
+        dialect_exports=dialect_exports,
+        cases={plan.stem: cases_of(plan) for plan in tqdm(plans, "model", disable=None)},
+        parity=(),
+    )
+    return replace(draft, parity=tuple(_checked(draft, bases)))
+
+
+def _traced(
+    dit: JDiT, vae: STVAE, request: ExportRequest, writer: BundleWriter
+) -> dict[str, DialectExport]:
+    weights: dict[str, WeightFile] = {}
+    dialect_exports: dict[str, DialectExport] = {}
+    for dialect in request.dialects:
+        dialect_exports[dialect] = DialectExport(
+            writer=writer,
+            dialect=dialect,
+            plans=list(plan_graphs(dit, vae, replace(request.choice, dialect=dialect))),
+            context=request.context,
+            weights=weights,
+        )
+        dialect_exports[dialect].trace()
+    return dialect_exports
+
+
+def _checked(draft: Draft, bases: Mapping[str, Variant]) -> list[Parity]:
+    """Compare every float32 graph with the plain model."""
+    bundle, rows = draft.bundle, list[Parity]()
+    for dialect, base in bases.items():
+        plans = draft.dialect_exports[dialect].plans
+        graphs = zip(plans, base.graphs, strict=True)
+        for plan, graph in tqdm(graphs, "check", total=len(plans), disable=None):
+            with in_onnxruntime(bundle, base) as backend:  # one graph in memory at a time
+                rows += check_graph(backend, graph, draft.cases[plan.stem])
+    return rows
+
+
+def _refresh(request: ExportRequest) -> Refresh | None:
+    """For a joint model exported as frozen: exact until ``fill`` sets and measures the interval."""
+    refreshes = request.context == "frozen" and request.config.dit.context == "joint"
+    return Refresh(every=1) if refreshes else None
