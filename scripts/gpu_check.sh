@@ -113,7 +113,6 @@ checkpoint() { # of a model: the trained one, else random weights
     case $1 in
         golden) echo tests/golden ;;
         edge-frozen) echo checkpoints/edge-all ;;
-        edge-joint) echo checkpoints/edge ;;
         *)
             local folder=$out/bundles/$1.ckpt
             echo "$folder"
