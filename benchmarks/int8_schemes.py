@@ -7,7 +7,8 @@ untimed one; errors are relative L2 distances from fp32, mean and largest.
 
     python benchmarks/int8_schemes.py [--model edge|0.1b] [--ckpt FOLDER] [--json FILE]
 
-``0.1b`` has random weights: its speed counts, its error is that of a model no one trained.
+The step is a joint one, whatever the checkpoint was trained for. ``0.1b`` has random weights: its
+speed counts, its error is that of a model no one trained.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ import onnx
 import onnxruntime as ort
 import torch
 from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_dynamic, quantize_static
+from weights import SHIPPED, load_joint
 
 import lavin_deploy
 from lavin_deploy.arrays import Array
@@ -50,7 +52,6 @@ from lavin_deploy.export.precision.smoothing import Levelled
 from lavin_deploy.export.request import ExportRequest
 from lavin_deploy.flow.grids import grid_for
 from lavin_deploy.flow.noise import normal
-from lavin_deploy.models.checkpoint import load_checkpoint
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.runtime.backends.base import Backend
@@ -91,7 +92,7 @@ class Given(Backend):
 
 def models(name: str, ckpt: Path) -> tuple[JDiT, STVAE]:
     if name == "edge":
-        return load_checkpoint(ckpt)
+        return load_joint(ckpt)
     config = preset(name)
     torch.manual_seed(0)
     dit, vae = JDiT(config.dit).eval(), STVAE(config.vae).eval()
@@ -354,7 +355,7 @@ def answers(
 
 @click.command()
 @click.option("--model", type=click.Choice(["edge", "0.1b"]), default="edge", show_default=True)
-@click.option("--ckpt", type=Path, default=Path("checkpoints/edge"), show_default=True)
+@click.option("--ckpt", type=Path, default=SHIPPED, show_default=True)
 @click.option("--feeds", "limit", default=24, show_default=True, help="For calibration, a graph.")
 @click.option("--rounds", default=15, show_default=True)
 @click.option("--step-only", is_flag=True, help="Leave out the ST-VAE and whole answers.")

@@ -228,7 +228,7 @@ def main(
         plot.write_text(draw(found), encoding="utf-8")
     if out is not None:
         report = {what: [asdict(each) for each in curves] for what, curves in found.items()}
-        report = {"bundle": bundle, "samples": samples, **report}
+        report = {"bundle": Path(bundle).name, "samples": samples, **report}
         out.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -1,11 +1,11 @@
-"""What the exact savings and a frozen context give on a CPU, whole answers and graph by graph.
+"""What the exact graph rewrites and a frozen context give on a CPU, whole answers and each graph.
 
 `edge`, 128 x 128, 4 pairs, 19 evaluations of the linear-quadratic grid, guidance 1. An answer is
 the query's encoding, the sampler's loop and the decoding, from picture to picture; every side
 starts from what is constant for a task: the pairs' latents, of a frozen context also their keys and
-values. The frozen sides run the joint model's weights as if trained so: time does not depend on
-them. torch runs the plain model under torch.compile. Contenders run interleaved in one process,
-after a warm-up; ratios are of medians, and of minima beside.
+values. The weights of one checkpoint serve joint and frozen sides as if trained for both: time does
+not depend on that. torch runs the plain joint model under torch.compile. Contenders run interleaved
+in one process, after a warm-up; ratios are of medians, and of minima beside.
 
     python benchmarks/savings_cpu.py [--bundles FOLDER] [--json FILE]
 """
@@ -28,6 +28,7 @@ import onnx
 import torch
 from timing import Timing, processor, timings, versions
 from torch import Tensor
+from weights import SHIPPED, load_joint
 
 from lavin_deploy.arrays import U8, Array
 from lavin_deploy.bundle.manifest import Source
@@ -281,7 +282,7 @@ def measure(torch_side: TorchSide, sides: dict[str, OrtSide], rounds: int) -> di
 
 
 @click.command()
-@click.option("--ckpt", type=Path, default=Path("checkpoints/edge"), show_default=True)
+@click.option("--ckpt", type=Path, default=SHIPPED, show_default=True)
 @click.option("--bundles", type=Path, help="Keep the exports there, and take those that are.")
 @click.option("--rounds", default=7, show_default=True, help="Of answers; graphs run four times.")
 @click.option("--json", "out", type=Path, help="Write the figures there.")
@@ -299,8 +300,7 @@ def main(ckpt: Path, bundles: Path | None, rounds: int, out: Path | None) -> Non
             other = replace(DEFAULT, **{name: not getattr(DEFAULT, name)})
             place = folder / f"{title.replace(' ', '-')}.lavin"
             places[title] = export(ckpt, place, savings=other)
-        files = find_files(ckpt)
-        dit, vae = load_released(files.dit, files.vae)
+        dit, vae = load_joint(ckpt)
         episode = first_episode(vae)
         sides = {}
         for name, place in places.items():

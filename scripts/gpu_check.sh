@@ -109,16 +109,21 @@ bundles() { # those that lie in OUT/bundles already are taken
     return $code
 }
 
-checkpoint() { # of a model: the trained one, else random weights
+checkpoint() { # of a model: the one that ships, its weights run as a joint model, or random ones
     case $1 in
         golden) echo tests/golden ;;
         edge-frozen) echo checkpoints/edge-all ;;
-        edge-joint) echo checkpoints/edge ;;
         *)
             local folder=$out/bundles/$1.ckpt
             echo "$folder"
             [ -d "$folder" ] && return
             rm -rf "$folder.part"
+            if [ "$1" = edge-joint ]; then
+                cp -r checkpoints/edge-all "$folder.part"
+                sed -i 's/"context": "frozen"/"context": "joint"/' "$folder.part/config.json"
+                mv "$folder.part" "$folder"
+                return
+            fi
             "$python" - "$folder.part" "${1%-*}" "${1#*-}" <<'PY'
 import sys
 from dataclasses import replace
