@@ -38,7 +38,7 @@ FIRST = """
 import sys
 from pathlib import Path
 import lavin_deploy
-from lavin_deploy.runtime.images import read_image, write_image
+from lavin_deploy.runtime.media.images import read_image, write_image
 with lavin_deploy.load(sys.argv[1], backend="onnxruntime") as model:
     image = model.run(sys.argv[2], read_image(Path(sys.argv[3]))).image
     write_image(Path(sys.argv[4]), image)

@@ -1,4 +1,4 @@
-"""Judge a variant: every graph against float32, whole answers, tasks by their metric, and speed."""
+"""Check a variant: every graph against float32, whole answers, tasks by their metric, and speed."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class VariantChecker:
         return replace(self, bundle=self.bundle.with_manifest(manifest))
 
     def graphs(self, variant: Variant, base: Variant, limits: Limits) -> Iterator[Check]:
-        """Judge every graph in torch, in its real types, and in ONNX Runtime if that has them.
+        """Check every graph in torch, in its real types, and in ONNX Runtime if that has them.
 
         Args:
             variant: what is judged.
@@ -106,7 +106,7 @@ class VariantChecker:
         return not unused and size == defaults.size and pairs in (None, defaults.pairs)
 
     def answer(self, variant: Variant, limits: Limits) -> Iterator[Check]:
-        """Judge the whole answer from the fixed noise."""
+        """Check the whole answer from the fixed noise."""
         with self.backend(variant) as backend:
             given = self.solve(backend)
         for part in ("latents", "pixels"):
@@ -230,7 +230,7 @@ class TaskAnswers:
     shown: dict[str, tuple[U8, U8, U8]] = field(default_factory=dict)
 
     def against(self, base: TaskAnswers, limits: Limits) -> tuple[TaskCheck, ...]:
-        """Judge by what float32 reaches."""
+        """Check by what float32 reaches."""
         checks = []
         for task, (metric, value, higher) in self.scores.items():
             exact = base.scores[task][1]
