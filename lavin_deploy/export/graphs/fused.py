@@ -44,8 +44,8 @@ def _permuted(weight: Tensor, head_dim: int) -> Tensor:
 class LaidOut(nn.Module):
     """A matrix made from others whenever it is read, so that no copy of it stays in memory.
 
-    A trace to ONNX sees a parameter of its shape that is one NaN in memory; ``export/graphs/trace.py``
-    puts what ``make`` gives in its place.
+    A trace to ONNX sees a parameter of its shape that is one NaN in memory; ``trace`` puts what
+    ``make`` gives in its place.
 
     Args:
         make: gives the matrix.
