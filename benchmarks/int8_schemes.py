@@ -1,7 +1,7 @@
 """How to quantise for ONNX Runtime on a CPU: error and speed of several schemes, in one run.
 
 Graphs are calibrated on leave-one-out episodes of stored tasks and measured on validation samples.
-``ort`` schemes are made by onnxruntime.quantization, ``own`` ones by ``precision/quantise.py``. Speeds
+``ort`` schemes are made by onnxruntime.quantization, ``own`` ones by ``precision.quantise``. Speeds
 are medians of the ratios to fp32 in the same of several interleaved rounds, each call after an
 untimed one; errors are relative L2 distances from fp32, mean and largest.
 

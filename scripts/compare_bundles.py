@@ -22,6 +22,7 @@ def content(bundle: Path) -> dict[str, bytes]:
 
 
 def main() -> int:
+    """Compare the two bundles on the command line; the exit code."""
     before, after = (content(Path(word)) for word in sys.argv[1:3])
     for path in sorted(before.keys() ^ after.keys()):
         print(f"only in one of them: {path}")
