@@ -40,8 +40,8 @@ FREE = re.compile(r"CC0-1\.0|CC-BY(-SA)?-[1-4]\.\d|public-domain")
 
 
 @dataclass(frozen=True)
-class Made:
-    """How one sample is made: a seed, the photos and the cut-outs it may draw from."""
+class Composition:
+    """What one sample is composed of: a seed, the photos and the cut-outs it may draw from."""
 
     seed: int
     photos: Sequence[str]
@@ -71,10 +71,10 @@ class Material:
         if name in self.own["photos"]:
             path = HERE / "material" / "photos" / f"{name}.jpg"
             return _read(path, "RGB"), self.own["photos"][name]
-        found = [item for item in self.items if item.id.endswith(name)]
-        if len(found) != 1:
-            raise SystemExit(f"{len(found)} free photos of {self.data} end in {name!r}, not one.")
-        item = found[0]
+        matches = [item for item in self.items if item.id.endswith(name)]
+        if len(matches) != 1:
+            raise SystemExit(f"{len(matches)} free photos of {self.data} end in {name!r}, not one.")
+        item = matches[0]
         credit = {
             "package": f"{item.package} {item.version}",
             "file": item.file,
@@ -90,17 +90,17 @@ class Material:
         return _read(path, "RGBA"), self.own["cutouts"][name]
 
     def make(
-        self, task: str, style: Style, made: Made, size: int
+        self, task: str, style: Style, composition: Composition, size: int
     ) -> tuple[U8, U8, list[dict[str, str]]]:
         """Return an input, its target, both (size, size, 3) uint8, and the credits."""
-        photos = [self.photo(name) for name in made.photos]
-        cutouts = [self.cutout(name) for name in made.cutouts]
+        photos = [self.photo(name) for name in composition.photos]
+        cutouts = [self.cutout(name) for name in composition.cutouts]
         collage = Collage(
             [image for image, _ in photos],
             [image for image, _ in cutouts],
-            foreground=made.foreground,
+            foreground=composition.foreground,
         )
-        sample = TASKS[task](collage).sample(np.random.default_rng(made.seed), style, size)
+        sample = TASKS[task](collage).sample(np.random.default_rng(composition.seed), style, size)
         return sample.input, sample.target, [credit for _, credit in photos + cutouts]
 
 
@@ -122,8 +122,8 @@ class Plan:
     view: str
     rendering: dict[str, Any]
     style: Style
-    pairs: Sequence[Made]
-    validation: Sequence[Made]
+    pairs: Sequence[Composition]
+    validation: Sequence[Composition]
     size: int = PAIR_SIZE
 
 
@@ -140,23 +140,23 @@ GREEN = (64, 220, 96)
 LINE = (230, 230, 230)
 
 
-def _each(seed: int, photos: Sequence[str], cutout: str) -> tuple[Made, ...]:
+def _each(seed: int, photos: Sequence[str], cutout: str) -> tuple[Composition, ...]:
     """Return a sample of each photo, with seeds that follow each other."""
-    return tuple(Made(seed + n, (photo,), (cutout,)) for n, photo in enumerate(photos))
+    return tuple(Composition(seed + n, (photo,), (cutout,)) for n, photo in enumerate(photos))
 
 
-def _scenes(seed: int, cutouts: Sequence[str] = ("fig",)) -> tuple[Made, ...]:
+def _scenes(seed: int, cutouts: Sequence[str] = ("fig",)) -> tuple[Composition, ...]:
     """Return eight held-out samples whose photos and cut-outs are drawn by chance."""
-    return tuple(Made(seed + n, HELD_OUT, cutouts, WIDE) for n in range(8))
+    return tuple(Composition(seed + n, HELD_OUT, cutouts, WIDE) for n in range(8))
 
 
-def _restored(seed: int, description: str, harm: str, strength: float) -> Plan:
-    """A plan of pictures that the same harm was done to; each task's seeds are its own."""
+def _restored(seed: int, description: str, degradation: str, strength: float) -> Plan:
+    """A plan of pictures degraded in the same way; each task's seeds are its own."""
     return Plan(
         description=description,
         deterministic=True,
         view="side-by-side",
-        rendering={"kind": "picture", "harm": harm},
+        rendering={"kind": "picture", "harm": degradation},
         style=Style(strength=strength),
         size=MODEL_SIZE,
         pairs=_each(
@@ -186,20 +186,20 @@ PLANS: dict[str, Plan] = {
         rendering={"kind": "mask", "foreground": GREEN, "background": (0, 0, 0)},
         style=Style(foreground=GREEN),
         pairs=(
-            Made(3, (STREAM + "0",), ("macaw",), (0.18, 0.26)),
-            Made(36, (MOUNTAIN + "2", MOUNTAIN + "3"), ("volleyball",), (0.15, 0.26)),
-            Made(105, (STREAM + "3",), ("goldfish",), (0.17, 0.27)),
-            Made(3, (ROOM + "1", ROOM + "3"), ("bulb",), (0.13, 0.24)),
+            Composition(3, (STREAM + "0",), ("macaw",), (0.18, 0.26)),
+            Composition(36, (MOUNTAIN + "2", MOUNTAIN + "3"), ("volleyball",), (0.15, 0.26)),
+            Composition(105, (STREAM + "3",), ("goldfish",), (0.17, 0.27)),
+            Composition(3, (ROOM + "1", ROOM + "3"), ("bulb",), (0.13, 0.24)),
         ),
         validation=(
-            Made(9, ("lake",), ("baseball",), WIDE),
-            Made(3, ("tulips",), ("tape-measure", "pliers"), WIDE),
-            Made(11, ("pavilion",), ("bowl",), WIDE),
-            Made(1, ("meadow",), ("boarfish",), WIDE),
-            Made(3, ("blossom",), ("wrench", "ball-hammer"), WIDE),
-            Made(7, ("concrete",), ("claw-hammer", "needle-nose"), WIDE),
-            Made(12, ("monuments-lemusee-webp",), ("dahlia",), WIDE),
-            Made(4, ("monuments-kutubminar-webp",), ("baseball", "fig", "bowl"), WIDE),
+            Composition(9, ("lake",), ("baseball",), WIDE),
+            Composition(3, ("tulips",), ("tape-measure", "pliers"), WIDE),
+            Composition(11, ("pavilion",), ("bowl",), WIDE),
+            Composition(1, ("meadow",), ("boarfish",), WIDE),
+            Composition(3, ("blossom",), ("wrench", "ball-hammer"), WIDE),
+            Composition(7, ("concrete",), ("claw-hammer", "needle-nose"), WIDE),
+            Composition(12, ("monuments-lemusee-webp",), ("dahlia",), WIDE),
+            Composition(4, ("monuments-kutubminar-webp",), ("baseball", "fig", "bowl"), WIDE),
         ),
     ),
     "edges": Plan(
@@ -215,10 +215,10 @@ PLANS: dict[str, Plan] = {
         style=Style(foreground=LINE),
         size=MODEL_SIZE,
         pairs=(
-            Made(3, SCENES, SEEN_THINGS, (0.12, 0.3)),
-            Made(5, SCENES, SEEN_THINGS, (0.12, 0.3)),
-            Made(18, SCENES, SEEN_THINGS, (0.12, 0.3)),
-            Made(13, SCENES, SEEN_THINGS, (0.12, 0.3)),
+            Composition(3, SCENES, SEEN_THINGS, (0.12, 0.3)),
+            Composition(5, SCENES, SEEN_THINGS, (0.12, 0.3)),
+            Composition(18, SCENES, SEEN_THINGS, (0.12, 0.3)),
+            Composition(13, SCENES, SEEN_THINGS, (0.12, 0.3)),
         ),
         validation=_scenes(300, HELD_OUT_THINGS),
     ),
@@ -229,10 +229,10 @@ PLANS: dict[str, Plan] = {
         rendering={"kind": "colour", "input": "grey in three channels"},
         style=Style(),
         pairs=(
-            Made(0, ("monuments-operahouse-webp",)),
-            Made(4, ("dragonfly-by-bolly-jpg-q0",)),
-            Made(4, ("skimage-data-coffee-png",)),
-            Made(4, ("monuments-colosseum-webp",)),
+            Composition(0, ("monuments-operahouse-webp",)),
+            Composition(4, ("dragonfly-by-bolly-jpg-q0",)),
+            Composition(4, ("skimage-data-coffee-png",)),
+            Composition(4, ("monuments-colosseum-webp",)),
         ),
         validation=_each(
             100,
@@ -251,10 +251,10 @@ PLANS: dict[str, Plan] = {
         style=Style(strength=25),
         size=MODEL_SIZE,
         pairs=(
-            Made(5, ("monuments-tajmahal-webp",)),
-            Made(5, ("animals-panda-webp",)),
-            Made(8, ("skimage-data-chelsea-png",)),
-            Made(8, ("animals-koala-webp",)),
+            Composition(5, ("monuments-tajmahal-webp",)),
+            Composition(5, ("animals-panda-webp",)),
+            Composition(8, ("skimage-data-chelsea-png",)),
+            Composition(8, ("animals-koala-webp",)),
         ),
         validation=_each(
             200,
@@ -272,10 +272,10 @@ PLANS: dict[str, Plan] = {
         rendering={"kind": "picture", "hole": "a square of grey 127, a quarter of the side"},
         style=Style(),
         pairs=(
-            Made(8, ("monuments-parthenon-webp",)),
-            Made(5, ("monuments-uscapitol-webp",)),
-            Made(6, ("renewable-windmill4-webp",)),
-            Made(4, (MOUNTAIN + "1",)),
+            Composition(8, ("monuments-parthenon-webp",)),
+            Composition(5, ("monuments-uscapitol-webp",)),
+            Composition(6, ("renewable-windmill4-webp",)),
+            Composition(4, (MOUNTAIN + "1",)),
         ),
         validation=_each(
             400,
@@ -293,7 +293,7 @@ PLANS: dict[str, Plan] = {
         rendering={"kind": "depth", "scale": "inverse depth, per picture", "near": "bright"},
         style=Style(),
         size=MODEL_SIZE,
-        pairs=(Made(13, SCENES), Made(4, SCENES), Made(11, SCENES), Made(18, SCENES)),
+        pairs=tuple(Composition(seed, SCENES) for seed in (13, 4, 11, 18)),
         validation=_scenes(500),
     ),
     "normals": Plan(
@@ -306,7 +306,7 @@ PLANS: dict[str, Plan] = {
         },
         style=Style(),
         size=MODEL_SIZE,
-        pairs=(Made(26, SCENES), Made(27, SCENES), Made(39, SCENES), Made(28, SCENES)),
+        pairs=tuple(Composition(seed, SCENES) for seed in (26, 27, 39, 28)),
         validation=_scenes(600),
     ),
     "matting": Plan(
@@ -316,10 +316,10 @@ PLANS: dict[str, Plan] = {
         rendering={"kind": "matte", "foreground": (255, 255, 255), "background": (0, 0, 0)},
         style=Style(),
         pairs=(
-            Made(703, (STREAM + "0",), ("macaw",), (0.18, 0.26)),
-            Made(704, (MOUNTAIN + "2",), ("volleyball",), (0.15, 0.26)),
-            Made(705, (STREAM + "3",), ("goldfish",), (0.17, 0.27)),
-            Made(706, (ROOM + "1",), ("bulb",), (0.13, 0.24)),
+            Composition(703, (STREAM + "0",), ("macaw",), (0.18, 0.26)),
+            Composition(704, (MOUNTAIN + "2",), ("volleyball",), (0.15, 0.26)),
+            Composition(705, (STREAM + "3",), ("goldfish",), (0.17, 0.27)),
+            Composition(706, (ROOM + "1",), ("bulb",), (0.13, 0.24)),
         ),
         validation=_scenes(750, HELD_OUT_THINGS),
     ),
@@ -330,10 +330,10 @@ PLANS: dict[str, Plan] = {
         rendering={"kind": "picture"},
         style=Style(),
         pairs=(
-            Made(803, (STREAM + "0",), ("macaw",), (0.08, 0.2)),
-            Made(804, (MOUNTAIN + "2",), ("volleyball",), (0.08, 0.2)),
-            Made(805, (STREAM + "3",), ("goldfish",), (0.08, 0.2)),
-            Made(806, (ROOM + "1",), ("bulb",), (0.08, 0.2)),
+            Composition(803, (STREAM + "0",), ("macaw",), (0.08, 0.2)),
+            Composition(804, (MOUNTAIN + "2",), ("volleyball",), (0.08, 0.2)),
+            Composition(805, (STREAM + "3",), ("goldfish",), (0.08, 0.2)),
+            Composition(806, (ROOM + "1",), ("bulb",), (0.08, 0.2)),
         ),
         validation=_scenes(850, HELD_OUT_THINGS),
     ),
@@ -372,21 +372,21 @@ def write(
         "view": plan.view,
         "rendering": plan.rendering,
     }
-    for part, made, size in (
+    for part, compositions, size in (
         ("tasks", plan.pairs, plan.size),
         ("validation", plan.validation, MODEL_SIZE),
     ):
         folder = HERE / part / task
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        for number, each in enumerate(made, start=1):
-            given, target, sources = material.make(task, plan.style, each, size)
+        for number, each in enumerate(compositions, start=1):
+            query, target, sources = material.make(task, plan.style, each, size)
             split = "train" if part == "tasks" else "test"
             wrong = [source["file"] for source in sources if source["split"] != split]
             if wrong:
                 raise SystemExit(f"{part}/{task} {number}: {wrong} is not of the {split} split.")
             name = f"{number:02d}"
-            save(given, folder / f"{name}_input.png")
+            save(query, folder / f"{name}_input.png")
             save(target, folder / f"{name}_target.png")
             credits[f"{part}/{task}/{name}"] = sources
         if part == "tasks":

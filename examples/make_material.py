@@ -343,9 +343,9 @@ def _grab(big: U8, cut: Cut) -> Bool:
     cv2.setRNGSeed(1)
     models = np.zeros((2, 1, 65))
     cv2.grabCut(big[..., ::-1].copy(), mask, None, models[0], models[1], 6, cv2.GC_INIT_WITH_MASK)
-    found = np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
-    found = np.asarray(cv2.morphologyEx(found, cv2.MORPH_OPEN, _square(1)), np.uint8)
-    _, parts, stats, _ = cv2.connectedComponentsWithStats(found, connectivity=4)
+    front = np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
+    front = np.asarray(cv2.morphologyEx(front, cv2.MORPH_OPEN, _square(1)), np.uint8)
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(front, connectivity=4)
     shape = parts == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
     _, gaps, stats, _ = cv2.connectedComponentsWithStats((~shape).astype(np.uint8), connectivity=4)
     for number, (x, y, w, h, area) in enumerate(stats[1:].tolist(), start=1):
@@ -410,26 +410,26 @@ def _shrink(premultiplied: F32) -> U8:
 def read_sources(cache: Path) -> dict[tuple[str, str], U8]:
     """Read every photo that is named above: by package and file, (H, W, 3) uint8 RGB."""
     origins = [cut.origin for cut in CUTOUTS.values()] + list(PHOTOS.values())
-    wanted = {(origin.package, origin.file) for origin in origins}
-    found: dict[tuple[str, str], U8] = {}
+    keys = {(origin.package, origin.file) for origin in origins}
+    pictures: dict[tuple[str, str], U8] = {}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         unpack_deb(fetch(PACKAGES["gcompris"], cache), root / "gcompris")
         for resource in sorted(root.glob("gcompris/usr/share/gcompris-qt/rcc/*.rcc")):
             for name, data in read_rcc(resource):
                 key = ("gcompris", name.removeprefix("gcompris/"))
-                if key in wanted:
-                    found[key] = _decode(data)
+                if key in keys:
+                    pictures[key] = _decode(data)
         for package, place in FOLDERS.items():
             unpack_deb(fetch(PACKAGES[package], cache), root / package)
-            for key in sorted(wanted):
+            for key in sorted(keys):
                 if key[0] == package:
-                    found[key] = _decode((root / package / place / key[1]).read_bytes())
+                    pictures[key] = _decode((root / package / place / key[1]).read_bytes())
     with zipfile.ZipFile(fetch(PACKAGES["sklearn"], cache)) as wheel:
-        for package, file in wanted:
+        for package, file in keys:
             if package == "sklearn":
-                found[package, file] = _decode(wheel.read(file))
-    return found
+                pictures[package, file] = _decode(wheel.read(file))
+    return pictures
 
 
 def _decode(data: bytes) -> U8:

@@ -149,9 +149,9 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     Raises:
         CheckpointError: names or shapes differ, or a value is not finite.
     """
-    wanted = module.state_dict()
-    missing = [name for name in wanted if name not in state]
-    extra = [name for name in state if name not in wanted]
+    expected = module.state_dict()
+    missing = [name for name in expected if name not in state]
+    extra = [name for name in state if name not in expected]
     if missing or extra:
         parts = [f"lacks {_listed(missing)}"] if missing else []
         parts += [f"has unknown {_listed(extra)}"] if extra else []
@@ -159,10 +159,10 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
             f"{path} does not fit this model: it {' and '.join(parts)}; check config.json."
         )
     for name, tensor in state.items():
-        if tensor.shape != wanted[name].shape:
+        if tensor.shape != expected[name].shape:
             raise CheckpointError(
                 f"{path}: {name} is {tuple(tensor.shape)} where the config asks for "
-                f"{tuple(wanted[name].shape)}; check the sizes in config.json."
+                f"{tuple(expected[name].shape)}; check the sizes in config.json."
             )
         if not tensor.is_floating_point() or not torch.isfinite(tensor).all():
             raise CheckpointError(

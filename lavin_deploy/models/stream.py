@@ -3,8 +3,8 @@
 A stream is one ``start`` (the first frame alone, in the 2D form) and then any number of ``next``
 (4k frames, k latents). A causal 3x3x3 convolution sees two frames back, so its cache is the last
 two frames that it saw; 1x1x1 convolutions, pools, resizes and per-frame norms need none. With
-``temporal_norm="frame"`` the pieces are exactly the whole clip. With ``"clip"`` the norms take
-their statistics over a piece instead of the clip, and :mod:`seam` measures what that costs.
+``temporal_norm="frame"`` the chunks are exactly the whole clip. With ``"clip"`` the norms take
+their statistics over a chunk instead of the clip, which makes an error at chunk boundaries.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class _Stream(nn.Module):
 
 
 class StreamEncoder(_Stream):
-    """The encoder on a piece of a stream; batch 1.
+    """The encoder on a chunk of a stream; batch 1.
 
     Args:
         vae: the autoencoder; it stays as it is.
@@ -140,7 +140,7 @@ class StreamEncoder(_Stream):
 
         Args:
             pixels: (1, 3, 1, H, W) at the start, (1, 3, 4k, H, W) later; in [-1, 1].
-            caches: none at the start; later those of the piece before, as it left them.
+            caches: none at the start; later those of the chunk before, as it left them.
 
         Returns:
             The unscaled posterior mean (1, 16, 1 or k, H/8, W/8), then the caches.
@@ -158,7 +158,7 @@ class StreamEncoder(_Stream):
 
 
 class StreamDecoder(_Stream):
-    """The decoder on a piece of a stream; batch 1.
+    """The decoder on a chunk of a stream; batch 1.
 
     Args:
         vae: the autoencoder; it stays as it is.
@@ -173,7 +173,7 @@ class StreamDecoder(_Stream):
 
         Args:
             latents: unscaled, (1, 16, 1, h, w) at the start, (1, 16, k, h, w) later.
-            caches: none at the start; later those of the piece before, as it left them.
+            caches: none at the start; later those of the chunk before, as it left them.
 
         Returns:
             Pixels (1, 3, 1 or 4k, 8h, 8w), about [-1, 1], then the caches.
@@ -199,7 +199,7 @@ def cache_shapes(vae: STVAE, part: Part, height: int, width: int) -> dict[str, t
         width: likewise.
 
     Returns:
-        E.g. ``encoder.down_blocks.0.resnets.0.conv1`` -> (1, C, 2, H, W), the same at every piece.
+        E.g. ``encoder.down_blocks.0.resnets.0.conv1`` -> (1, C, 2, H, W), the same at every chunk.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for name, conv in causal_convs(getattr(vae, part)).items():

@@ -30,7 +30,7 @@ def _standardised(x: Tensor, groups: int, eps: float) -> Tensor:
     """GroupNorm without weight and bias, (B, C, H, W) -> the same.
 
     Written as the InstanceNorm of the groups, an operator that ONNX Runtime has a kernel for; it
-    takes GroupNormalization to pieces (docs/LOG.md).
+    splits GroupNormalization into elementary ones (docs/LOG.md).
     """
     return F.instance_norm(x.reshape(x.shape[0], groups, -1), eps=eps).reshape(x.shape)
 

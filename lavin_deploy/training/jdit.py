@@ -31,7 +31,7 @@ from lavin_deploy.training.losses.consistency import Teacher, answer, ask, draw_
 from lavin_deploy.training.losses.pixels import PixelLoss
 from lavin_deploy.training.stvae import to_images
 
-SHOWN = 6
+GRID_SAMPLES = 6
 """Samples in the grid of a save."""
 SHOWABLE = 500_000_000
 """Parameters from which on a model is too large to be asked on the CPU at every save."""
@@ -83,15 +83,15 @@ def flow_loss(
         batch: as :func:`draw_batch` gives it.
         recipe: weights.
         bf16: matrix work in bfloat16.
-        teacher: what velocity is wanted; None is that of the straight line from noise to data.
+        teacher: gives the target velocity; None: it is that of the line from noise to data.
         pixel_loss: compares the answers, all from t = 0, with the targets' pixels.
     """
     context, data, noise, times, *pixels = batch
     t = times.view(-1, 1, 1, 1, 1)
     z_t = (1 - t) * noise + t * data
-    wanted = data - noise if teacher is None else teacher.wanted(dit, z_t, times, context)
+    target = data - noise if teacher is None else teacher.target(dit, z_t, times, context)
     velocity = ask(dit, z_t, times, context, bf16=bf16)
-    off = velocity - wanted
+    off = velocity - target
     errors = off.square().flatten(1).mean(dim=1)
     figures = {"mse": errors.mean().item()}
     if (times == 0).any():
@@ -121,10 +121,10 @@ def answer_grid(
         steps: evaluations of the answer.
     """
     context, data, noise = batch[:3]
-    given = answer(dit, noise, context, steps, bf16=False)
+    answers = answer(dit, noise, context, steps, bf16=False)
     columns = [
         to_images(vae.decode(z / config.latent_scale + config.latent_shift))
-        for z in (context[:, :, -data.shape[2] :], given, data)
+        for z in (context[:, :, -data.shape[2] :], answers, data)
     ]
     return np.stack(columns, axis=1)
 
@@ -179,11 +179,11 @@ def train_jdit(
     if recipe.segments:
         if init is None:
             raise InputError("a teacher has trained weights; give them with --init-from.")
-        given = read_folder_config(init.parent) or trained
-        wise = JDiT(replace(config.dit, context=given.dit.context))
-        fill(wise, read_state(init), init)
-        wise.to(processes.device)
-        teacher = Teacher(wise, recipe.segments, recipe.teacher_steps, bf16=bf16)
+        teacher_config = read_folder_config(init.parent) or trained
+        teacher_model = JDiT(replace(config.dit, context=teacher_config.dit.context))
+        fill(teacher_model, read_state(init), init)
+        teacher_model.to(processes.device)
+        teacher = Teacher(teacher_model, recipe.segments, recipe.teacher_steps, bf16=bf16)
     pixel_loss = None
     if recipe.in_pixels:
         pixel_loss = PixelLoss(vae, recipe, config, processes.device, bf16=bf16)
@@ -195,7 +195,7 @@ def train_jdit(
         return draw_batch(pools, recipe, step, samples)
 
     # Samples of a step that the run does not reach.
-    shown = draw_batch(pools, recipe, recipe.steps, range(SHOWN))
+    grid_batch = draw_batch(pools, recipe, recipe.steps, range(GRID_SAMPLES))
 
     def on_save(trainer: Trainer) -> None:
         weights = trainer.averaged()
@@ -205,7 +205,7 @@ def train_jdit(
             if sum(weight.numel() for weight in plain.values()) < SHOWABLE:
                 averaged = JDiT(config.dit)
                 averaged.load_state_dict(plain)
-                rows = answer_grid(averaged, vae.cpu(), shown, config, recipe.segments or 1)
+                rows = answer_grid(averaged, vae.cpu(), grid_batch, config, recipe.segments or 1)
                 trainer.meter.pictures("query, answer, truth", rows, trainer.step)
 
     modulations = [m for b in dit.joint_blocks() for m in (b.cond_modulation, b.x_modulation)]

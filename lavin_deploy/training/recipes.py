@@ -139,13 +139,13 @@ def override(base: R, settings: Sequence[str]) -> R:
     Raises:
         InputError: an unknown key, or a value of another type than the field's.
     """
-    known = {field.name: type(getattr(base, field.name)) for field in fields(base)}
+    types = {field.name: type(getattr(base, field.name)) for field in fields(base)}
     for setting in settings:
         key, _, text = setting.partition("=")
         key = ALIASES.get(key, key)
-        if key not in known:
-            raise unknown_name("recipe setting", key, known)
-        kind = known[key]
+        if key not in types:
+            raise unknown_name("recipe setting", key, types)
+        kind = types[key]
         try:
             value = SWITCH[text.lower()] if kind is bool else kind(text)
         except (ValueError, KeyError) as error:

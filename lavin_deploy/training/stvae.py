@@ -34,7 +34,7 @@ from lavin_deploy.training.synthesis.camera_clips import animate, pan
 from lavin_deploy.training.synthesis.collage import Collage
 from lavin_deploy.training.tasks.base import Task
 
-SHOWN = 4
+GRID_PICTURES = 4
 """Pictures in the sample grid of a save."""
 
 
@@ -141,7 +141,7 @@ class Losses:
 
     Args:
         recipe: weights of the losses.
-        linear: gives the latent while the distillation phase.
+        linear: gives the latent during the distillation phase.
         processes: the processes.
     """
 
@@ -149,13 +149,13 @@ class Losses:
         self.recipe, self.linear = recipe, linear.to(processes.device)
         self.device = processes.device.type
         self.bf16 = bfloat16_pays(recipe, processes.device)
-        found = make_perceptual(recipe.perceptual)
-        self.perceptual = None if found is None else found.to(processes.device)
+        network = make_perceptual(recipe.perceptual)
+        self.perceptual = None if network is None else network.to(processes.device)
         self.discriminator = (
             PatchDiscriminator().to(processes.device) if recipe.disc_weight else None
         )
         self.disc_from = round(recipe.disc_start * recipe.steps)
-        self._made: dict[int, Tensor] = {}
+        self._decoded: dict[int, Tensor] = {}
 
     def model(self, model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
         """Of the autoencoder."""
@@ -177,7 +177,7 @@ class Losses:
         if self.discriminator is not None and step >= self.disc_from:
             pull, figures["adaptive_weight"] = adversarial(self.discriminator, decoded, value)
             value = value + recipe.disc_weight * pull
-            self._made[pixels.data_ptr()] = decoded.detach()
+            self._decoded[pixels.data_ptr()] = decoded.detach()
         kl = 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar).mean()
         figures["kl"] = kl.item()
         if code is None:
@@ -185,12 +185,12 @@ class Losses:
         off = (mean - code).square().mean()
         return value + off, {**figures, "from_linear": off.item()}
 
-    def verdict(
+    def disc(
         self, discriminator: nn.Module, batch: Batch, step: int
     ) -> tuple[Tensor, dict[str, float]]:
         """Of the discriminator, on what the autoencoder made of the same clips."""
-        made = self._made.pop(batch[0].data_ptr())
-        return discriminator_loss(discriminator(torch.cat((batch[0], made)))), {}
+        decoded = self._decoded.pop(batch[0].data_ptr())
+        return discriminator_loss(discriminator(torch.cat((batch[0], decoded)))), {}
 
 
 def train_stvae(
@@ -215,14 +215,14 @@ def train_stvae(
         init: weight file to start from; ignored by a resumed run, which has its own.
 
     Raises:
-        InputError: a choice of the recipe is unknown, or its perceptual network cannot be had.
+        InputError: a choice of the recipe is unknown, or its perceptual network is unavailable.
     """
     processes = processes or Processes()
     torch.manual_seed(recipe.seed)
     config = recipe.adapt(preset(recipe.preset))
     kept = recipe.temporal_only or recipe.decoder_only
     if kept:
-        config = _given_config(out if resume else init and init.parent)
+        config = _start_config(out if resume else init and init.parent)
     vae = STVAE(config.vae)
     if init is not None:
         fill(vae, read_state(init), init)
@@ -234,8 +234,8 @@ def train_stvae(
     objectives = [Objective("model", Autoencoder(vae), losses.model)]
     if losses.discriminator is not None:
         begin = losses.disc_from
-        objectives.append(Objective("disc", losses.discriminator, losses.verdict, start=begin))
-    shown = draw_images(tasks, recipe.seed + 1, SHOWN, recipe.size)
+        objectives.append(Objective("disc", losses.discriminator, losses.disc, start=begin))
+    originals = draw_images(tasks, recipe.seed + 1, GRID_PICTURES, recipe.size)
 
     def draw(step: int, samples: range) -> Batch:
         return draw_clips(data, tasks, recipe, step, samples)
@@ -248,15 +248,15 @@ def train_stvae(
             averaged.load_state_dict(plain)
             save_vae(out, plain, config if kept else measure_scale(averaged, tasks, config))
             with torch.no_grad():
-                again = averaged.decode(averaged.encode(shown).mean)
-            pairs = np.stack((to_images(shown), to_images(again)), axis=1)
+                rebuilt = averaged.decode(averaged.encode(originals).mean)
+            pairs = np.stack((to_images(originals), to_images(rebuilt)), axis=1)
             trainer.meter.pictures("reconstruction", pairs, trainer.step)
 
     Trainer(objectives, recipe, out, "stvae", processes=processes, resume=resume).fit(draw, on_save)
     return out
 
 
-def _given_config(folder: Path | None) -> ModelConfig:
+def _start_config(folder: Path | None) -> ModelConfig:
     """The config that goes with weights to start from, whose latents shall stay."""
     config = None if folder is None else read_folder_config(folder)
     if config is None:

@@ -20,7 +20,6 @@ from lavin_deploy.cli.export import export
 from lavin_deploy.config import TemporalNorm
 from lavin_deploy.errors import BundleError, InputError, WorkError
 from lavin_deploy.export.graphs.clip import check_stream, draw_clips
-from lavin_deploy.models.seam import seam_error
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.runtime.backends.base import Backend
 from lavin_deploy.runtime.backends.onnxruntime import OnnxRuntimeBackend
@@ -28,6 +27,7 @@ from lavin_deploy.runtime.clip import ClipStream, Part
 from lavin_deploy.runtime.letterbox import Letterbox, to_pixels
 from lavin_deploy.runtime.video.reader import VideoReader
 from tests.helpers.checkpoints import write_released
+from tests.helpers.chunks import chunk_boundary_error
 from tests.helpers.clips import SIZE, clip_config, clip_model, video
 
 pytestmark = pytest.mark.parity
@@ -127,7 +127,7 @@ def test_the_export_measured_that_streams_are_exact(exact: Exported) -> None:
 def test_the_export_measured_the_seams(seamed: Exported) -> None:
     stream = seamed.backend.variant.stream
     assert stream is not None
-    wanted = seam_error(seamed.vae, draw_clips(*SIZE, 1), chunk=1)
+    wanted = chunk_boundary_error(seamed.vae, draw_clips(*SIZE, 1), chunk=1)
     assert (stream.chunk, stream.frames) == (wanted.chunk, wanted.frames) == (1, (9, 9))
     for found, of_model in ((stream.encoder, wanted.encoder), (stream.decoder, wanted.decoder)):
         assert found.l2 == pytest.approx(of_model.l2, rel=1e-3)

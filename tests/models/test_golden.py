@@ -19,8 +19,8 @@ def models(golden: Path) -> tuple[JDiT, STVAE]:
     return load_released(golden / "lavin_dit.safetensors", golden / "stvae.pt")
 
 
-def deviation(given: torch.Tensor, wanted: np.ndarray) -> float:
-    return float(np.abs(given.numpy() - wanted).max() / np.abs(wanted).max())
+def deviation(output: torch.Tensor, expected: np.ndarray) -> float:
+    return float(np.abs(output.numpy() - expected).max() / np.abs(expected).max())
 
 
 @pytest.mark.parametrize("case", [0, 1, 2])

@@ -89,12 +89,12 @@ def test_other_dtypes(dtype: torch.dtype) -> None:
     dit, vae = random_models(preset("tiny"))
     x, cond, t = torch.randn(2, 16, 1, 4, 4), torch.randn(2, 16, 3, 4, 4), torch.rand(2)
     with torch.no_grad():
-        wanted = dit(x, t, cond)
-        given = dit.to(dtype)(x.to(dtype), t.to(dtype), cond.to(dtype))
+        expected = dit(x, t, cond)
+        output = dit.to(dtype)(x.to(dtype), t.to(dtype), cond.to(dtype))
         decoded = vae.to(dtype).decode(x.to(dtype))
-    assert given.dtype == decoded.dtype == dtype
+    assert output.dtype == decoded.dtype == dtype
     tolerance = 0.2 if dtype == torch.bfloat16 else 1e-3
-    assert (given.float() - wanted).abs().max() / wanted.abs().max() < tolerance
+    assert (output.float() - expected).abs().max() / expected.abs().max() < tolerance
 
 
 @pytest.mark.parametrize(

@@ -9,41 +9,42 @@ from torch import Tensor
 from lavin_deploy.config import TemporalNorm, Upsampler
 from lavin_deploy.errors import InputError
 from lavin_deploy.models.clip3d import ClipDecoder, ClipEncoder
-from lavin_deploy.models.seam import Deviation, in_pieces, seam_error
+from lavin_deploy.models.deviation import Deviation
 from lavin_deploy.models.stream import Part, StreamDecoder, StreamEncoder, cache_shapes
 from lavin_deploy.models.stvae import STVAE
+from tests.helpers.chunks import chunk_boundary_error, in_chunks
 from tests.helpers.clips import SIZE, video
 from tests.helpers.clips import clip_model as model
 
 pytestmark = pytest.mark.unit
 
 UPSAMPLERS = ("resize_conv", "deconv")
-PIECES = ([4, 4, 4], [8, 4], [4, 8], [12])
-"""Frames of the pieces behind the first one: 13 frames in all."""
+CHUNKS = ([4, 4, 4], [8, 4], [4, 8], [12])
+"""Frames of the chunks behind the first one: 13 frames in all."""
 
 
-def encode(vae: STVAE, pixels: Tensor, pieces: list[int]) -> Tensor:
-    return in_pieces(StreamEncoder(vae, "start"), StreamEncoder(vae, "next"), pixels, pieces)
+def encode(vae: STVAE, pixels: Tensor, chunks: list[int]) -> Tensor:
+    return in_chunks(StreamEncoder(vae, "start"), StreamEncoder(vae, "next"), pixels, chunks)
 
 
-def decode(vae: STVAE, latents: Tensor, pieces: list[int]) -> Tensor:
-    return in_pieces(StreamDecoder(vae, "start"), StreamDecoder(vae, "next"), latents, pieces)
+def decode(vae: STVAE, latents: Tensor, chunks: list[int]) -> Tensor:
+    return in_chunks(StreamDecoder(vae, "start"), StreamDecoder(vae, "next"), latents, chunks)
 
 
-def deviation(given: Tensor, wanted: Tensor) -> float:
-    assert given.shape == wanted.shape
-    return float((given - wanted).abs().max() / wanted.abs().max())
+def deviation(outputs: Tensor, references: Tensor) -> float:
+    assert outputs.shape == references.shape
+    return float((outputs - references).abs().max() / references.abs().max())
 
 
 @pytest.mark.parametrize("upsampler", UPSAMPLERS)
-@pytest.mark.parametrize("pieces", PIECES, ids=str)
+@pytest.mark.parametrize("chunks", CHUNKS, ids=str)
 @torch.no_grad()
-def test_pieces_are_the_whole(upsampler: Upsampler, pieces: list[int]) -> None:
+def test_chunks_are_the_whole(upsampler: Upsampler, chunks: list[int]) -> None:
     vae, pixels = model("frame", upsampler), video(13)
     latents = vae.encode(pixels).mean
-    assert deviation(encode(vae, pixels, pieces), latents) < 1e-5
-    shown = decode(vae, latents, [count // 4 for count in pieces])
-    assert deviation(shown, vae.decode(latents)) < 1e-5
+    assert deviation(encode(vae, pixels, chunks), latents) < 1e-5
+    decoded = decode(vae, latents, [count // 4 for count in chunks])
+    assert deviation(decoded, vae.decode(latents)) < 1e-5
 
 
 @torch.no_grad()
@@ -59,11 +60,11 @@ def test_every_cache_matters() -> None:
         ),
     ):
         _, *caches = start(first)
-        wanted = later(rest, *caches)[0]
+        expected = later(rest, *caches)[0]
         for index, name in enumerate(cache_shapes(vae, part, 16, 24)):
             changed = list(caches)
             changed[index] = torch.zeros_like(changed[index])
-            assert deviation(later(rest, *changed)[0], wanted) > 1e-4, name
+            assert deviation(later(rest, *changed)[0], expected) > 1e-4, name
 
 
 def split(clip: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,23 +93,23 @@ def test_one_frame_goes_through_3d_convolutions(monkeypatch: pytest.MonkeyPatch)
             or torch.nn.functional.conv3d(x, w, b, self.stride, self.padding)
         ),
     )
-    wanted = sum(
+    expected = sum(
         isinstance(m, torch.nn.Conv3d) and m.kernel_size[0] == 3 for m in vae.encoder.modules()
     )
     ClipEncoder(vae)(video(1))
-    assert kinds.count(3) == wanted
+    assert kinds.count(3) == expected
 
 
 @torch.no_grad()
 def test_later_frames_change_nothing_before_them() -> None:
     vae, pixels = model(), video(13)
-    other = torch.cat((pixels[:, :, :9], video(4, seed=6)), dim=2)
-    given, changed = (encode(vae, clip, [8, 4]) for clip in (pixels, other))
-    assert torch.equal(given[:, :, :3], changed[:, :, :3])
-    assert deviation(given[:, :, 3:], changed[:, :, 3:]) > 1e-2
-    shown = [decode(vae, latents, [2, 1]) for latents in (given, changed)]
-    assert torch.equal(shown[0][:, :, :9], shown[1][:, :, :9])
-    assert deviation(shown[0][:, :, 9:], shown[1][:, :, 9:]) > 1e-2
+    altered = torch.cat((pixels[:, :, :9], video(4, seed=6)), dim=2)
+    original, changed = (encode(vae, clip, [8, 4]) for clip in (pixels, altered))
+    assert torch.equal(original[:, :, :3], changed[:, :, :3])
+    assert deviation(original[:, :, 3:], changed[:, :, 3:]) > 1e-2
+    decoded = [decode(vae, latents, [2, 1]) for latents in (original, changed)]
+    assert torch.equal(decoded[0][:, :, :9], decoded[1][:, :, :9])
+    assert deviation(decoded[0][:, :, 9:], decoded[1][:, :, 9:]) > 1e-2
 
 
 @pytest.mark.parametrize("part", ["encoder", "decoder"])
@@ -122,11 +123,11 @@ def test_caches_keep_their_shapes(part: Part, upsampler: Upsampler) -> None:
     start, later = kind(vae, "start"), kind(vae, "next")
     cells = SIZE[0] // 8, SIZE[1] // 8
     clip = video(41) if part == "encoder" else torch.randn(1, 16, 11, *cells)
-    pieces = clip.split([1] + [4 if part == "encoder" else 1] * 10, dim=2)
-    _, *caches = start(pieces[0])
-    for piece in pieces[1:]:
+    chunks = clip.split([1] + [4 if part == "encoder" else 1] * 10, dim=2)
+    _, *caches = start(chunks[0])
+    for chunk in chunks[1:]:
         assert [cache.shape for cache in caches] == list(shapes.values())
-        _, *caches = later(piece, *caches)
+        _, *caches = later(chunk, *caches)
     assert len(caches) == len(shapes)
 
 
@@ -142,31 +143,31 @@ def test_names_of_caches() -> None:
 
 
 @torch.no_grad()
-def test_seams_of_clip_norms_are_what_they_measure() -> None:
+def test_clip_norms_have_the_measured_chunk_boundary_error() -> None:
     vae, pixels = model("clip"), video(9)
-    measured = seam_error(vae, [pixels], chunk=1)
+    measured = chunk_boundary_error(vae, [pixels], chunk=1)
     whole = vae.encode(pixels).mean
-    pieces = encode(vae, pixels, [4, 4])
-    assert measured.encoder.l2 == pytest.approx(float((pieces - whole).norm() / whole.norm()), 1e-4)
-    assert measured.encoder.max == pytest.approx(deviation(pieces, whole), 1e-4)
-    shown, wanted = decode(vae, whole, [1, 1]), vae.decode(whole)
+    chunks = encode(vae, pixels, [4, 4])
+    assert measured.encoder.l2 == pytest.approx(float((chunks - whole).norm() / whole.norm()), 1e-4)
+    assert measured.encoder.max == pytest.approx(deviation(chunks, whole), 1e-4)
+    decoded, expected = decode(vae, whole, [1, 1]), vae.decode(whole)
     assert measured.decoder.l2 == pytest.approx(
-        float((shown - wanted).norm() / wanted.norm()), 1e-4
+        float((decoded - expected).norm() / expected.norm()), 1e-4
     )
-    assert measured.decoder.max == pytest.approx(deviation(shown, wanted), 1e-4)
+    assert measured.decoder.max == pytest.approx(deviation(decoded, expected), 1e-4)
     for part in (measured.encoder, measured.decoder):
         assert 1e-3 < part.l2 < 10
 
 
-def test_no_seams_with_frame_norms() -> None:
-    measured = seam_error(model(), [video(9), video(5)], chunk=1)
+def test_frame_norms_have_no_chunk_boundary_error() -> None:
+    measured = chunk_boundary_error(model(), [video(9), video(5)], chunk=1)
     assert measured.frames == (9, 5)
     assert max(measured.encoder.max, measured.decoder.max) < 1e-5
 
 
 def test_deviation_is_over_all_clips() -> None:
-    given, whole = [torch.tensor([1.0, 2.0]), torch.tensor([4.0])], torch.tensor([1.0, 2.0])
-    measured = Deviation.between(given, [whole, torch.tensor([2.0])])
+    outputs, whole = [torch.tensor([1.0, 2.0]), torch.tensor([4.0])], torch.tensor([1.0, 2.0])
+    measured = Deviation.between(outputs, [whole, torch.tensor([2.0])])
     assert measured == Deviation(l2=(4 / 9) ** 0.5, max=1.0)
 
 
@@ -174,9 +175,9 @@ def test_streams_leave_the_model_alone() -> None:
     vae = model()
     before = {k: v.clone() for k, v in vae.state_dict().items()}
     with torch.no_grad():
-        wanted = vae.encode(video(5)).mean
-        seam_error(vae, [video(5)], chunk=1)
-        assert torch.equal(vae.encode(video(5)).mean, wanted)
+        expected = vae.encode(video(5)).mean
+        chunk_boundary_error(vae, [video(5)], chunk=1)
+        assert torch.equal(vae.encode(video(5)).mean, expected)
     assert vae.state_dict().keys() == before.keys()
     assert all(torch.equal(v, before[k]) for k, v in vae.state_dict().items())
 
@@ -190,7 +191,7 @@ def test_streams_leave_the_model_alone() -> None:
         ("later", 4, "form"),
     ],
 )
-def test_pieces_that_do_not_fit(form: str, frames: int, sentence: str) -> None:
+def test_chunks_that_do_not_fit(form: str, frames: int, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         StreamEncoder(model(), form)(video(frames))  # type: ignore[arg-type]
 
@@ -201,8 +202,8 @@ def test_a_decoder_starts_with_one_latent() -> None:
 
 
 @pytest.mark.parametrize(("frames", "chunk"), [(9, 3), (1, 1), (7, 1)])
-def test_clips_that_seams_cannot_be_measured_on(frames: int, chunk: int) -> None:
+def test_clips_without_a_chunk_boundary_error(frames: int, chunk: int) -> None:
     with pytest.raises(InputError, match=f"a clip of {frames} frames does not fall"):
-        seam_error(model(), [video(frames)], chunk=chunk)
+        chunk_boundary_error(model(), [video(frames)], chunk=chunk)
     with pytest.raises(InputError, match="given 0 clips"):
-        seam_error(model(), [], chunk=chunk)
+        chunk_boundary_error(model(), [], chunk=chunk)

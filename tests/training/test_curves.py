@@ -53,12 +53,12 @@ def test_the_curves_are_the_committed_ones(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(meter, "EVERY", -1.0)
-    wanted = json.loads(CURVES.read_text())
-    for kind, found in curves(data, tmp_path).items():
-        assert len(found) == STEPS[kind]
-        np.testing.assert_allclose(found[:EARLY], wanted[kind][:EARLY], rtol=CLOSE, err_msg=kind)
-        np.testing.assert_allclose(found, wanted[kind], rtol=WIDE, err_msg=kind)
-        assert np.mean(found[-10:]) < FALL[kind] * np.mean(found[:5])
+    expected = json.loads(CURVES.read_text())
+    for kind, curve in curves(data, tmp_path).items():
+        assert len(curve) == STEPS[kind]
+        np.testing.assert_allclose(curve[:EARLY], expected[kind][:EARLY], rtol=CLOSE, err_msg=kind)
+        np.testing.assert_allclose(curve, expected[kind], rtol=WIDE, err_msg=kind)
+        assert np.mean(curve[-10:]) < FALL[kind] * np.mean(curve[:5])
 
 
 FALL = {"stvae": 0.7, "jdit": 0.6}
@@ -67,5 +67,5 @@ FALL = {"stvae": 0.7, "jdit": 0.6}
 if __name__ == "__main__":
     meter.EVERY = -1.0
     with tempfile.TemporaryDirectory() as folder:
-        made = curves(generated_data(Path(folder) / "data"), Path(folder))
-    CURVES.write_text(json.dumps(made, indent=1) + "\n")
+        measured = curves(generated_data(Path(folder) / "data"), Path(folder))
+    CURVES.write_text(json.dumps(measured, indent=1) + "\n")

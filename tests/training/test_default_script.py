@@ -25,19 +25,19 @@ def test_the_unattended_run_goes_on_where_it_was(tmp_path: Path) -> None:
     words = ["sh", str(ROOT / "scripts" / "train_default.sh"), str(tmp_path)]
     words += [word for each in small for word in ("--set", each)]
     place = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    given = {**os.environ, "PATH": place, "FIRST": "30", "STEPS": "31", "SAMPLES": "2"}
-    with subprocess.Popen(words, env=given, start_new_session=True) as started:
+    environment = {**os.environ, "PATH": place, "FIRST": "30", "STEPS": "31", "SAMPLES": "2"}
+    with subprocess.Popen(words, env=environment, start_new_session=True) as started:
         while not [*tmp_path.glob("run/jdit.states/step-*")]:
             assert started.poll() is None
             time.sleep(0.5)
         os.killpg(started.pid, signal.SIGTERM)
         assert started.wait() != 0
     assert not (tmp_path / "first.lavin").exists()
-    assert subprocess.run(words, env=given).returncode == 0
+    assert subprocess.run(words, env=environment).returncode == 0
     for name in ("first", "edge"):
         report = json.loads((tmp_path / f"{name}-report" / "report.json").read_text())
         assert len(report["tasks"]) == 7  # of the suite's, those that ship
         assert "generated" in (tmp_path / f"{name}.lavin" / "DATA.md").read_text()
     again = time.monotonic()
-    assert subprocess.run(words, env=given).returncode == 0  # all is done
+    assert subprocess.run(words, env=environment).returncode == 0  # all is done
     assert time.monotonic() - again < 10

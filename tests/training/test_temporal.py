@@ -41,9 +41,9 @@ def test_the_flow_of_a_clip_leads_from_each_frame_to_the_next(data: Path) -> Non
             pictures = clip.images[turn : turn + 2].astype(np.float32)
             now, then = (cv2.GaussianBlur(picture, (0, 0), 1) for picture in pictures)
             x, y = cols + clip.flow[turn, ..., 0], rows + clip.flow[turn, ..., 1]
-            there = cv2.remap(then, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            warped = cv2.remap(then, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
             swift = np.hypot(*clip.flow[turn].transpose(2, 0, 1)) > 0.7  # else resampling is all
-            followed += [*np.abs(there - now).mean(axis=2)[inner][swift[inner]]]
+            followed += [*np.abs(warped - now).mean(axis=2)[inner][swift[inner]]]
             stood += [*np.abs(then - now).mean(axis=2)[inner][swift[inner]]]
     assert np.mean(followed) < 0.5 * np.mean(stood)
 
@@ -54,10 +54,10 @@ def test_a_clip_depends_on_the_generator_alone(data: Path) -> None:
         lambda rng: animate(rng, collage, 3, 32).images,
         lambda rng: pan(rng, collage, 3, 32),
     ):
-        one, same, other = (make(np.random.default_rng(seed)) for seed in (1, 1, 2))
-        assert np.array_equal(one, same)
-        assert not np.array_equal(one, other)
-        assert not np.array_equal(one[0], one[-1])
+        clip, again, other = (make(np.random.default_rng(seed)) for seed in (1, 1, 2))
+        assert np.array_equal(clip, again)
+        assert not np.array_equal(clip, other)
+        assert not np.array_equal(clip[0], clip[-1])
 
 
 def test_a_convolution_by_frames_is_the_convolution() -> None:
@@ -66,8 +66,10 @@ def test_a_convolution_by_frames_is_the_convolution() -> None:
     whole = conv(x)
     flat = by_frames(conv.padded(x), conv.conv.weight, conv.conv.bias)
     torch.testing.assert_close(flat, whole)
-    one, two = (torch.autograd.grad(y.square().sum(), conv.conv.weight)[0] for y in (whole, flat))
-    torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4)
+    gradient, flat_gradient = (
+        torch.autograd.grad(y.square().sum(), conv.conv.weight)[0] for y in (whole, flat)
+    )
+    torch.testing.assert_close(gradient, flat_gradient, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("frames", [1, 5])
@@ -136,8 +138,8 @@ def test_a_temporal_run_keeps_pictures_scale_and_resumes(data: Path, tmp_path: P
     for steps, more in ((2, start), (4, ["--resume"])):
         done = CliRunner().invoke(train, [*words, "--set", f"steps={steps}", *more])
         assert done.exit_code == 0, done.output
-    trained, found = load_vae(tmp_path / "r")
-    assert (found.latent_shift, found.latent_scale) == (0.25, 1.5)
+    trained, trained_config = load_vae(tmp_path / "r")
+    assert (trained_config.latent_shift, trained_config.latent_scale) == (0.25, 1.5)
     started, _ = load_vae(tmp_path / "start")
     picture, clip = torch.randn(1, 3, 1, 32, 32), torch.randn(1, 3, 5, 32, 32)
     with torch.no_grad():
@@ -157,9 +159,9 @@ def test_a_decoder_run_keeps_all_latents(data: Path, tmp_path: Path) -> None:
     words += [word for each in tiny for word in ("--set", each)]
     done = CliRunner().invoke(train, [*words, "--init-from", str(tmp_path / "start")])
     assert done.exit_code == 0, done.output
-    trained, found = load_vae(tmp_path / "r")
+    trained, trained_config = load_vae(tmp_path / "r")
     started, _ = load_vae(tmp_path / "start")
-    assert (found.latent_shift, found.latent_scale) == (0.25, 1.5)
+    assert (trained_config.latent_shift, trained_config.latent_scale) == (0.25, 1.5)
     before, after = started.state_dict(), trained.state_dict()
     kept = [name for name in before if name.startswith("encoder.")]
     assert all(torch.equal(before[name], after[name]) for name in kept)

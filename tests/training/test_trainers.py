@@ -91,12 +91,12 @@ def save_random(folder: Path) -> None:
 def test_tensorboard_has_scalars_and_pictures(data: Path, vae: Path, tmp_path: Path) -> None:
     out = started(vae, tmp_path / "run")
     run(*saving(data, out), "--set=steps=2")
-    found = {}
+    tags = {}
     for kind in ("stvae", "jdit"):
         events = EventAccumulator(str(out / "tensorboard" / kind)).Reload()
-        found[kind] = events.Tags()
-        assert {"loss", "samples_per_second", "utilisation"} <= set(found[kind]["scalars"])
-        (name,) = found[kind]["images"]
+        tags[kind] = events.Tags()
+        assert {"loss", "samples_per_second", "utilisation"} <= set(tags[kind]["scalars"])
+        (name,) = tags[kind]["images"]
         image = events.Images(name)[-1]
         assert (image.width, image.height) == ((128, 256) if kind == "stvae" else (192, 384))
 
@@ -155,9 +155,9 @@ def test_killed_and_resumed_equals_never_killed(data: Path, vae: Path, tmp_path:
         process.kill()
     assert 0 < int(states.present(parts / "jdit.states")[0].name[-8:]) < 8
     run(*saving(data, parts), *words, "--resume")
-    found = weights(parts)
+    resumed = weights(parts)
     for name, tensor in weights(whole).items():
-        assert torch.equal(tensor, found[name]), name
+        assert torch.equal(tensor, resumed[name]), name
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "unlisted"])
@@ -175,11 +175,11 @@ def test_damaged_state_falls_back_to_the_one_before(
         (newest / "files.json").unlink()
     else:
         shard.write_bytes(content if damage == "flip" else content[: len(content) // 2])
-    wanted = weights(out)
+    expected = weights(out)
     result = CliRunner().invoke(train, [*words, "--resume"])
     assert result.exit_code == 0, result.stderr
     assert f"{newest} is damaged; trying the one before" in result.output
-    assert all(torch.equal(tensor, wanted[name]) for name, tensor in weights(out).items())
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(out).items())
 
 
 def test_lora_trains_adapters_and_saves_plain_weights(
@@ -284,7 +284,7 @@ def test_the_loop_learns_a_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("settings", [{"accumulate": 4}, {"recompute": True}, {"compiled": True}])
 @pytest.mark.filterwarnings("ignore")
 def test_memory_and_speed_change_no_number(settings: dict, tmp_path: Path) -> None:
-    found = []
+    results = []
     for index, changes in enumerate(({}, settings)):
         plan = replace(Recipe(steps=5, warmup=1, learning_rate=0.05, batch=16), **changes)
         line = Line()
@@ -293,8 +293,8 @@ def test_memory_and_speed_change_no_number(settings: dict, tmp_path: Path) -> No
         Trainer([objective], plan, out, "line", processes=Processes(), resume=False).fit(
             line_batch, lambda _: None
         )
-        found.append(line.w.item())
-    assert found[0] == pytest.approx(found[1], rel=1e-6)
+        results.append(line.w.item())
+    assert results[0] == pytest.approx(results[1], rel=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -318,7 +318,7 @@ def test_blocks_are_compiled_inside_of_what_is_computed_again(
 
 
 def test_a_save_before_an_objective_begins_changes_nothing(tmp_path: Path) -> None:
-    found = []
+    results = []
     for minutes in (100.0, 0.0):
         lines = [Line(), Line()]
         plan = Recipe(steps=6, warmup=1, batch=4, save_minutes=minutes)
@@ -330,8 +330,8 @@ def test_a_save_before_an_objective_begins_changes_nothing(tmp_path: Path) -> No
         Trainer(objectives, plan, out, "line", processes=Processes(), resume=False).fit(
             line_batch, lambda _: None
         )
-        found.append([line.w.item() for line in lines])
-    assert found[0] == found[1]
+        results.append([line.w.item() for line in lines])
+    assert results[0] == results[1]
 
 
 def test_a_second_objective_begins_later(tmp_path: Path) -> None:
@@ -389,17 +389,17 @@ def test_settings() -> None:
 
 def test_recipes_for_every_preset_can_be_shared_out() -> None:
     assert set(PRESETS) <= set(RECIPES["jdit"])
-    for name, given in RECIPES["jdit"].items():
-        assert isinstance(given, DiTRecipe)
-        config = given.adapt(preset(given.preset))
-        assert given.size % (8 * config.dit.patch_size) == 0
-        assert given.tasks == ALL or set(parse_weights(given.tasks)) <= set(TASKS), name
+    for name, plan in RECIPES["jdit"].items():
+        assert isinstance(plan, DiTRecipe)
+        config = plan.adapt(preset(plan.preset))
+        assert plan.size % (8 * config.dit.patch_size) == 0
+        assert plan.tasks == ALL or set(parse_weights(plan.tasks)) <= set(TASKS), name
     for name in ("0.1b", "1b", "3.4b", "3.4b-512"):
         Processes(size=64).share(RECIPES["jdit"][name].batch, 1)
     assert set(ALL_TASKS) == set(TASKS)
-    for given in RECIPES["stvae"].values():
-        assert isinstance(given, VAERecipe)
-        given.adapt(preset(given.preset))
+    for plan in RECIPES["stvae"].values():
+        assert isinstance(plan, VAERecipe)
+        plan.adapt(preset(plan.preset))
 
 
 def test_a_run_is_not_overwritten(data: Path, vae: Path) -> None:
@@ -419,11 +419,11 @@ def test_pools_are_shared_out_by_weight() -> None:
 def test_bfloat16_only_where_the_cpu_has_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wanted = override(recipe("jdit", "tiny"), ["bf16=true"])
+    plan = override(recipe("jdit", "tiny"), ["bf16=true"])
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx2": True})
-    assert not bfloat16_pays(wanted, CPU)
+    assert not bfloat16_pays(plan, CPU)
     assert "training in float32" in capsys.readouterr().out
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"amx_bf16": True})
-    assert bfloat16_pays(wanted, CPU)
-    assert bfloat16_pays(wanted, torch.device("cuda"))
-    assert not bfloat16_pays(override(wanted, ["bf16=false"]), CPU)
+    assert bfloat16_pays(plan, CPU)
+    assert bfloat16_pays(plan, torch.device("cuda"))
+    assert not bfloat16_pays(override(plan, ["bf16=false"]), CPU)

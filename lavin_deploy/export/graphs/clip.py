@@ -15,7 +15,7 @@ from lavin_deploy.bundle.manifest import Seam, Stream
 from lavin_deploy.errors import InputError, WorkError
 from lavin_deploy.export.graphs.spec import GraphPlan
 from lavin_deploy.models.clip3d import ClipDecoder, ClipEncoder, causal_convs
-from lavin_deploy.models.seam import Deviation
+from lavin_deploy.models.deviation import Deviation
 from lavin_deploy.models.stream import Part, StreamDecoder, StreamEncoder, cache_shapes
 from lavin_deploy.models.stvae import STVAE, CausalConv3d
 from lavin_deploy.runtime.backends.base import Backend

@@ -53,7 +53,7 @@ class Inventory:
     Attributes:
         items: all pictures.
         missing: names of sources that could not be fetched.
-        complete: per source written to its end, what it was written from; see ``sources``.
+        complete: per source written to its end, what it was written from; see ``prepare``.
     """
 
     items: tuple[Item, ...]
@@ -62,8 +62,8 @@ class Inventory:
 
     def counts(self) -> dict[str, int]:
         """Return how many pictures there are of each ``kind/split``."""
-        found = Counter(f"{item.kind}/{item.split}" for item in self.items)
-        return dict(sorted(found.items()))
+        by_split = Counter(f"{item.kind}/{item.split}" for item in self.items)
+        return dict(sorted(by_split.items()))
 
     def save(self, folder: Path) -> None:
         """Write ``inventory.json`` into ``folder``, replacing it in one step."""

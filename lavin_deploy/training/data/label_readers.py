@@ -64,9 +64,9 @@ def satellite(path: Path) -> Iterator[Picture]:
             pairs = [("relief", marble, relief), ("shaded_relief", relief, shaded)]
             if share < 0.95:
                 pairs.append(("land_mask", marble, np.asarray(land, np.uint8)))
-            for task, given, target in pairs:
+            for task, image, target in pairs:
                 yield Picture(
-                    image=given[here],
+                    image=image[here],
                     target=target[here],
                     task=task,
                     file=f"world@x{x}y{y}",

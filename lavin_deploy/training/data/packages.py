@@ -86,10 +86,10 @@ def verify(package: Package, path: Path) -> None:
     Raises:
         WorkError: the SHA-256 of ``path`` differs from ``package.sha256``.
     """
-    found = _sha256(path)
-    if found != package.sha256:
+    digest = _sha256(path)
+    if digest != package.sha256:
         raise WorkError(
-            f"{path.name} has SHA-256 {found}, but {package.name} {package.version} is pinned to "
+            f"{path.name} has SHA-256 {digest}, but {package.name} {package.version} is pinned to "
             f"{package.sha256}; it is not used. Fetch it again from a mirror you trust."
         )
 

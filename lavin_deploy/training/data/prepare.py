@@ -12,7 +12,7 @@ alpha, tightly cropped, long side at most 256 px; a labelled picture is RGB or g
 the inventory. A source that was written to its end is not prepared again.
 
 One fifth of the source files is ``test``. Crops of one file, and files that show the same thing,
-are never in both splits. Where no real photograph or no real cut-out can be had, generated ones
+are never in both splits. Where no real photograph or no real cut-out is available, generated ones
 stand in, so that everything downstream runs without a network.
 """
 
@@ -111,7 +111,7 @@ def prepare(out: Path, cache: Path | None = None, sources: list[str] | None = No
     for kind in ("photo", "cutout"):
         if not any(item.kind == kind for item in kept.items):
             if "generated" not in names:
-                log.warning("no real %ss are to be had, generated ones stand in", kind)
+                log.warning("no real %ss are available, generated ones stand in", kind)
             name, state = f"generated {kind}s", str(FORMAT)
             if _whole(earlier, name, state, out):
                 items = [i for i in _of(earlier, "generated") if i.kind == kind]

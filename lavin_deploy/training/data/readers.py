@@ -54,7 +54,7 @@ def gcompris(path: Path) -> Iterator[Picture]:
 
     A subject shown by several files is test only if the hash of each of them says so.
     """
-    found: list[Picture] = []
+    pictures: list[Picture] = []
     with tempfile.TemporaryDirectory() as folder:
         unpack_deb(path, Path(folder))
         text = next(Path(folder).glob("usr/share/doc/*/copyright")).read_text()
@@ -79,9 +79,9 @@ def gcompris(path: Path) -> Iterator[Picture]:
                     test=curate.in_test_split(Path(file).stem),
                     scene=scene,
                 )
-                found.append(picture)
-    seen = {curate.subject_of(picture.file) for picture in found if not picture.test}
-    for picture in found:
+                pictures.append(picture)
+    seen = {curate.subject_of(picture.file) for picture in pictures if not picture.test}
+    for picture in pictures:
         yield replace(picture, test=curate.subject_of(picture.file) not in seen)
 
 
@@ -227,11 +227,11 @@ def hold_out_groups(names: Iterable[str]) -> set[str]:
         groups[group] = groups.get(group, 0) + 1
     chosen: set[str] = set()
     for groups in by_folder.values():
-        wanted = round(0.2 * sum(groups.values()))
+        remaining = round(0.2 * sum(groups.values()))
         for group in sorted(groups, key=curate.stable_number):
-            if groups[group] <= wanted:
+            if groups[group] <= remaining:
                 chosen.add(group)
-                wanted -= groups[group]
+                remaining -= groups[group]
     return chosen
 
 

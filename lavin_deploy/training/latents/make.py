@@ -64,22 +64,22 @@ def encode_samples(
 
     def means(clips: Sequence[NDArray[np.uint8]]) -> Tensor:
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            found = encode(to_clip(clips).to(device))
-        return found.transpose(1, 2).float().cpu()
+            latents = encode(to_clip(clips).to(device))
+        return latents.transpose(1, 2).float().cpu()
 
-    given, asked = [s.input for s in samples], [s.target for s in samples]
-    shown = means(given)
+    inputs, targets = [s.input for s in samples], [s.target for s in samples]
+    input_means = means(inputs)
     if task.follows:
-        whole = [np.concatenate(pair) for pair in zip(given, asked, strict=True)]
-        targets = means(whole)[:, shown.shape[1] :]
+        whole = [np.concatenate(pair) for pair in zip(inputs, targets, strict=True)]
+        target_means = means(whole)[:, input_means.shape[1] :]
     else:
-        targets = means(asked)
-    if shown.shape != targets.shape:
+        target_means = means(targets)
+    if input_means.shape != target_means.shape:
         raise WorkError(
-            f"{task.name} has {shown.shape[1]} latents in an input and {targets.shape[1]} in a "
-            "target; they must be as many."
+            f"{task.name} has {input_means.shape[1]} latents in an input and "
+            f"{target_means.shape[1]} in a target; they must be as many."
         )
-    both: NDArray[np.float32] = torch.cat((shown, targets), dim=1).numpy()
+    both: NDArray[np.float32] = torch.cat((input_means, target_means), dim=1).numpy()
     return both
 
 

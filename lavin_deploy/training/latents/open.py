@@ -61,21 +61,21 @@ def open_pools(
         InputError: an unknown task, one without pictures, or one that the recipe cannot have.
     """
     weights = dict(ALL_TASKS) if recipe.tasks == ALL else parse_weights(recipe.tasks)
-    known = {**TASKS, **CLIP_TASKS}
+    makers = {**TASKS, **CLIP_TASKS}
     for name in weights:
-        if name not in known and name not in own:
-            raise unknown_name("task", name, [*known, *own])
+        if name not in makers and name not in own:
+            raise unknown_name("task", name, [*makers, *own])
     tasks: dict[str, Task] = {name: own[name] for name in weights if name in own}
     inventory = ""
     if set(weights) - set(own):
         pictures = prepared(data, ", ".join(set(weights) - set(own)))
         assert data is not None
         inventory = (data / INVENTORY).read_text()
-        wanted = {name: known[name] for name in weights if name not in own}
+        chosen = {name: makers[name] for name in weights if name not in own}
         if recipe.tasks == ALL:
-            tasks |= available(wanted, pictures)
+            tasks |= available(chosen, pictures)
         else:
-            tasks |= {name: make(pictures) for name, make in wanted.items()}
+            tasks |= {name: make(pictures) for name, make in chosen.items()}
     absent = [name for name in weights if name not in tasks]
     if absent:
         log.warning("no pictures for %s: not trained on", ", ".join(absent))

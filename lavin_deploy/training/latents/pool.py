@@ -144,8 +144,8 @@ class LatentPools:
         chosen = pool.choose(rng, pairs + 1)
         items = (pool.latents[chosen].astype(np.float32) - self.shift) * self.scale
         query = items[-1, :frames]
-        shown = items[:-1].reshape(-1, *query.shape[1:]) if pairs else np.zeros_like(query[:1])
-        context = np.concatenate((shown, query))
+        examples = items[:-1].reshape(-1, *query.shape[1:]) if pairs else np.zeros_like(query[:1])
+        context = np.concatenate((examples, query))
         latents = context.swapaxes(0, 1), items[-1, frames:].swapaxes(0, 1)
         if pool.pixels is None:
             return latents

@@ -40,7 +40,7 @@ class Meter:
         self.flops = 0.0
         self._figures: dict[str, list[float]] = {}
         self._count = 0
-        self._shown = time.monotonic()
+        self._last_show = time.monotonic()
         self._peak: float | None = None
         self._log = self._board = None
         if processes.main:
@@ -61,13 +61,13 @@ class Meter:
     @property
     def due(self) -> bool:
         """Whether it is time to show something."""
-        return time.monotonic() - self._shown > EVERY
+        return time.monotonic() - self._last_show > EVERY
 
     def show(self, step: int) -> None:
         """Write the means since the last time; all processes call it."""
         if not self._count:
             return
-        seconds = max(time.monotonic() - self._shown, 1e-9)
+        seconds = max(time.monotonic() - self._last_show, 1e-9)
         means = {name: sum(values) / len(values) for name, values in self._figures.items()}
         row: dict[str, Any] = {n: round(mean, 6) for n, mean in self.processes.mean(means).items()}
         rate = self._count / seconds
@@ -81,7 +81,7 @@ class Meter:
             for name, value in row.items():
                 self._board.add_scalar(name, value, step)
             self._bar.set_postfix(row)
-        self._figures, self._count, self._shown = {}, 0, time.monotonic()
+        self._figures, self._count, self._last_show = {}, 0, time.monotonic()
 
     @property
     def peak(self) -> float:

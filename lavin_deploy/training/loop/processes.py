@@ -54,8 +54,8 @@ class Processes:
             return values
         tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
         dist.all_reduce(tensor, dist.ReduceOp.MAX)
-        found: list[float] = tensor.tolist()
-        return found
+        maxima: list[float] = tensor.tolist()
+        return maxima
 
     def mean(self, figures: Mapping[str, float]) -> dict[str, float]:
         """Mean of each figure over the processes that have it."""
@@ -67,7 +67,7 @@ class Processes:
         for each in gathered:
             for name, value in each.items():
                 values.setdefault(name, []).append(value)
-        return {name: sum(found) / len(found) for name, found in values.items()}
+        return {name: sum(column) / len(column) for name, column in values.items()}
 
     def from_main(self, value: T) -> T:
         """The main process's value, on every process."""

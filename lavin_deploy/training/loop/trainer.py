@@ -107,12 +107,12 @@ class Trainer:
 
     def averaged(self) -> dict[str, Tensor]:
         """The averaged weights, whole and on the CPU; all call it, the main process gets them."""
-        found = {}
+        weights = {}
         for name, value in self.ema.items():
             whole = value.full_tensor() if isinstance(value, DTensor) else value
             if self.processes.main:
-                found[name] = whole.cpu()
-        return found
+                weights[name] = whole.cpu()
+        return weights
 
     def _average(self) -> None:
         decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
@@ -173,15 +173,15 @@ class Trainer:
                 for objective in self.objectives:
                     objective.compile()
         for index, objective in enumerate(self.objectives):
-            found = objective.gradients(batches, self.step)
-            if found is None:
+            means = objective.gradients(batches, self.step)
+            if means is None:
                 continue
-            (bad,) = self.processes.largest([float(not np.isfinite(found["loss"]))])
+            (bad,) = self.processes.largest([float(not np.isfinite(means["loss"]))])
             if bad:
                 self._give_up(batches, objective)
             norm = objective.update(rate, self.recipe.clip)
             prefix = f"{objective.name}_" if index else ""
-            figures |= {f"{prefix}{k}": v for k, v in {**found, "gradient_norm": norm}.items()}
+            figures |= {f"{prefix}{k}": v for k, v in {**means, "gradient_norm": norm}.items()}
         self.step += 1
         self._average()
         return figures

@@ -42,17 +42,19 @@ class PatchDiscriminator(nn.Module):
 
 def discriminator_loss(logits: Tensor) -> Tensor:
     """Hinge loss of a discriminator; the first half of ``logits`` (2B, ...) is of real clips."""
-    real, made = logits.chunk(2)
-    return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + made).mean())
+    real, fake = logits.chunk(2)
+    return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
 
 
-def adversarial(discriminator: nn.Module, made: Tensor, other: Tensor) -> tuple[Tensor, float]:
-    """The generator's loss, weighted so that it pulls as hard as ``other``.
+def adversarial(
+    discriminator: nn.Module, decoded: Tensor, other_loss: Tensor
+) -> tuple[Tensor, float]:
+    """The generator's loss, weighted so that it pulls as hard as ``other_loss``.
 
     Args:
         discriminator: the discriminator; its parameters get no gradients.
-        made: decoded clips, with their graph.
-        other: the scalar of all other losses, a function of ``made``.
+        decoded: clips, with their graph.
+        other_loss: the scalar of all other losses, a function of ``decoded``.
 
     Returns:
         The weighted loss, and the weight, at most 1e4.
@@ -60,11 +62,11 @@ def adversarial(discriminator: nn.Module, made: Tensor, other: Tensor) -> tuple[
     parameters = list(discriminator.parameters())
     for parameter in parameters:
         parameter.requires_grad_(False)
-    loss = -discriminator(made).mean()
+    loss = -discriminator(decoded).mean()
     for parameter in parameters:
         parameter.requires_grad_(True)
-    (toward_other,) = torch.autograd.grad(other, made, retain_graph=True)
-    (toward_discriminator,) = torch.autograd.grad(loss, made, retain_graph=True)
+    (toward_other,) = torch.autograd.grad(other_loss, decoded, retain_graph=True)
+    (toward_discriminator,) = torch.autograd.grad(loss, decoded, retain_graph=True)
     ratio = toward_other.norm() / (toward_discriminator.norm() + 1e-8)
     weight = float(ratio.clamp(0, LARGEST))
     return weight * loss, weight

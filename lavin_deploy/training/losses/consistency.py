@@ -71,8 +71,8 @@ class Teacher:
         self.segments, self.steps, self.bf16 = segments, steps, bf16
 
     @torch.no_grad()
-    def wanted(self, student: nn.Module, z: Tensor, times: Tensor, context: Tensor) -> Tensor:
-        """Velocity by which the jump from z at t arrives where the jump from t' does.
+    def target(self, student: nn.Module, z: Tensor, times: Tensor, context: Tensor) -> Tensor:
+        """Target velocity: with it the jump from z at t arrives where the jump from t' does.
 
         Args:
             student: the model in training; its own jump from t' is taken as given.

@@ -57,16 +57,16 @@ class EffLite0(nn.Module):
     def features(self, pixels: Tensor) -> list[Tensor]:
         """(N, 3, H, W) in [-1, 1], sides multiples of 32 -> four maps (N, C, h, w)."""
         x = self.net._swish(self.net._bn0(self.net._conv_stem(pixels)))
-        found = []
+        maps = []
         for index, block in enumerate(self.net._blocks[: LITE0_BLOCKS[-1] + 1]):
             x = block(x)
             if index in LITE0_BLOCKS:
-                found.append(x)
-        return found
+                maps.append(x)
+        return maps
 
-    def forward(self, given: Tensor, wanted: Tensor) -> Tensor:
-        """Distance (N,) of pictures (N, 3, H, W) in [-1, 1]."""
-        pairs = zip(self.features(given), self.features(wanted), strict=True)
+    def forward(self, pictures: Tensor, targets: Tensor) -> Tensor:
+        """Distance (N,) of pictures from targets, (N, 3, H, W) in [-1, 1] each."""
+        pairs = zip(self.features(pictures), self.features(targets), strict=True)
         layers = [(F.normalize(a) - F.normalize(b)).square().sum(1).mean((1, 2)) for a, b in pairs]
         total: Tensor = sum(layers[1:], layers[0])
         return total
@@ -98,7 +98,7 @@ class LPIPS(nn.Module):
     """LPIPS with VGG-16 (Zhang et al., 2018) from the package ``lpips``, which fetches weights.
 
     Raises:
-        InputError: it is not installed, or its weights cannot be had.
+        InputError: it is not installed, or its weights are unavailable.
     """
 
     def __init__(self) -> None:
@@ -107,14 +107,14 @@ class LPIPS(nn.Module):
             self.net: Any = importlib.import_module("lpips").LPIPS(net="vgg", verbose=False)
         except (ImportError, OSError) as error:
             raise InputError(
-                f"LPIPS-VGG cannot be had ({error}); pip install lpips where its weights can be "
+                f"LPIPS-VGG is unavailable ({error}); pip install lpips where its weights can be "
                 "fetched, or set perceptual=efficientnet-lite0."
             ) from error
         self.net.eval().requires_grad_(False)
 
-    def forward(self, given: Tensor, wanted: Tensor) -> Tensor:
-        """Distance (N,) of pictures (N, 3, H, W) in [-1, 1]."""
-        distance: Tensor = self.net(given, wanted).flatten()
+    def forward(self, pictures: Tensor, targets: Tensor) -> Tensor:
+        """Distance (N,) of pictures from targets, (N, 3, H, W) in [-1, 1] each."""
+        distance: Tensor = self.net(pictures, targets).flatten()
         return distance
 
 

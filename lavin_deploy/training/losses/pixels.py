@@ -51,7 +51,7 @@ class PixelLoss:
         bf16: matrix work of the decoder in bfloat16.
 
     Raises:
-        InputError: the perceptual network cannot be had.
+        InputError: the perceptual network is unavailable.
     """
 
     def __init__(
@@ -65,8 +65,8 @@ class PixelLoss:
     ) -> None:
         self.decoder = Decoder2d(vae).eval().requires_grad_(False).to(device)
         self.recipe, self.config, self.bf16 = recipe, config, bf16
-        found = make_perceptual("efficientnet-lite0" if recipe.pixel_perceptual else "none")
-        self.perceptual = None if found is None else found.to(device)
+        network = make_perceptual("efficientnet-lite0" if recipe.pixel_perceptual else "none")
+        self.perceptual = None if network is None else network.to(device)
 
     def __call__(self, latents: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, float]]:
         """Weighted loss, and figures for the log.

@@ -101,10 +101,10 @@ def recolour(rng: np.random.Generator, layer: F32, opacity: F32, behind: F32) ->
         colour = colour[..., rng.permutation(3)]
     colour = colour * gains.astype(np.float32)
     weight = float(opacity.sum())
-    if rng.random() < 0.33 and weight > 4:  # harmonise: the mean colour in Lab moves to theirs
+    if rng.random() < 0.33 and weight > 4:  # harmonise: the mean in Lab moves to that behind
         own = _lab_mean(colour.sum(axis=(0, 1)) / weight)
-        theirs = _lab_mean((behind * cover).sum(axis=(0, 1)) / weight)
-        target = own + (theirs - own) * float(rng.uniform(0.5, 1.0))
+        surroundings = _lab_mean((behind * cover).sum(axis=(0, 1)) / weight)
+        target = own + (surroundings - own) * float(rng.uniform(0.5, 1.0))
         mean = _rgb(own)
         colour = colour + (_rgb(target) - mean) * cover
     if rng.random() < 0.5:

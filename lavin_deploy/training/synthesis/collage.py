@@ -34,7 +34,7 @@ class Scene:
         coverage: (S, S) float32 in [0, 1], share of each pixel that ``fine_instances`` covers:
             the hard mask, antialiased.
         background: (S, S, 3) uint8 RGB without the objects.
-        depth: (S, S) float32, or None where the scene has none; see ``scenes``.
+        depth: (S, S) float32, or None where the scene has none; see ``rendered``.
         normals: (S, S, 3) float32 unit vectors, or None.
     """
 
@@ -99,14 +99,14 @@ class Collage:
         self.scenes = [index for index, flag in enumerate(flags) if flag] or list(
             range(len(photos))
         )
-        self.others = [index for index, flag in enumerate(flags) if not flag] or self.scenes
+        self.subjects = [index for index, flag in enumerate(flags) if not flag] or self.scenes
         self.pyramids = [_pyramid(cutout) for cutout in cutouts]
 
     @classmethod
     def load(
         cls, folder: Path, split: str, foreground: tuple[float, float] = (0.05, 0.40)
     ) -> Collage:
-        """Decode one split of a prepared folder (see ``sources.prepare``) into memory.
+        """Decode one split of a prepared folder (see ``prepare.prepare``) into memory.
 
         Raises:
             InputError: the folder is not prepared or has nothing in that split.
@@ -180,7 +180,7 @@ class Collage:
             photo = self.photos[self.scenes[int(rng.integers(len(self.scenes)))]]
             crop = appearance.crop(rng, photo, size, 0.45, 1.0)
         else:
-            photo = self.photos[self.others[int(rng.integers(len(self.others)))]]
+            photo = self.photos[self.subjects[int(rng.integers(len(self.subjects)))]]
             crop = appearance.crop(rng, photo, size, 0.25, 0.5)
         picture = appearance.jitter(rng, crop)
         if rng.random() < 0.2:  # out of focus

@@ -1,6 +1,6 @@
 """What rays hit in rendered scenes: spheres, boxes, upright cylinders, planes.
 
-Points and rays are component first, (3, N) float32, in the axes of :mod:`scenes`.
+Points and rays are component first, (3, N) float32, in the axes of :mod:`rendered`.
 """
 
 from __future__ import annotations

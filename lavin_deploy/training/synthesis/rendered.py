@@ -89,17 +89,17 @@ def render(scene_spec: SceneSpec, size: int) -> Scene:
     normals = np.zeros_like(rays)
     colour = scene_spec.sky.reshape(-1, 3).astype(np.float32)
     for number, primitive in enumerate(scene_spec.primitives, start=1):
-        mine = np.flatnonzero(owner == number)
-        if len(mine) == 0:
+        pixels = np.flatnonzero(owner == number)
+        if len(pixels) == 0:
             continue
-        points = rays[:, mine] * distance[mine]
+        points = rays[:, pixels] * distance[pixels]
         facing = primitive.normal(points)
-        normals[:, mine] = facing
+        normals[:, pixels] = facing
         bright = np.maximum(scene_spec.light @ facing, 0)
         if scene_spec.shadows:
             bright *= _lit(scene_spec, number, points + facing * np.float32(4 * EPSILON))
         paint = _paint(primitive, points, facing, scene_spec.textures[number - 1])
-        colour[mine] = paint * (scene_spec.ambient + (1 - scene_spec.ambient) * bright)[:, None]
+        colour[pixels] = paint * (scene_spec.ambient + (1 - scene_spec.ambient) * bright)[:, None]
 
     instances = owner.reshape(size, size)
     solid = [
@@ -136,7 +136,7 @@ def normal_image(normals: F32) -> U8:
 
 
 def draw_scene_spec(rng: np.random.Generator, photos: Sequence[U8], size: int) -> SceneSpec:
-    """Draw a random world of 3-8 things whose surfaces are crops of the photos.
+    """Draw a random scene of 3-8 things whose surfaces are crops of the photos.
 
     Args:
         rng: every choice comes from it.
@@ -234,11 +234,11 @@ def _paint(primitive: Primitive, points: F32, facing: F32, texture: U8) -> F32:
         cv2.remap(texture, x[:, at : at + ROW], y[:, at : at + ROW], cv2.INTER_LINEAR)[0]
         for at in range(0, x.size, ROW)
     ]
-    found = np.concatenate(parts).astype(np.float32)
+    colour = np.concatenate(parts).astype(np.float32)
     if isinstance(primitive, Plane):
         fade = np.clip((points[2] - 4) / 12, 0, 1)[:, None]
-        found = found * (1 - fade) + texture.mean(axis=(0, 1), dtype=np.float32) * fade
-    return np.asarray(found, np.float32)
+        colour = colour * (1 - fade) + texture.mean(axis=(0, 1), dtype=np.float32) * fade
+    return np.asarray(colour, np.float32)
 
 
 def _vector(x: float, y: float, z: float) -> F32:

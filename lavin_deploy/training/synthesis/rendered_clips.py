@@ -15,7 +15,7 @@ from lavin_deploy.training.synthesis.rendered import draw_scene_spec, render
 
 
 def film(rng: np.random.Generator, photos: Sequence[U8], frames: int, size: int) -> list[Scene]:
-    """Render a random world of which each thing moves evenly over the ground, and boxes turn.
+    """Render a random scene of which each thing moves evenly over the ground, and boxes turn.
 
     Args:
         rng: every choice comes from it.
@@ -24,7 +24,7 @@ def film(rng: np.random.Generator, photos: Sequence[U8], frames: int, size: int)
         size: side S in pixels.
 
     Returns:
-        T scenes with depth and normals, see ``scenes``.
+        T scenes with depth and normals, see ``rendered``.
     """
     scene_spec = draw_scene_spec(rng, photos, size)
     steps = rng.uniform(-0.12, 0.12, (len(scene_spec.primitives), 2))

@@ -48,17 +48,17 @@ class FromCollage:
         return Style()
 
 
-def deal(rng: np.random.Generator, there: int, count: int) -> list[int]:
-    """Deal ``count`` of ``there`` numbers out: none comes again before all have come."""
-    rounds = -(-count // there)
-    order = np.concatenate([rng.permutation(there) for _ in range(rounds)])
+def deal(rng: np.random.Generator, total: int, count: int) -> list[int]:
+    """Deal ``count`` of ``total`` numbers out: none comes again before all have come."""
+    rounds = -(-count // total)
+    order = np.concatenate([rng.permutation(total) for _ in range(rounds)])
     return [int(number) for number in order[:count]]
 
 
-def add_noise(rng: np.random.Generator, given: U8, sigma: float) -> U8:
+def add_noise(rng: np.random.Generator, image: U8, sigma: float) -> U8:
     """Add Gaussian noise of ``sigma`` grey levels, clipped to [0, 255]; any shape."""
-    noise = rng.standard_normal(given.shape, dtype=np.float32) * np.float32(sigma)
-    return np.clip(np.round(given + noise), 0, 255).astype(np.uint8)
+    noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(sigma)
+    return np.clip(np.round(image + noise), 0, 255).astype(np.uint8)
 
 
 def picture(rng: np.random.Generator, data: Collage, size: int) -> U8:

@@ -25,7 +25,7 @@ class HeldOut:
     """Samples of a prepared folder's test split; a ``tasks.samples.Source``.
 
     Args:
-        folder: what ``sources.prepare`` filled.
+        folder: what ``prepare.prepare`` filled.
         size: side S of the square pictures in pixels.
         pairs: example pairs P of an episode.
         seed: another seed gives other samples.
@@ -61,7 +61,7 @@ class HeldOut:
         """Draw held-out sample number ``index`` of a task in a random style of its own.
 
         Args:
-            task: a name in ``training.episodes.TASKS``.
+            task: a name in ``registry.TASKS``.
             index: 0 or more; the sample depends on it, the task and the seed alone.
 
         Raises:

@@ -33,11 +33,13 @@ class Detection(FromCollage):
     def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
         """Draw a collage and its boxes."""
         scene = self.data.sample(rng, size)
-        found = boxes(scene.fine_instances)
+        object_boxes = boxes(scene.fine_instances)
         first = rng.uniform(0, 6)
         target = np.zeros((size, size, 3), np.uint8)
-        for number, box in enumerate(found):
-            outline(target, box, vivid_colour(rng, hue=(first + 6 * number / len(found)) % 6))
+        for number, box in enumerate(object_boxes):
+            outline(
+                target, box, vivid_colour(rng, hue=(first + 6 * number / len(object_boxes)) % 6)
+            )
         return Sample(scene.image, target)
 
 
@@ -55,11 +57,11 @@ class SingleObjectDetection(FromCollage):
         """Draw collages until one has a single object, and its box."""
         while True:
             scene = self.data.sample(rng, size)
-            found = boxes(scene.fine_instances)
-            if scene.fine_instances.max() == len(found) == 1:
+            object_boxes = boxes(scene.fine_instances)
+            if scene.fine_instances.max() == len(object_boxes) == 1:
                 break
         target = np.zeros((size, size, 3), np.uint8)
-        outline(target, found[0], style.foreground)
+        outline(target, object_boxes[0], style.foreground)
         return Sample(scene.image, target)
 
 
@@ -98,7 +100,7 @@ def boxes(fine_instances: U8) -> list[tuple[int, int, int, int]]:
         Left, top, right, bottom in pixels of the S x S picture, right and bottom exclusive;
         objects of which less than ``SMALL`` is seen, or a strip under three lines, have none.
     """
-    found = []
+    kept = []
     least = 3 * line_width(fine_instances.shape[0] // 2)
     for number in range(1, int(fine_instances.max()) + 1):
         mask = fine_instances == number
@@ -108,8 +110,8 @@ def boxes(fine_instances: U8) -> list[tuple[int, int, int, int]]:
         left, top = int(columns[0]) // 2, int(rows[0]) // 2
         right, bottom = int(columns[-1]) // 2 + 1, int(rows[-1]) // 2 + 1
         if min(right - left, bottom - top) >= least:
-            found.append((left, top, right, bottom))
-    return sorted(found, key=lambda box: (box[0] - box[2]) * (box[3] - box[1]))
+            kept.append((left, top, right, bottom))
+    return sorted(kept, key=lambda box: (box[0] - box[2]) * (box[3] - box[1]))
 
 
 def outline(canvas: U8, box: tuple[int, int, int, int], colour: Colour) -> None:

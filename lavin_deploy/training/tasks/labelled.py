@@ -92,8 +92,8 @@ class Labelled(FromCollage):
         return [self._cut(rng, style, number, size) for number in dealt]
 
     def _cut(self, rng: np.random.Generator, style: Style, number: int, size: int) -> Sample:
-        given, target = self.pairs[number]
-        place = appearance.window(rng, given, 0.65, 1.0)
+        image, target = self.pairs[number]
+        place = appearance.window(rng, image, 0.65, 1.0)
         mirrored = self.labels.kind != "picture" and rng.random() < 0.5
         quarter = int(rng.integers(4)) if self.labels.turns else 0
 
@@ -101,7 +101,7 @@ class Labelled(FromCollage):
             cut = picture[place][:, ::-1] if mirrored else picture[place]
             return np.ascontiguousarray(np.rot90(cut, quarter))
 
-        shown = appearance.jitter(rng, _resized(square(given), size))
+        query = appearance.jitter(rng, _resized(square(image), size))
         if self.labels.kind == "picture":
             painted = _resized(square(target), size)
         elif self.labels.kind == "mask":
@@ -110,7 +110,7 @@ class Labelled(FromCollage):
         else:
             classes = cv2.resize(square(target), (size, size), interpolation=cv2.INTER_NEAREST)
             painted = np.array(style.palette, np.uint8)[classes]
-        return Sample(shown, painted, number)
+        return Sample(query, painted, number)
 
 
 def missing(name: str) -> InputError:

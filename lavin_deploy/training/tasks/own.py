@@ -24,7 +24,7 @@ class OwnPairs:
     """Square crops of the folder's pairs, input and target alike, mirrored half of the time.
 
     Args:
-        name: of the task; not one of ``episodes.TASKS``.
+        name: of the task; not one of ``registry.TASKS``.
         folder: with two pairs or more, as picture files or, where it holds tar files, as
             ``<id>.input.*`` and ``<id>.target.*`` in these WebDataset shards. Every pair is
             trained on, so keep some elsewhere to measure.
@@ -48,11 +48,11 @@ class OwnPairs:
         digest = hashlib.sha256()
         with tempfile.TemporaryDirectory() as held:
             shards = sorted(folder.glob("*.tar"))
-            found = find_pairs(unpack_pairs(shards, Path(held)) if shards else folder)
-            if len(found) < 2:
+            pair_files = find_pairs(unpack_pairs(shards, Path(held)) if shards else folder)
+            if len(pair_files) < 2:
                 raise InputError(f"{folder} holds one pair; an episode needs two or more.")
-            self.pairs: Sequence[tuple[U8, U8]] = [(a, b) for _, a, b in read_pairs(found)]
-            for pair in found:
+            self.pairs: Sequence[tuple[U8, U8]] = [(a, b) for _, a, b in read_pairs(pair_files)]
+            for pair in pair_files:
                 for file in (pair.input, pair.target):
                     digest.update(file.name.encode() + file.read_bytes())
         self.sha256 = digest.hexdigest()
@@ -72,13 +72,13 @@ class OwnPairs:
         return [self._cut(rng, number, size) for number in deal(rng, len(self.pairs), count)]
 
     def _cut(self, rng: np.random.Generator, number: int, size: int) -> Sample:
-        given, target = self.pairs[number]
-        place = appearance.window(rng, given, 0.7, 1.0)
+        image, target = self.pairs[number]
+        place = appearance.window(rng, image, 0.7, 1.0)
         way = -1 if rng.random() < 0.5 else 1
-        shown, asked = (
-            appearance.resized(picture[place][:, ::way], size) for picture in (given, target)
+        query, answer = (
+            appearance.resized(picture[place][:, ::way], size) for picture in (image, target)
         )
-        return Sample(shown, asked, number)
+        return Sample(query, answer, number)
 
 
 def unpack_pairs(shards: Sequence[Path], out: Path) -> Path:
@@ -110,10 +110,10 @@ def parse_own(words: Sequence[str]) -> dict[str, OwnPairs]:
     Raises:
         InputError: a word is not such, or what :class:`OwnPairs` raises.
     """
-    found = {}
+    tasks = {}
     for word in words:
         name, equals, folder = word.partition("=")
-        if not equals or name in found:
+        if not equals or name in tasks:
             raise InputError(f"--pairs {word!r} is not NAME=FOLDER with a name of its own.")
-        found[name] = OwnPairs(name, Path(folder))
-    return found
+        tasks[name] = OwnPairs(name, Path(folder))
+    return tasks

@@ -125,9 +125,9 @@ def dress(rng: np.random.Generator, data: Collage, joints: Joints, size: int) ->
         return Part(ends=(a, b), radii=(wide * build, thin * build), cloth=cloth)
 
     legs = [
-        piece
+        bar
         for side, _ in SIDES
-        for piece in (
+        for bar in (
             part(joints[f"{side}_knee"], joints[f"{side}_ankle"], 0.036, 0.022, trousers),
             part(joints[f"{side}_hip"], joints[f"{side}_knee"], 0.055, 0.038, trousers),
         )

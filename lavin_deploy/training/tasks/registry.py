@@ -75,7 +75,7 @@ def load_tasks(folder: Path, split: str, names: Sequence[str] | None = None) -> 
     """Load one split of a prepared folder and return its tasks by name.
 
     Args:
-        folder: what ``sources.prepare`` filled.
+        folder: what ``prepare.prepare`` filled.
         split: ``"train"`` or ``"test"``.
         names: tasks wanted; None means all that the folder has pictures for.
 
@@ -83,12 +83,12 @@ def load_tasks(folder: Path, split: str, names: Sequence[str] | None = None) -> 
         InputError: the folder is not prepared, a task or split has no such name, or a task asked
             for by name has no pictures in that split.
     """
-    known = {**TASKS, **NEVER_TRAINED}
+    makers = {**TASKS, **NEVER_TRAINED}
     for name in names or ():
-        if name not in known:
-            raise unknown_name("task", name, known)
+        if name not in makers:
+            raise unknown_name("task", name, makers)
     data = Collage.load(folder, split)
-    return available(known, data) if names is None else {n: known[n](data) for n in names}
+    return available(makers, data) if names is None else {n: makers[n](data) for n in names}
 
 
 def available(makers: Mapping[str, Callable[[Collage], Task]], data: Collage) -> TaskSet:

@@ -38,7 +38,7 @@ class Depth(FromCollage):
 
 
 class Normals(FromCollage):
-    """Paint the surface normals of a rendered scene as (n + 1) / 2; see ``scenes``."""
+    """Paint the surface normals of a rendered scene as (n + 1) / 2; see ``rendered``."""
 
     name = "normals"
     deterministic = True

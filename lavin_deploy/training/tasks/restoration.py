@@ -115,7 +115,7 @@ DEGRADATIONS: dict[str, Degradation] = {
     "deraining": Degradation(degrade=rain, least=20.0, most=80.0),
     "glass_deblurring": Degradation(degrade=frost, least=1.5, most=4.0),
 }
-"""By the name of the task that undoes them."""
+"""By the name of the task that undoes each."""
 
 
 class Restoration(FromCollage):
@@ -139,7 +139,7 @@ class Restoration(FromCollage):
         )
 
     def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
-        """Draw a picture and harm it."""
+        """Draw a picture and degrade it."""
         target = picture(rng, self.data, size)
         return Sample(self.degradation.degrade(rng, target, style.strength), target)
 

@@ -69,7 +69,7 @@ def test_splits_share_no_source_file(prepared: Path) -> None:
         assert Shards(prepared).read(item.path)
         assert item.license
         splits[item.package, item.file].add(item.split)
-    assert all(len(found) == 1 for found in splits.values())
+    assert all(len(names) == 1 for names in splits.values())
     assert set(inventory.counts()) == {"cutout/test", "cutout/train", "photo/test", "photo/train"}
 
 
@@ -89,7 +89,7 @@ def test_preparing_again_keeps_what_is_whole_and_removes_what_is_stale(
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     stale = "photo-train-000009.tar"
     (tmp_path / stale).write_bytes(b"old")
-    (tmp_path / "mine.tar").write_bytes(b"of the user")
+    (tmp_path / "own.tar").write_bytes(b"of the user")
     extra = Item(**{**vars(first.items[0]), "id": "old", "package": "p", "path": f"{stale}/o.jpg"})
     replace(first, items=(*first.items, extra)).save(tmp_path)
 
@@ -99,7 +99,7 @@ def test_preparing_again_keeps_what_is_whole_and_removes_what_is_stale(
     with monkeypatch.context() as patch:
         patch.setattr(prepare, "_write", again)
         assert prepare.prepare(tmp_path, sources=["generated"]) == first
-    (tmp_path / "mine.tar").unlink()
+    (tmp_path / "own.tar").unlink()
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
     (tmp_path / "cutout-test-000000.tar").unlink()  # a lost shard is made again
     second = prepare.prepare(tmp_path, sources=["generated"])
@@ -125,24 +125,24 @@ def test_an_interrupted_preparation_goes_on_where_it_stopped(
                 test=number == 0,
             )
 
-    def made(name: str, fails: bool = False) -> Source:
+    def source(name: str, fails: bool = False) -> Source:
         package = Package(name=name, version="1", client="wheel", sha256=name, size=1)
         return Source(package=package, kind="photo", read=lambda _: read(name, fails))
 
     monkeypatch.setattr(prepare, "fetch", lambda *args: tmp_path)
-    monkeypatch.setattr(prepare, "SOURCES", {"a": made("a"), "b": made("b", fails=True)})
+    monkeypatch.setattr(prepare, "SOURCES", {"a": source("a"), "b": source("b", fails=True)})
     with pytest.raises(KeyboardInterrupt):
         prepare.prepare(tmp_path)
     assert not list(tmp_path.glob(".lavin-*"))
     assert {item.package for item in Inventory.load(tmp_path).items} == {"a"}
-    monkeypatch.setattr(prepare, "SOURCES", {"a": made("a"), "b": made("b")})
+    monkeypatch.setattr(prepare, "SOURCES", {"a": source("a"), "b": source("b")})
     whole = prepare.prepare(tmp_path)
     assert calls == ["a", "b", "b"]
     assert whole.counts()["photo/train"] == 4
     assert len(Collage.load(tmp_path, "train").photos) == 4
-    fresh = replace(made("a").package, sha256="another version")
-    newer = replace(made("a"), package=fresh)
-    monkeypatch.setattr(prepare, "SOURCES", {"a": newer, "b": made("b")})
+    fresh = replace(source("a").package, sha256="another version")
+    newer = replace(source("a"), package=fresh)
+    monkeypatch.setattr(prepare, "SOURCES", {"a": newer, "b": source("b")})
     assert prepare.prepare(tmp_path).counts() == whole.counts()
     assert calls[3:] == ["a"]
 

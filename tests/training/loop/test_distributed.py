@@ -71,9 +71,9 @@ def test_two_processes_do_what_one_does(
     out = fresh(single, tmp_path / "two")
     together(words_of(data, out, f"--set={settings}"))
     assert mean_loss(out) == pytest.approx(mean_loss(single), abs=1e-5)
-    found = load_file(out / "lavin_dit.safetensors")
-    for name, wanted in load_file(single / "lavin_dit.safetensors").items():
-        torch.testing.assert_close(found[name], wanted, rtol=1e-3, atol=1e-5)
+    weights = load_file(out / "lavin_dit.safetensors")
+    for name, expected in load_file(single / "lavin_dit.safetensors").items():
+        torch.testing.assert_close(weights[name], expected, rtol=1e-3, atol=1e-5)
 
 
 def test_a_state_is_loaded_by_another_number_of_processes(
@@ -85,9 +85,9 @@ def test_a_state_is_loaded_by_another_number_of_processes(
         shutil.rmtree(path)  # goes on from step 19
     result = CliRunner().invoke(train, words_of(data, out, "--resume"))
     assert result.exit_code == 0, result.stderr
-    found = load_file(out / "lavin_dit.safetensors")
-    for name, wanted in load_file(single / "lavin_dit.safetensors").items():
-        torch.testing.assert_close(found[name], wanted, rtol=1e-3, atol=1e-5)
+    weights = load_file(out / "lavin_dit.safetensors")
+    for name, expected in load_file(single / "lavin_dit.safetensors").items():
+        torch.testing.assert_close(weights[name], expected, rtol=1e-3, atol=1e-5)
 
 
 def test_samples_are_shared_out_once() -> None:

@@ -14,17 +14,17 @@ pytestmark = pytest.mark.unit
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_order_and_bound(workers: int) -> None:
-    made: list[int] = []
+    indices: list[int] = []
 
     def make(index: int) -> int:
         time.sleep(0.002 * (index % 3))  # later ones may be ready earlier
-        made.append(index)
+        indices.append(index)
         return 10 * index
 
     for index, value in enumerate(prefetch(make, 5, 40, workers), start=5):
         assert value == 10 * index
-        assert max(made) < index + AHEAD * workers
-    assert sorted(made) == list(range(5, 40))
+        assert max(indices) < index + AHEAD * workers
+    assert sorted(indices) == list(range(5, 40))
 
 
 def test_workers_work_at_once() -> None:

@@ -71,7 +71,7 @@ def test_the_answer_of_all_losses_zero_is_that_of_the_teachers_steps() -> None:
     teacher = Teacher(curved, segments, steps, bf16=False)
 
     def exact(z: Tensor, t: Tensor) -> Tensor:
-        return teacher.wanted(student, z, t.flatten(), CONTEXT)
+        return teacher.target(student, z, t.flatten(), CONTEXT)
 
     student = Field(exact)
     noise, _ = points()
@@ -85,7 +85,7 @@ def test_the_student_gives_no_gradient_through_its_target() -> None:
     weight = nn.Parameter(torch.ones(()))
     student = Field(lambda z, t: weight * z)
     teacher = Teacher(Field(lambda z, t: z), 1, 4, bf16=False)
-    assert not teacher.wanted(student, points()[0], torch.zeros(8), CONTEXT).requires_grad
+    assert not teacher.target(student, points()[0], torch.zeros(8), CONTEXT).requires_grad
 
 
 def test_answers_are_those_of_the_runtimes_solver() -> None:
@@ -96,17 +96,17 @@ def test_answers_are_those_of_the_runtimes_solver() -> None:
         with torch.no_grad():
             return dit(torch.from_numpy(z), torch.full((2,), float(t)), context).numpy()
 
-    wanted = solvers.euler(velocity, noise.numpy(), grids.uniform(4))
-    found = answer(dit, noise, context, 4, bf16=False)
-    np.testing.assert_allclose(found.numpy(), wanted, atol=1e-5)
+    expected = solvers.euler(velocity, noise.numpy(), grids.uniform(4))
+    output = answer(dit, noise, context, 4, bf16=False)
+    np.testing.assert_allclose(output.numpy(), expected, atol=1e-5)
 
 
 def test_times_lie_on_the_teachers_grid() -> None:
     rng = np.random.default_rng(0)
     plan = DiTRecipe(segments=2, teacher_steps=6, at_noise=0.5)
-    found = [draw_time(rng, plan) for _ in range(600)]
-    assert set(found) == {index / 6 for index in range(6)}
-    starts = sum(time in (0, 0.5) for time in found) / 600
+    times = [draw_time(rng, plan) for _ in range(600)]
+    assert set(times) == {index / 6 for index in range(6)}
+    starts = sum(time in (0, 0.5) for time in times) / 600
     assert starts == pytest.approx(0.5 + 0.5 / 3, abs=0.06)
 
 
@@ -172,10 +172,10 @@ def test_stopped_and_resumed_equals_never_stopped(
     run(*parts, "--set=steps=2")
     assert states.present(tmp_path / "parts" / "jdit.states")[0].name == "step-00000002"
     run(*parts, "--set=steps=5", "--resume")
-    wanted, found = (
+    never_stopped, resumed = (
         load_file(tmp_path / name / "lavin_dit.safetensors") for name in ("whole", "parts")
     )
-    assert all(torch.equal(found[name], tensor) for name, tensor in wanted.items())
+    assert all(torch.equal(resumed[name], tensor) for name, tensor in never_stopped.items())
 
 
 def test_segments_need_a_teacher_and_say_how_many_steps(

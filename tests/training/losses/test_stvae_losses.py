@@ -39,24 +39,24 @@ def photo() -> torch.Tensor:
     return torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
-def test_the_perceptual_distance_grows_with_harm_and_has_gradients() -> None:
+def test_the_perceptual_distance_grows_with_noise_and_has_gradients() -> None:
     network = make_perceptual("efficientnet-lite0")
     assert network is not None
     network.train()
-    wanted = photo()
-    noise = torch.randn(wanted.shape, generator=torch.Generator().manual_seed(0))
-    found = [float(network(wanted + s * noise, wanted)) for s in (0.0, 0.04, 0.1, 0.2, 0.4)]
-    assert found[0] == 0
-    assert found == sorted(found)
-    assert found[-1] > 2 * found[1]
-    given = (wanted + 0.1 * noise).requires_grad_()
-    network(given, wanted).sum().backward()
-    assert given.grad is not None
-    assert given.grad.abs().max() > 0
+    target = photo()
+    noise = torch.randn(target.shape, generator=torch.Generator().manual_seed(0))
+    distances = [float(network(target + s * noise, target)) for s in (0.0, 0.04, 0.1, 0.2, 0.4)]
+    assert distances[0] == 0
+    assert distances == sorted(distances)
+    assert distances[-1] > 2 * distances[1]
+    noisy = (target + 0.1 * noise).requires_grad_()
+    network(noisy, target).sum().backward()
+    assert noisy.grad is not None
+    assert noisy.grad.abs().max() > 0
     assert all(p.grad is None for p in network.parameters())
 
 
-def test_networks_that_cannot_be_had_are_refused() -> None:
+def test_unavailable_networks_are_refused() -> None:
     assert make_perceptual("none") is None
     with pytest.raises(InputError, match="unknown perceptual network 'vgg'"):
         make_perceptual("vgg")
@@ -69,11 +69,11 @@ def test_the_discriminator_learns_to_tell(frames: int) -> None:
     torch.manual_seed(0)
     discriminator = PatchDiscriminator()
     optimizer = torch.optim.Adam(discriminator.parameters(), 1e-3)
-    real, made = torch.rand(4, 3, frames, 32, 32), torch.zeros(4, 3, frames, 32, 32)
+    real, fake = torch.rand(4, 3, frames, 32, 32), torch.zeros(4, 3, frames, 32, 32)
     assert discriminator(real).shape == (4, 1, frames, 4, 4)
     first = None
     for _ in range(20):
-        loss = discriminator_loss(discriminator(torch.cat((real, made))))
+        loss = discriminator_loss(discriminator(torch.cat((real, fake))))
         first = first or loss.item()
         optimizer.zero_grad()
         loss.backward()
@@ -84,11 +84,11 @@ def test_the_discriminator_learns_to_tell(frames: int) -> None:
 def test_the_adaptive_weight_balances_the_gradients() -> None:
     torch.manual_seed(0)
     discriminator = PatchDiscriminator()
-    made = torch.rand(2, 3, 1, 32, 32, requires_grad=True)
-    other = 7 * made.square().mean()
-    value, weight = adversarial(discriminator, made, other)
-    (pull,) = torch.autograd.grad(value, made, retain_graph=True)
-    (rest,) = torch.autograd.grad(other, made, retain_graph=True)
+    decoded = torch.rand(2, 3, 1, 32, 32, requires_grad=True)
+    other_loss = 7 * decoded.square().mean()
+    value, weight = adversarial(discriminator, decoded, other_loss)
+    (pull,) = torch.autograd.grad(value, decoded, retain_graph=True)
+    (rest,) = torch.autograd.grad(other_loss, decoded, retain_graph=True)
     assert float(pull.norm()) == pytest.approx(float(rest.norm()), rel=1e-3)
     assert weight > 0
     value.backward()

@@ -28,9 +28,9 @@ def collage(prepared: Path) -> Collage:
     return Collage.load(prepared, "train")
 
 
-def _world(*primitives: Primitive, size: int = 65) -> rendered.Processes:
+def _spec(*primitives: Primitive, size: int = 65) -> rendered.SceneSpec:
     grey = np.full((8, 8, 3), 128, np.uint8)
-    return rendered.Processes(
+    return rendered.SceneSpec(
         primitives=primitives,
         textures=[grey] * len(primitives),
         sky=np.zeros((size, size, 3), np.uint8),
@@ -41,7 +41,7 @@ def _world(*primitives: Primitive, size: int = 65) -> rendered.Processes:
 
 def test_a_sphere_is_where_geometry_puts_it() -> None:
     ball = Sphere(centre=np.array([0, 0, 4], np.float32), radius=1.0)
-    scene = rendered.render(_world(ball), 65)
+    scene = rendered.render(_spec(ball), 65)
     assert scene.depth is not None
     assert scene.normals is not None
     assert scene.depth[32, 32] == pytest.approx(3.0, abs=1e-4)
@@ -66,12 +66,12 @@ def test_box_cylinder_and_plane_are_where_geometry_puts_them() -> None:
     tall = Cylinder(centre=centre, radius=1.5, half=1.0)
     wall = Plane(point=np.array([0, 0, 7], np.float32), facing=np.array([0, 0, -1], np.float32))
     for thing, expected in ((box, 3.0), (tall, 3.5), (wall, 7.0)):
-        scene = rendered.render(_world(thing), 65)
+        scene = rendered.render(_spec(thing), 65)
         assert scene.depth is not None
         assert scene.normals is not None
         assert scene.depth[32, 32] == pytest.approx(expected, abs=1e-3)
         np.testing.assert_allclose(scene.normals[32, 32], [0, 0, 1], atol=2e-2)
-    both = rendered.render(_world(wall, box), 65)
+    both = rendered.render(_spec(wall, box), 65)
     assert both.instances[32, 32] == 2
     assert both.instances[0, 0] == 1
 

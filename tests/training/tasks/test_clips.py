@@ -50,23 +50,23 @@ def test_a_clip_task_draws_clips(name: str, collage: Collage) -> None:
     task = CLIP_TASKS[name](collage)
     assert task.name == name
     style = task.draw_style(np.random.default_rng(0))
-    one, same = (task.sample(np.random.default_rng(1), style, 32) for _ in range(2))
-    assert one.input.shape == (FRAMES, 32, 32, 3)
-    assert one.target.shape == (AFTER if task.follows else FRAMES, 32, 32, 3)
-    assert one.input.dtype == one.target.dtype == np.uint8
-    assert np.array_equal(one.input, same.input)
-    assert np.array_equal(one.target, same.target)
-    assert not np.array_equal(one.input[0], one.input[-1])
+    sample, again = (task.sample(np.random.default_rng(1), style, 32) for _ in range(2))
+    assert sample.input.shape == (FRAMES, 32, 32, 3)
+    assert sample.target.shape == (AFTER if task.follows else FRAMES, 32, 32, 3)
+    assert sample.input.dtype == sample.target.dtype == np.uint8
+    assert np.array_equal(sample.input, again.input)
+    assert np.array_equal(sample.target, again.target)
+    assert not np.array_equal(sample.input[0], sample.input[-1])
 
 
 def test_the_reverse_tasks_are_the_reverse(collage: Collage) -> None:
     for name, reverse in (("video_depth", "depth_to_video"), ("video_normals", "normal_to_video")):
         task, back = CLIP_TASKS[name](collage), CLIP_TASKS[reverse](collage)
         style = task.draw_style(np.random.default_rng(0))
-        there = task.sample(np.random.default_rng(5), style, 32)
-        again = back.sample(np.random.default_rng(5), style, 32)
-        assert np.array_equal(there.input, again.target)
-        assert np.array_equal(there.target, again.input)
+        forward = task.sample(np.random.default_rng(5), style, 32)
+        backward = back.sample(np.random.default_rng(5), style, 32)
+        assert np.array_equal(forward.input, backward.target)
+        assert np.array_equal(forward.target, backward.input)
 
 
 def test_flow_is_painted_so_that_it_can_be_read(collage: Collage) -> None:
@@ -81,10 +81,10 @@ def test_flow_is_painted_so_that_it_can_be_read(collage: Collage) -> None:
 
 def test_an_episode_of_next_frames_is_one_clip(collage: Collage, data: Path) -> None:
     task = NextFrame(collage)
-    shown = episode(
+    samples = episode(
         task, np.random.default_rng(0), task.draw_style(np.random.default_rng(0)), 32, 5
     )
-    for before, after in pairwise(shown):
+    for before, after in pairwise(samples):
         assert np.array_equal(before.target, after.input)
     held = HeldOut(data, size=32, pairs=2).episode("next_frame", 0)
     assert np.array_equal(held.spare[1], held.pairs[0][0])
@@ -119,9 +119,9 @@ def test_pools_of_clips(collage: Collage, vae: STVAE, tmp_path: Path) -> None:
     )
     whole = np.concatenate([drawn[0].input, drawn[0].target])
     with torch.no_grad():
-        wanted = vae.encode(to_clip([whole])).mean[0].transpose(0, 1).numpy()
+        expected = vae.encode(to_clip([whole])).mean[0].transpose(0, 1).numpy()
     # The query's latents do not depend on what comes after, so the whole clip gives them as well.
-    np.testing.assert_allclose(pool.latents[0], wanted, rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(pool.latents[0], expected, rtol=2e-3, atol=2e-3)
     pools = LatentPools.of([pool], preset("tiny"))
     assert pools.draw_frames(np.random.default_rng(0)) == 2
     context, target = pools.draw(np.random.default_rng(0), 3, 2)
@@ -150,7 +150,7 @@ def test_a_frozen_context_of_clips_ends_with_the_query() -> None:
         nn.init.normal_(parameter, std=0.05)
     seen: list[torch.Tensor] = []
     first = dit.joint_blocks()[0]
-    first.register_forward_hook(lambda module, given, found: seen.append(found[0].detach()))
+    first.register_forward_hook(lambda module, inputs, outputs: seen.append(outputs[0].detach()))
     x, t = torch.randn(1, 16, 2, 4, 4), torch.tensor([0.3])
     context = torch.randn(1, 16, 6, 4, 4)
     changed = context.clone()

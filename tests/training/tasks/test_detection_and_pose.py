@@ -1,4 +1,4 @@
-"""Tasks of boxes, segments and figures: exact truth, and judges that know it from what is not."""
+"""Tasks of boxes, segments and figures: exact truth, and evaluations that recognise it."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def collage(data: Path) -> Collage:
 
 def episodes(collage: Collage, task: str) -> list[Episode]:
     maker, rng = MAKERS[task](collage), np.random.default_rng(3)
-    made = []
+    drawn = []
     for index in range(COUNT):
         style = maker.draw_style(rng)
         query, truth, _ = maker.sample(rng, style, 128)
         pair = (query, truth)
-        made.append(
+        drawn.append(
             Episode(
                 task=task,
                 style=style,
@@ -50,7 +50,7 @@ def episodes(collage: Collage, task: str) -> list[Episode]:
                 seed=(index,),
             )
         )
-    return made
+    return drawn
 
 
 def soft(image: U8) -> U8:
@@ -58,54 +58,54 @@ def soft(image: U8) -> U8:
 
 
 @pytest.mark.parametrize("task", READ)
-def test_judges_of_read_answers_know_the_truth_even_when_blurred(
+def test_evals_of_read_answers_know_the_truth_even_when_blurred(
     collage: Collage, task: str
 ) -> None:
-    made = episodes(collage, task)
+    drawn = episodes(collage, task)
     headline = TASK_EVALS[task].metrics[0].measure
-    assert all(headline(each, each.truth) == 1 for each in made)
-    assert np.mean([headline(each, soft(each.truth)) for each in made]) > 0.9
-    assert np.mean([headline(each, each.query) for each in made]) < 0.45
-    assert np.mean([headline(a, b.truth) for a, b in pairwise(made)]) < 0.6
-    noise = np.random.default_rng(0).integers(0, 256, made[0].truth.shape).astype(np.uint8)
-    assert headline(made[0], noise) < 0.1
+    assert all(headline(each, each.truth) == 1 for each in drawn)
+    assert np.mean([headline(each, soft(each.truth)) for each in drawn]) > 0.9
+    assert np.mean([headline(each, each.query) for each in drawn]) < 0.45
+    assert np.mean([headline(a, b.truth) for a, b in pairwise(drawn)]) < 0.6
+    noise = np.random.default_rng(0).integers(0, 256, drawn[0].truth.shape).astype(np.uint8)
+    assert headline(drawn[0], noise) < 0.1
 
 
 @pytest.mark.parametrize("task", GENERATED)
-def test_judges_of_pictures_know_the_truth_from_the_input(collage: Collage, task: str) -> None:
-    made = episodes(collage, task)
+def test_evals_of_pictures_know_the_truth_from_the_input(collage: Collage, task: str) -> None:
+    drawn = episodes(collage, task)
     expected = zip(TASK_EVALS[task].metrics, (PSNR_LIMIT, 1, 1), (20, 0.6, 0.6), strict=True)
     for metric, perfect, bad in expected:
-        right = [metric.measure(each, each.truth) for each in made]
+        right = [metric.measure(each, each.truth) for each in drawn]
         assert right == pytest.approx([perfect] * COUNT)
-        assert np.mean([metric.measure(each, each.query) for each in made]) < bad, metric.name
-        assert np.mean([metric.measure(a, b.truth) for a, b in pairwise(made)]) < bad, metric.name
+        assert np.mean([metric.measure(each, each.query) for each in drawn]) < bad, metric.name
+        assert np.mean([metric.measure(a, b.truth) for a, b in pairwise(drawn)]) < bad, metric.name
 
 
 @pytest.mark.parametrize("task", READ)
 def test_baselines_score_between_nothing_and_the_truth(collage: Collage, task: str) -> None:
-    made, task_eval = episodes(collage, task), TASK_EVALS[task]
+    drawn, task_eval = episodes(collage, task), TASK_EVALS[task]
     for reference in task_eval.references([]):
-        scores = [task_eval.metrics[0].measure(each, reference.answer(each)) for each in made]
+        scores = [task_eval.metrics[0].measure(each, reference.answer(each)) for each in drawn]
         assert 0 < np.mean(scores) < 0.9, reference.name
 
 
 def test_boxes_read_from_targets_are_those_of_the_objects(
     collage: Collage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known: list[list[tuple[int, int, int, int]]] = []
+    expected: list[list[tuple[int, int, int, int]]] = []
     real = instances.boxes
 
     def noted(fine: U8) -> list[tuple[int, int, int, int]]:
-        known.append(real(fine))
-        return known[-1]
+        expected.append(real(fine))
+        return expected[-1]
 
     monkeypatch.setattr(instances, "boxes", noted)
     targets = [each.truth for each in episodes(collage, "detection")]
-    found = [decoding.boxes(target) for target in targets]
-    pairs = [(got, np.array(right, float)) for got, right in zip(found, known, strict=True)]
+    boxes_read = [decoding.boxes(target) for target in targets]
+    pairs = [(got, np.array(right, float)) for got, right in zip(boxes_read, expected, strict=True)]
     assert np.mean([matching.box_iou(*each) for each in pairs]) > 0.97
-    assert max(len(boxes) for boxes in known) > 1
+    assert max(len(boxes) for boxes in expected) > 1
 
 
 def test_a_box_encloses_what_is_seen() -> None:
@@ -173,12 +173,12 @@ def test_figures_lie_within_the_frame_and_skeletons_on_them(collage: Collage) ->
 
 def test_reversed_tasks_exchange_the_sides_of_the_forward_one(collage: Collage) -> None:
     for task, forward in (("pose_to_image", "pose"), ("normal_to_image", "normals")):
-        there, back = (
+        ahead, back = (
             MAKERS[name](collage).sample(np.random.default_rng(5), Style(), 64)
             for name in (forward, task)
         )
-        assert np.array_equal(there.input, back.target)
-        assert np.array_equal(there.target, back.input)
+        assert np.array_equal(ahead.input, back.target)
+        assert np.array_equal(ahead.target, back.input)
 
 
 def test_the_suite_of_the_papers_tasks_can_run() -> None:

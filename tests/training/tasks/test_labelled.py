@@ -40,12 +40,12 @@ def _collage(name: str, count: int = 5) -> Collage:
     """Pictures whose left part is bright and of the highest class; the rest is dark, class 0."""
     pairs = []
     for number in range(count):
-        given = np.full((60, 80, 3), 30, np.uint8)
-        given[:, : 30 + 4 * number] = 220
-        bright = given[..., 0] > 100
+        image = np.full((60, 80, 3), 30, np.uint8)
+        image[:, : 30 + 4 * number] = 220
+        bright = image[..., 0] > 100
         kind = LABELLED[name].kind
         classes = (bright * (LABELLED[name].classes - 1)).astype(np.uint8)
-        pairs.append((given, 255 - given if kind == "picture" else classes))
+        pairs.append((image, 255 - image if kind == "picture" else classes))
     rng = np.random.default_rng(0)
     return Collage([generated.photo(rng)], [generated.cutout(rng)], labelled={name: pairs})
 
@@ -96,7 +96,7 @@ def test_mean_iou_of_classes() -> None:
     assert nearest_colour(image, [(0, 0, 255), (255, 0, 0)]).tolist() == [[1, 0]]
 
 
-def test_every_labelled_task_is_judged_and_none_is_both_trained_and_not() -> None:
+def test_every_labelled_task_is_evaluated_and_none_is_both_trained_and_not() -> None:
     assert set(SUITES["labelled"]) == set(LABELLED)
     for name, labels in LABELLED.items():
         assert name in TASK_EVALS
@@ -122,19 +122,19 @@ def test_the_truth_scores_best_and_references_answer(name: str) -> None:
     task = Labelled(name, _collage(name))
     rng = np.random.default_rng(4)
     style = task.draw_style(rng)
-    shown = _as_episode(name, style, task.episode(rng, style, 32, 4))
+    sample = _as_episode(name, style, task.episode(rng, style, 32, 4))
     task_eval = TASK_EVALS[name]
     metric = task_eval.metrics[0]
-    targets = [(shown.truth, style)]
+    targets = [(sample.truth, style)]
     for reference in task_eval.references(targets):
-        answer = reference.answer(shown)
-        assert (answer.shape, answer.dtype) == (shown.truth.shape, np.uint8)
-        assert metric.measure(shown, answer) <= metric.measure(shown, shown.truth)
-    assert metric.measure(shown, shown.truth) > metric.measure(shown, 255 - shown.truth)
+        answer = reference.answer(sample)
+        assert (answer.shape, answer.dtype) == (sample.truth.shape, np.uint8)
+        assert metric.measure(sample, answer) <= metric.measure(sample, sample.truth)
+    assert metric.measure(sample, sample.truth) > metric.measure(sample, 255 - sample.truth)
     if LABELLED[name].kind != "picture":
-        assert metric.measure(shown, shown.truth) == 1
-        bare = replace(shown, style=replace(style, palette=()))  # a stored sample tells none
-        assert metric.measure(bare, shown.truth) == 1
+        assert metric.measure(sample, sample.truth) == 1
+        bare = replace(sample, style=replace(style, palette=()))  # a stored sample tells none
+        assert metric.measure(bare, sample.truth) == 1
 
 
 def test_classical_answers_are_right_where_they_must_be() -> None:
@@ -143,24 +143,24 @@ def test_classical_answers_are_right_where_they_must_be() -> None:
     style = Style(palette=((0, 0, 255), (255, 0, 0), (0, 255, 0)))
     truth = np.array(style.palette, np.uint8)[np.repeat([0, 1, 2], (8, 2, 2))[None].repeat(8, 0)]
     pair = (query, truth)
-    shown = Episode(
+    sample = Episode(
         task="tissue", style=style, pairs=(), spare=pair, query=query, truth=truth, seed=(0,)
     )
     levels = {r.name: r.answer for r in TASK_EVALS["tissue"].references([])}["grey levels"]
-    assert (levels(shown) == truth).all()
+    assert (levels(sample) == truth).all()
     sea = np.full((4, 4, 3), (10, 20, 80), np.uint8)
     sea[:2] = (90, 80, 50)
-    shown = replace(shown, query=sea, style=Style())
+    sample = replace(sample, query=sea, style=Style())
     references = TASK_EVALS["land_mask"].references([(np.zeros((4, 4, 3), np.uint8), Style())])
-    blue = {r.name: r.answer for r in references}["not blue"](shown)
+    blue = {r.name: r.answer for r in references}["not blue"](sample)
     assert (blue[:2] == 255).all()
     assert (blue[2:] == 0).all()
 
 
 def test_what_has_no_pictures_is_left_out_or_explained(data: Path) -> None:
-    found = load_tasks(data, "test")
-    assert "segmentation" in found
-    assert not set(found) & set(LABELLED)
+    tasks = load_tasks(data, "test")
+    assert "segmentation" in tasks
+    assert not set(tasks) & set(LABELLED)
     with pytest.raises(InputError, match="source 'stardist'"):
         load_tasks(data, "test", ["nuclei"])
     with pytest.raises(InputError, match="source 'nilearn'"):
@@ -213,7 +213,7 @@ def test_no_place_is_in_both_splits(real: Path) -> None:
         splits[item.package, item.file].add(item.split)
         for place in re.findall(r"@[zx](\d+)", item.file):
             places[item.package, item.split == "test"].add(int(place))
-    assert all(len(found) == 1 for found in splits.values())
+    assert all(len(names) == 1 for names in splits.values())
     for package, least in (
         ("nilearn", label_readers.SLICE_GAP),
         ("mricron-data", label_readers.SLICE_GAP),
@@ -238,8 +238,8 @@ def test_real_pictures_give_every_task(real: Path) -> None:
             shares = [nearest_colour(s.target, (style.background, style.foreground)) for s in drawn]
             assert 0.05 < np.mean(shares) < 0.9
     held_out = HeldOut(real, size=32, pairs=2)
-    shown = held_out.episode("parcellation", 0)
-    assert TASK_EVALS["parcellation"].metrics[0].measure(shown, shown.truth) == 1
+    held_sample = held_out.episode("parcellation", 0)
+    assert TASK_EVALS["parcellation"].metrics[0].measure(held_sample, held_sample.truth) == 1
     assert list(held_out.training_targets("parcellation", 2)) == []
     assert len(list(held_out.training_targets("tissue", 2))) == 2
     assert len(available(TASKS, Collage.load(real, "train"))) == len(TASKS)
@@ -264,6 +264,6 @@ def test_bright_places_are_land_and_brain(real: Path) -> None:
         task_eval = TASK_EVALS[name]
         targets = list(held_out.training_targets(name, 20))
         answer = {r.name: r.answer for r in task_eval.references(targets)}[method]
-        shown = [held_out.episode(name, index) for index in range(12)]
-        scores = [task_eval.metrics[0].measure(each, answer(each)) for each in shown]
+        samples = [held_out.episode(name, index) for index in range(12)]
+        scores = [task_eval.metrics[0].measure(each, answer(each)) for each in samples]
         assert np.mean(scores) > least

@@ -63,11 +63,11 @@ def test_shards_of_pairs_are_the_same_pairs(folder: Path, tmp_path: Path) -> Non
                 f"{role}{file.suffix}": file.read_bytes()
                 for role, file in (("input", pair.input), ("target", pair.target))
             }
-            writer.add("mine", pair.id, {**files, "json": b"{}"})
+            writer.add("own", pair.id, {**files, "json": b"{}"})
     packed = OwnPairs("swap", tmp_path)
     assert len(packed.pairs) == len(loose.pairs)
-    for one, other in zip(packed.pairs, loose.pairs, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for pair, expected in zip(packed.pairs, loose.pairs, strict=True):
+        np.testing.assert_array_equal(pair, expected)
     (tmp_path / "broken.tar").write_bytes(b"no tar" * 200)
     with pytest.raises(InputError, match=r"broken\.tar"):
         OwnPairs("swap", tmp_path)
@@ -85,9 +85,9 @@ def test_pairs_are_dealt_out_and_never_shown_with_their_own_query(
     make_pool(vae, task, file, groups=2, recipe=recipe)
     ids = np.load(ids_path(file))
     for group in range(2):
-        mine = ids[16 * group : 16 * group + 16]
-        assert len(set(mine)) == 3
-        assert min(mine) >= 16 * group
+        own_ids = ids[16 * group : 16 * group + 16]
+        assert len(set(own_ids)) == 3
+        assert min(own_ids) >= 16 * group
     pools = LatentPools.of([Pool.open(file, 1.0)], preset("tiny"))
     for seed in range(20):
         context, target = pools.draw(np.random.default_rng(seed), 2)
@@ -130,8 +130,8 @@ def test_training_on_nothing_but_own_pairs(data: Path, folder: Path, tmp_path: P
     words += [f"--pairs=swap={folder}", "--set=tasks=swap:1"]
     result = CliRunner().invoke(train, words)
     assert result.exit_code == 0, result.stderr
-    made = {path.name.partition("-")[0] for path in (out / "latents").iterdir()}
-    assert made == {"swap"}
+    tasks = {path.name.partition("-")[0] for path in (out / "latents").iterdir()}
+    assert tasks == {"swap"}
     row = json.loads((out / "jdit.log.jsonl").read_text().splitlines()[-1])
     assert row["step"] == 2
 

@@ -153,7 +153,7 @@ def test_unknown_task_gets_a_hint(prepared: Path) -> None:
 
 
 @pytest.mark.parametrize("name", DEGRADATIONS)
-def test_harm_grows_with_its_strength(collage: Collage, name: str) -> None:
+def test_degradation_grows_with_its_strength(collage: Collage, name: str) -> None:
     degradation = DEGRADATIONS[name]
     means = []
     for strength in (degradation.least, degradation.most):
@@ -161,15 +161,15 @@ def test_harm_grows_with_its_strength(collage: Collage, name: str) -> None:
         for seed in range(12):
             rng = np.random.default_rng(seed)
             whole = collage.photo(rng, 64)
-            harmed = degradation.degrade(rng, whole, strength)
-            assert (harmed.shape, harmed.dtype) == (whole.shape, np.uint8)
-            scores.append(psnr(harmed, whole))
+            degraded = degradation.degrade(rng, whole, strength)
+            assert (degraded.shape, degraded.dtype) == (whole.shape, np.uint8)
+            scores.append(psnr(degraded, whole))
         means.append(np.mean(scores))
     assert 60 > means[0] > means[1] + 0.5
     assert means[1] > 5
 
 
-def test_harm_leaves_flat_pictures_alone_where_it_should() -> None:
+def test_degradation_leaves_flat_pictures_alone_where_it_should() -> None:
     grey = np.full((64, 64, 3), 120, np.uint8)
     rng = np.random.default_rng(0)
     for name in ("deblurring", "motion_deblurring", "super_resolution", "glass_deblurring"):
@@ -185,7 +185,7 @@ def test_no_model_is_trained_on_what_tests_reading_from_pairs(collage: Collage) 
     assert not set(NEVER_TRAINED) & set(TASKS)
     rng = np.random.default_rng(3)
     samples = {
-        n: made.sample(rng, Style(), 32) for n, made in available(NEVER_TRAINED, collage).items()
+        n: task.sample(rng, Style(), 32) for n, task in available(NEVER_TRAINED, collage).items()
     }
     assert np.array_equal(samples["negative"].target, 255 - samples["negative"].input)
     for name in ("sepia", "sketch"):
