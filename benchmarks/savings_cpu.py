@@ -30,7 +30,7 @@ from timing import Timing, processor, timings, versions
 from torch import Tensor
 
 from lavin_deploy.arrays import U8, Array
-from lavin_deploy.bundle.manifest import Source
+from lavin_deploy.bundle.manifest import WeightSource
 from lavin_deploy.bundle.reader import Bundle, open_bundle
 from lavin_deploy.config import Inference
 from lavin_deploy.export.exporter import export_bundle
@@ -74,7 +74,7 @@ def export(
         name=out.stem,
         out=out,
         config=config,
-        source=Source(kind="checkpoint", sha256=files.sha256()),
+        source=WeightSource(kind="checkpoint", sha256=files.sha256()),
         licence="of the checkpoint",
         sizes=[SIZE],
         pairs=[PAIRS],
@@ -165,10 +165,10 @@ class TorchSide:
         context = torch.cat((self.pairs, query), dim=2)
 
         def velocity(z: Latents, t: np.float32) -> Latents:
-            found: Latents = self.step(
+            velocity: Latents = self.step(
                 torch.from_numpy(z), torch.tensor([float(t)]), context
             ).numpy()
-            return found
+            return velocity
 
         return euler(velocity, self.episode.noise, self.episode.grid)
 
@@ -216,9 +216,9 @@ def table(title: str, rows: dict[str, Timing], base: str) -> None:
 def measure(torch_side: TorchSide, sides: dict[str, OrtSide], rounds: int) -> dict[str, Any]:
     """Time everything, print tables, return the figures."""
     joint, frozen = sides["joint"], sides["frozen"]
-    wanted = torch_side.answer().astype(int)
+    expected = torch_side.answer().astype(int)
     apart = {
-        name: int(np.abs(side.answer().astype(int) - wanted).max())
+        name: int(np.abs(side.answer().astype(int) - expected).max())
         for name, side in sides.items()
         if side is not frozen
     }

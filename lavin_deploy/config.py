@@ -212,21 +212,21 @@ class ModelConfig:
                 raise InputError(f"the config has no object {part!r}; it needs 'dit' and 'vae'.")
         try:
             return cls(
-                dit=DiTConfig(**_known(DiTConfig, data["dit"])),
-                vae=VAEConfig(**_known(VAEConfig, data["vae"])),
+                dit=DiTConfig(**_accepted(DiTConfig, data["dit"])),
+                vae=VAEConfig(**_accepted(VAEConfig, data["vae"])),
                 latent_shift=data.get("latent_shift", LATENT_SHIFT),
                 latent_scale=data.get("latent_scale", LATENT_SCALE),
-                inference=Inference(**_known(Inference, data.get("inference", {}))),
+                inference=Inference(**_accepted(Inference, data.get("inference", {}))),
             )
         except (TypeError, AttributeError) as error:
             raise InputError(f"the config is incomplete or of wrong types: {error}.") from error
 
 
-def _known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
+def _accepted(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of ``cls`` in ``data``, JSON's lists as tuples."""
     names = {field.name for field in fields(cls)}
-    known = {key: value for key, value in data.items() if key in names}
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in known.items()}
+    accepted = {key: value for key, value in data.items() if key in names}
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in accepted.items()}
 
 
 PRESETS: dict[str, ModelConfig] = {

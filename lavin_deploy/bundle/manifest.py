@@ -88,7 +88,7 @@ class Refresh:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seam:
+class ChunkBoundaryError:
     """How far what a stream gives lies from what the plain model gives for the whole clip.
 
     Attributes:
@@ -113,8 +113,8 @@ class Stream:
 
     chunk: int
     frames: tuple[int, ...]
-    encoder: Seam
-    decoder: Seam
+    encoder: ChunkBoundaryError
+    decoder: ChunkBoundaryError
 
     def __str__(self) -> str:
         return (
@@ -171,19 +171,19 @@ class Variant:
             BundleError: there is none, or several; the message lists what there is.
         """
         named = [graph for graph in self.graphs if graph.name == name]
-        found = [
+        matching = [
             graph
             for graph in named
             if (graph.height, graph.width, graph.pairs) == (height, width, pairs)
             and frames in (None, graph.frames)
         ]
-        if len(found) == 1:
-            return found[0]
-        there = ", ".join(map(_place, found or named)) or "none"
+        if len(matching) == 1:
+            return matching[0]
+        listed = ", ".join(map(_place, matching or named)) or "none"
         raise BundleError(
             f"the {self.precision} {self.dialect} variant has "
-            f"{f'{len(found)} graphs' if found else 'no graph'} {name!r} for "
-            f"{_place_of(height, width, pairs, frames)}; it has: {there}."
+            f"{f'{len(matching)} graphs' if matching else 'no graph'} {name!r} for "
+            f"{_place_of(height, width, pairs, frames)}; it has: {listed}."
         )
 
 
@@ -197,7 +197,7 @@ class Bucket:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class WeightSource:
     """Where the weights came from: ``kind`` ("trained", "released", ...) and their sha256."""
 
     kind: str
@@ -289,7 +289,7 @@ class Manifest:
     name: str
     created_by: str
     licence: str
-    source: Source
+    source: WeightSource
     model: Mapping[str, Any]
     latent: Latent
     time: Time

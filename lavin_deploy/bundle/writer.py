@@ -139,12 +139,12 @@ class BundleWriter:
                 never recorded.
             WorkError: the disk refused.
         """
-        there = {
+        existing = {
             Path(folder, name).relative_to(self.folder).as_posix()
             for folder, _, names in os.walk(self.folder)
             for name in names
         }
-        stray = sorted(there - {*self._files, MANIFEST})
+        stray = sorted(existing - {*self._files, MANIFEST})
         if stray:
             raise BundleError(f"{stray[0]!r} was written into the bundle but never claimed.")
         text = replace(manifest, files=dict(sorted(self._files.items()))).to_text()

@@ -102,7 +102,7 @@ def export(
     if validation is not None and not validation.is_dir():
         raise InputError(f"--validation {validation} is not a folder.")
 
-    from lavin_deploy.bundle.manifest import Source
+    from lavin_deploy.bundle.manifest import WeightSource
     from lavin_deploy.export.exporter import export_bundle
     from lavin_deploy.export.given_folders import find_tasks
     from lavin_deploy.export.graphs.savings import GraphRewrites
@@ -118,7 +118,7 @@ def export(
         name=target.name.removesuffix(".lavin"),
         out=target,
         config=config,
-        source=Source(kind="checkpoint", sha256=files.sha256()),
+        source=WeightSource(kind="checkpoint", sha256=files.sha256()),
         licence=licence,
         sizes=parsed or [config.inference.size],
         pairs=pairs or [config.inference.pairs],

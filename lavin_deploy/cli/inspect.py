@@ -69,12 +69,12 @@ def _buckets(buckets: list[dict[str, int]]) -> list[str]:
 
 def _parity(rows: list[dict[str, Any]]) -> list[str]:
     """Return one line: the worst of all rows; the report's rows are the exporter's."""
-    known = [row for row in rows if isinstance(row.get("max"), int | float)]
-    if not known:
+    measured = [row for row in rows if isinstance(row.get("max"), int | float)]
+    if not measured:
         return ["  parity    no report"]
-    worst = max(known, key=lambda row: row["max"])
+    worst = max(measured, key=lambda row: row["max"])
     return [
-        f"  parity    {_count(len(known), 'check')} against torch, largest relative deviation "
+        f"  parity    {_count(len(measured), 'check')} against torch, largest relative deviation "
         f"{worst['max']:.1e} in {worst.get('graph', 'unnamed')}"
     ]
 

@@ -61,7 +61,7 @@ def create(
     from lavin_deploy.runtime.create_task import create_task
     from lavin_deploy.tasks.stored import StoredTask
 
-    wanted = StoredTask(
+    new_task = StoredTask(
         name=name,
         description=description,
         pairs=(),
@@ -70,7 +70,7 @@ def create(
         guidance=guidance,
         view=view,
     )
-    stored = create_task(bundle, wanted, pairs, replace_old=replace_old)
+    stored = create_task(bundle, new_task, pairs, replace_old=replace_old)
     click.echo(f"{bundle}: task {stored.name} with {_pairs(len(stored.pairs))}")
 
 

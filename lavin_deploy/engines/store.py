@@ -18,7 +18,7 @@ from pathlib import Path
 from lavin_deploy.bundle.manifest import FileEntry, Graph, Variant
 from lavin_deploy.bundle.reader import Bundle
 from lavin_deploy.bundle.strict_json import from_json, parse
-from lavin_deploy.engines.identity import Identity, Wanted, graph_label
+from lavin_deploy.engines.identity import Identity, Requirements, graph_label
 from lavin_deploy.errors import BundleError, InputError, WorkError
 from lavin_deploy.files import replaced_folder
 
@@ -41,7 +41,7 @@ class Record:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class StoredEngine:
     """An engine to load: its bytes, and whether it was built without weights."""
 
     data: bytes
@@ -111,7 +111,7 @@ class EngineStore:
                 shutil.rmtree(place, ignore_errors=True)
         return target
 
-    def find(self, variant: Variant, graph: Graph, wanted: Wanted) -> Plan:
+    def find(self, variant: Variant, graph: Graph, required: Requirements) -> StoredEngine:
         """Return the engine for a graph that fits.
 
         Raises:
@@ -119,9 +119,9 @@ class EngineStore:
                 says which part differs and the command that mends it.
         """
         label = graph_label(graph)
-        mend = f"run: lavin-build {os.fspath(self.bundle.path)} --target {wanted.library}"
+        fix = f"run: lavin-build {os.fspath(self.bundle.path)} --target {required.library}"
         if variant.precision != self.bundle.manifest.defaults.precision:
-            mend += f" --precision {variant.precision}"
+            fix += f" --precision {variant.precision}"
         faults: list[str] = []
         for place, record in self.records():
             its = record.identity
@@ -131,19 +131,19 @@ class EngineStore:
                 variant.dialect,
             ):
                 continue
-            found = list(wanted.differences(its))
-            if not found:
+            differences = list(required.differences(its))
+            if not differences:
                 plan = _read(place, record)
                 if plan is not None:
-                    return Plan(data=plan, stripped=its.options.stripped)
-                found = ["its file is damaged"]
-            faults.append(" and ".join(found))
+                    return StoredEngine(data=plan, stripped=its.options.stripped)
+                differences = ["its file is damaged"]
+            faults.append(" and ".join(differences))
         if not faults:
             raise BundleError(
                 f"the bundle {self.bundle.path.name!r} has no engine for {label} "
-                f"({variant.precision}, {variant.dialect}); {mend}."
+                f"({variant.precision}, {variant.dialect}); {fix}."
             )
-        raise BundleError(f"the engine for {label} cannot be used: {_listed(faults)}; {mend}.")
+        raise BundleError(f"the engine for {label} cannot be used: {_listed(faults)}; {fix}.")
 
 
 def _read(folder: Path, record: Record) -> bytes | None:

@@ -82,7 +82,7 @@ class Episode:
 
     def repainted(self, style: Style) -> Pairs:
         """Return the pairs with their targets painted in the colours of another style."""
-        return tuple((given, self.repaint(target, style)) for given, target in self.pairs)
+        return tuple((image, self.repaint(target, style)) for image, target in self.pairs)
 
     def repaint(self, target: U8, style: Style) -> U8:
         """Return a target of this episode, (H, W, 3) uint8, in the colours of another style."""
@@ -90,7 +90,7 @@ class Episode:
         return paint(share, style.foreground, style.background)
 
 
-class Source(Protocol):
+class SampleSource(Protocol):
     """Where samples come from. The same arguments always give the same sample."""
 
     @property

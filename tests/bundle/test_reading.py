@@ -28,8 +28,10 @@ def test_a_written_bundle_reads_back(tmp_path: Path) -> None:
         assert bundle.file(WEIGHTS).read_bytes() == bundle.read(WEIGHTS)
         assert bundle.manifest.sizes() == ((32, 32), (16, 48))
         assert bundle.manifest.pairs_at(16, 48) == (1, 2)
-    there = {p.relative_to(bundle.path).as_posix() for p in bundle.path.rglob("*") if p.is_file()}
-    assert there == {*written.files, "manifest.json"}
+    existing = {
+        p.relative_to(bundle.path).as_posix() for p in bundle.path.rglob("*") if p.is_file()
+    }
+    assert existing == {*written.files, "manifest.json"}
 
 
 def test_the_manifest_fits_its_schema(original: Path) -> None:

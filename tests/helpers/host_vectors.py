@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lavin_deploy.runtime.letterbox import Letterbox, _resize, to_pixels, to_u8
 from numpy.typing import NDArray
 
 from lavin_deploy.flow import noise
 from lavin_deploy.flow.grids import grid_for
+from lavin_deploy.runtime.letterbox import Letterbox, _resize, to_pixels, to_u8
 from lavin_deploy.runtime.request import choose_size
 
 FILE = Path(__file__).parents[1] / "golden" / "host.json"

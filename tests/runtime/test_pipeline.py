@@ -36,10 +36,10 @@ def blocks(height: int, width: int, seed: int = 0) -> U8:
     return cells.repeat(8, axis=0).repeat(8, axis=1).astype(np.uint8)
 
 
-def assert_close(image: U8, wanted: NDArray[np.integer]) -> None:
+def assert_close(image: U8, expected: NDArray[np.integer]) -> None:
     """Equal up to one grey level: the release floors, so 0.99999 of a level is lost."""
     assert image.dtype == np.uint8
-    assert np.abs(image.astype(int) - wanted.astype(int)).max() <= 1
+    assert np.abs(image.astype(int) - expected.astype(int)).max() <= 1
 
 
 def spy(model: Model) -> list[str]:
@@ -111,11 +111,11 @@ def test_what_is_left_of_the_noise_is_the_euler_product(
     frame, noise = blocks(32, 32), normal(3, (1, 16, 1, 4, 4))
     with lavin.load(decay) as model:
         result = model.run(pairs=BRIGHTEN, query=frame, steps=steps, guidance=guidance, seed=3)
-        given = model.run(pairs=BRIGHTEN, query=frame, steps=steps, guidance=guidance, noise=noise)
+        same = model.run(pairs=BRIGHTEN, query=frame, steps=steps, guidance=guidance, noise=noise)
     step = toy_latents(BRIGHTEN[0][1]) - toy_latents(BRIGHTEN[0][0])
     answer = toy_latents(frame) + guidance * step
     np.testing.assert_allclose(result.latents, answer + left * (noise - answer), atol=2e-5)
-    np.testing.assert_array_equal(given.latents, result.latents)
+    np.testing.assert_array_equal(same.latents, result.latents)
 
 
 def test_guidance_pushes_away_from_the_null_answer(model: Model) -> None:

@@ -40,8 +40,8 @@ def _delta1(episode: Episode, image: U8) -> float:
 
 
 def _within(episode: Episode, image: U8) -> float:
-    found = metrics.angles(image, episode.truth)
-    return float((found < 11.25).mean()) if len(found) else float("nan")
+    errors = metrics.angles(image, episode.truth)
+    return float((errors < 11.25).mean()) if len(errors) else float("nan")
 
 
 BOX_IOU = Metric(name="box_iou", measure=_box_iou)

@@ -127,10 +127,10 @@ class OnnxRuntimeBackend(Backend):
             (graph.inputs, session.get_inputs()),
             (graph.outputs, session.get_outputs()),
         ):
-            given = {node.name: tuple(node.shape) for node in nodes}
-            if given != {spec.name: spec.shape for spec in specs}:
+            shapes = {node.name: tuple(node.shape) for node in nodes}
+            if shapes != {spec.name: spec.shape for spec in specs}:
                 raise BundleError(
-                    f"{graph.file!r} has {given} where the manifest says "
+                    f"{graph.file!r} has {shapes} where the manifest says "
                     f"{ {spec.name: spec.shape for spec in specs} }; export the bundle again."
                 )
         return session

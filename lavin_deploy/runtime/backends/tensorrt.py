@@ -8,7 +8,7 @@ from pathlib import Path
 from lavin_deploy.bundle.manifest import Graph
 from lavin_deploy.bundle.reader import Bundle
 from lavin_deploy.engines.gpu import Gpu, find_gpu
-from lavin_deploy.engines.identity import Wanted, onnx_digest
+from lavin_deploy.engines.identity import Requirements, onnx_digest
 from lavin_deploy.engines.library import TARGETS, Library, load_library
 from lavin_deploy.engines.plugins import find_plugins, plugin_digest, register_plugins
 from lavin_deploy.engines.store import EngineStore
@@ -47,14 +47,14 @@ def make_tensorrt(
         register_plugins(library, plugins)
 
     def plan_of(graph: Graph) -> tuple[bytes, Path | None]:
-        wanted = Wanted(
+        required = Requirements(
             onnx=onnx_digest(bundle.manifest, variant, graph),
             library=library.target,
             version=library.version,
             gpu=gpu,
             plugins=plugin_digest(plugins),
         )
-        plan = store.find(variant, graph, wanted)
+        plan = store.find(variant, graph, required)
         return plan.data, bundle.graph_file(variant, graph) if plan.stripped else None
 
     def open_device() -> Device:
@@ -72,13 +72,13 @@ def choose_library(store: EngineStore, library_here: Callable[[str], Library]) -
     Raises:
         InputError: neither is installed.
     """
-    found, faults = [], []
+    installed, faults = [], []
     for target in TARGETS:
         try:
-            found.append(library_here(target))
+            installed.append(library_here(target))
         except InputError as error:
             faults.append(str(error))
-    if not found:
+    if not installed:
         raise InputError(" Or: ".join(faults))
-    there = {record.identity.library for _, record in store.records()}
-    return next((library for library in found if library.target in there), found[0])
+    used = {record.identity.library for _, record in store.records()}
+    return next((library for library in installed if library.target in used), installed[0])

@@ -95,10 +95,10 @@ class Device(Protocol):
     def capture(self, work: Callable[[], None]) -> CapturedGraph:
         """Return what ``work`` queues, to be launched as one; it is not run by this."""
 
-    def launch(self, captured: CapturedGraph) -> None:
+    def launch(self, captured_graph: CapturedGraph) -> None:
         """Queue what was captured."""
 
-    def mark(self, moment: Event | None = None) -> Event:
+    def mark(self, event: Event | None = None) -> Event:
         """Queue the taking of a time; a moment that was taken before is taken anew."""
 
     def between(self, first: Event, last: Event) -> float:

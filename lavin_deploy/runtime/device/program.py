@@ -106,19 +106,19 @@ class Program:
     @property
     def graphs(self) -> tuple[Graph, ...]:
         """Every graph that is run, each once."""
-        found = {}
+        graphs = {}
         for operation in (*self.once, *self.encode, *self.sample, *self.decode):
             if isinstance(operation, Run):
-                found[operation.graph.file] = operation.graph
-        return tuple(found.values())
+                graphs[operation.graph.file] = operation.graph
+        return tuple(graphs.values())
 
     def offsets(self) -> tuple[dict[str, int], int]:
         """Lay the buffers one behind the other: each one's offset, and the bytes of all."""
-        found, end = {}, 0
+        offsets, end = {}, 0
         for name, size in self.buffers.items():
-            found[name] = end
+            offsets[name] = end
             end += aligned(size)
-        return found, end
+        return offsets, end
 
 
 def tensor_bytes(tensor: Tensor) -> int:

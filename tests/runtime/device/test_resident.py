@@ -48,15 +48,15 @@ def compare(bundle: Bundle, precision: str, guidance: float) -> Counter[str]:
     on_device, device = numpy_backend(bundle, variant)
     onnxruntime = OnnxRuntimeBackend(bundle, variant, threads=1)
     with Model(bundle, onnxruntime) as host, Model(bundle, on_device) as model:
-        wanted = list(host.stream("segmentation", frames(4), guidance=guidance, steps=5))
-        for found, right in zip(
+        expected = list(host.stream("segmentation", frames(4), guidance=guidance, steps=5))
+        for result, reference in zip(
             model.stream("segmentation", frames(4), guidance=guidance, steps=5),
-            wanted,
+            expected,
             strict=True,
         ):
-            np.testing.assert_allclose(found.latents, right.latents, atol=2e-5)
-            assert np.abs(found.image.astype(int) - right.image).max() <= 1
-            assert found.timings["sample"] == 0.001
+            np.testing.assert_allclose(result.latents, reference.latents, atol=2e-5)
+            assert np.abs(result.image.astype(int) - reference.image).max() <= 1
+            assert result.timings["sample"] == 0.001
     assert device.closed
     return Counter(device.calls)
 

@@ -64,14 +64,17 @@ class CudaDevice(Driver):
             raise WorkError(f"{self.describe()} has no room for an engine's context.")
         if needed := engine.device_memory_size_v2:
             context.set_device_memory(self._shared(needed), needed)
-        found: dict[Any, list[Tensor]] = {trt.TensorIOMode.INPUT: [], trt.TensorIOMode.OUTPUT: []}
+        specs_by_mode: dict[Any, list[Tensor]] = {
+            trt.TensorIOMode.INPUT: [],
+            trt.TensorIOMode.OUTPUT: [],
+        }
         for index in range(engine.num_io_tensors):
             name = engine.get_tensor_name(index)
             kind = engine.get_tensor_dtype(name).name
             shape = tuple(engine.get_tensor_shape(name))
             spec = Tensor(name=name, dtype=_TYPES.get(kind, kind.lower()), shape=shape)
-            found[engine.get_tensor_mode(name)].append(spec)
-        inputs, outputs = (tuple(specs) for specs in found.values())
+            specs_by_mode[engine.get_tensor_mode(name)].append(spec)
+        inputs, outputs = (tuple(specs) for specs in specs_by_mode.values())
         loaded = LoadedEngine(inputs=inputs, outputs=outputs, context=context, engine=engine)
         self._loaded.append(loaded)
         return loaded
