@@ -75,7 +75,7 @@ def reconstruction(vae: STVAE, data: Collage, frames: int, size: int, samples: i
     return mean(rows)
 
 
-def judge(
+def score(
     dit: JDiT, vae: STVAE, task: Task, other: Task, *, size: int, samples: int, steps: int
 ) -> dict[str, list[float]]:
     """PSNR of each frame by row."""
@@ -147,7 +147,7 @@ def main(
         tasks = {name: make(pictures) for name, make in CLIP_TASKS.items()}
         for name in names or tasks:
             other = "video_depth" if name != "video_depth" else "video_segmentation"
-            rows = judge(
+            rows = score(
                 dit, vae, tasks[name], tasks[other], size=size, samples=samples, steps=steps
             )
             report[name] = rows

@@ -134,7 +134,7 @@ def check(calls: Calls) -> list[Parity]:
             calls.attention(q, k, v, past, out)
             exact = sdpa(q.double(), k.double(), v.double())
             errors = distance(out, exact), distance(sdpa(q, k, v), exact)
-            rows.append(judged("attention", dtype, shape, *errors))
+            rows.append(compared("attention", dtype, shape, *errors))
             inputs = rope_inputs(queries, heads, groups, width, dtype, calls.device)
             outs = [
                 torch.full((n, queries, width), torch.nan, device=calls.device, dtype=dtype)
@@ -144,11 +144,11 @@ def check(calls: Calls) -> list[Parity]:
             right = rope([x.double() for x in inputs], width)
             mine = max(map(distance, outs, right))
             its = max(map(distance, rope(inputs, width), right))
-            rows.append(judged("rope3d", dtype, shape, mine, its))
+            rows.append(compared("rope3d", dtype, shape, mine, its))
     return rows
 
 
-def judged(
+def compared(
     kernel: str, dtype: torch.dtype, shape: Sequence[int], error: float, torch_error: float
 ) -> Parity:
     floor = 2e-6 if dtype == torch.float32 else torch.finfo(dtype).eps

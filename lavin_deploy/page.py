@@ -1,4 +1,4 @@
-"""Pieces of a page that needs nothing but itself: text, numbers, tables, bars and pictures.
+"""Parts of a page that needs nothing but itself: text, numbers, tables, bars and pictures.
 
 Every function returns :class:`Html`; any other text that it is given is escaped.
 """

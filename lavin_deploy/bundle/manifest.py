@@ -78,7 +78,7 @@ class Refresh:
     """How long the keys and values of a joint model's context are kept.
 
     Attributes:
-        every: the context is computed anew in every so many steps; 1 is the joint result.
+        every: N: the context is computed anew every N steps; 1 is the joint result.
         error: for each tried number of steps (as text) the relative L2 distance of the final
             latents from the joint result, on the exporter's own samples.
     """
@@ -89,7 +89,7 @@ class Refresh:
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkBoundaryError:
-    """How far what a stream gives lies from what the plain model gives for the whole clip.
+    """How far chunks of a stream lie from what the plain model gives for the whole clip.
 
     Attributes:
         l2: norm of the difference over the norm of the whole.
@@ -102,10 +102,10 @@ class ChunkBoundaryError:
 
 @dataclass(frozen=True, kw_only=True)
 class Stream:
-    """Streams in pieces, and how far they lie from whole clips: rounding, or the seams of norms.
+    """Streams in chunks, and how far they lie from whole clips: rounding, or norms of a chunk.
 
     Attributes:
-        chunk: latents of a piece; it has ``4 * chunk`` frames.
+        chunk: latents of a chunk; it has ``4 * chunk`` frames.
         frames: of every measured clip.
         encoder: of the latents, the worst of all sizes.
         decoder: of the pixels, both decoded from the whole clip's latents; likewise.
@@ -118,7 +118,7 @@ class Stream:
 
     def __str__(self) -> str:
         return (
-            f"pieces of {4 * self.chunk} frames differ from whole clips of "
+            f"chunks of {4 * self.chunk} frames differ from whole clips of "
             f"{', '.join(map(str, self.frames))} by {self.encoder.l2:.2e} of the latents "
             f"(largest {self.encoder.max:.2e}) and {self.decoder.l2:.2e} of the pixels "
             f"(largest {self.decoder.max:.2e})"

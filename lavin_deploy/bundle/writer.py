@@ -174,7 +174,7 @@ def writing(what: str) -> Iterator[None]:
 
 
 def hash_file(path: Path) -> FileEntry:
-    """Return size and sha256 of a file, reading it once in pieces."""
+    """Return size and sha256 of a file, reading it once in chunks."""
     with open(path, "rb") as stream:
         digest = hashlib.file_digest(stream, "sha256")
         return FileEntry(size=stream.tell(), sha256=digest.hexdigest())

@@ -88,7 +88,7 @@ def _gate(row: dict[str, Any]) -> str:
     if row.get("rel_l2") is not None:
         limit = "" if row.get("limit") is None else f" (limit {row['limit']:.1e})"
         parts.append(f"largest rel. L2 {row['rel_l2']:.1e}{limit}")
-    parts.append(_count(row.get("islands", 0), "island"))
+    parts.append(f"{_count(row.get('islands', 0), 'module')} kept in fp32")
     if row.get("ratio") is not None:
         parts.append(f"{row['ratio']:.2f}x fp32")
     if row.get("not_run"):

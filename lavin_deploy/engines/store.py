@@ -42,10 +42,16 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredEngine:
-    """An engine to load: its bytes, and whether it was built without weights."""
+    """An engine to load.
 
-    data: bytes
-    stripped: bool
+    Attributes:
+        plan: its bytes.
+        weights: the ONNX file to take weights from, for an engine that was built without; None
+            for others.
+    """
+
+    plan: bytes
+    weights: Path | None
 
 
 class EngineStore:
@@ -116,7 +122,7 @@ class EngineStore:
 
         Raises:
             BundleError: there is none, or what there is does not fit or is damaged; the message
-                says which part differs and the command that mends it.
+                says which part differs and the command that fixes it.
         """
         label = graph_label(graph)
         fix = f"run: lavin-build {os.fspath(self.bundle.path)} --target {required.library}"
@@ -135,7 +141,9 @@ class EngineStore:
             if not differences:
                 plan = _read(place, record)
                 if plan is not None:
-                    return StoredEngine(data=plan, stripped=its.options.stripped)
+                    stripped = its.options.stripped
+                    weights = self.bundle.graph_file(variant, graph) if stripped else None
+                    return StoredEngine(plan=plan, weights=weights)
                 differences = ["its file is damaged"]
             faults.append(" and ".join(differences))
         if not faults:

@@ -89,7 +89,7 @@ def centred_box(episode: Episode) -> U8:
 
 
 def boxes_by_border_colour(episode: Episode) -> U8:
-    """Outline the largest connected piece that differs from the frame's border in colour."""
+    """Outline the largest connected component that differs from the frame's border in colour."""
     import cv2
 
     share = share_from_colours(border_colour(episode), *_colours(episode.style)) > 0.5

@@ -138,7 +138,7 @@ def evaluate(
         features: what sets of answers are compared by (KID); None leaves that out.
 
     Raises:
-        InputError: a size, number or task that cannot be had, or no samples.
+        InputError: a size, number or task that is unavailable, or no samples.
         BundleError: the bundle's samples are damaged.
     """
     size = model.manifest.defaults.size if what.size is None else what.size

@@ -208,7 +208,7 @@ def abs_rel(answer: F32, truth: F32, least: float = 0.1) -> float:
     The depth task paints **inverse** depth scaled to [0, 1] for each picture, so that 0 is the
     farthest point, sky included. Relative errors near 0 are without meaning; those pixels are
     left out, and the rest compared in inverse depth, since the picture's scale, without which
-    depth itself cannot be had, is unknown.
+    depth itself is unavailable, is unknown.
 
     Args:
         answer: (H, W) float32, fitted inverse depth.

@@ -3,7 +3,7 @@
 Rows of every task: the model; the same query with pairs of another task (wrong prompt), and with
 pairs whose targets belong to other inputs (mismatched pairs); the truth after the ST-VAE, which
 shows what that loses; the input as the answer; constant answers and classical methods (see
-``judges``). Every row is judged by the same rule.
+``task_evals``). Every row is scored by the same rule.
 """
 
 from __future__ import annotations
@@ -141,10 +141,10 @@ def evaluate_task(
     Args:
         task: a name in ``TASK_EVALS``.
         source: of the samples.
-        answer: what is judged: from pairs and query to an answer in the query's size.
+        answer: what is evaluated: from pairs and query to an answer in the query's size.
         samples: number N of the source's samples.
         ceiling: encodes and decodes a picture: what the truth becomes, which answers hardly beat.
-        keep_pictures: keep the pictures of the first so many.
+        keep_pictures: N, to keep the pictures of the first N samples.
         opencv: whether rows that need OpenCV are wanted.
         features: what answers as sets are compared by; None leaves that out.
         advance: called after each sample.

@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from lavin_deploy.errors import InputError, unknown_name
+from lavin_deploy.names import NATIVE_SINCE, Dialect
 
 GIB = 1 << 30
-NATIVE_FROM = (10, 15)
-"""First TensorRT that has Attention, RMSNormalization and RotaryEmbedding of the native dialect."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +75,9 @@ class DeviceSpec:
         return self.product if self.mode is None else f"{self.product} ({self.mode})"
 
     @property
-    def dialect(self) -> str:
+    def dialect(self) -> Dialect:
         """The dialect of ONNX that its TensorRT reads."""
-        return "native" if self.tensorrt >= NATIVE_FROM else "portable"
+        return "native" if self.tensorrt >= NATIVE_SINCE else "portable"
 
     @property
     def software(self) -> str:

@@ -80,7 +80,7 @@ class Answerer:
     Args:
         manifest: of the bundle.
         backend: active back end.
-        modulation: rows of the folded timestep.
+        modulation: precomputed modulation for each timestep.
         settings: how to sample.
         context: the example pairs.
         num_pairs: how many of them to use; None see ``choose_pairs``.

@@ -32,7 +32,7 @@ class JointBranch:
 
     Args:
         backend: active back end.
-        modulation: rows of the folded timestep.
+        modulation: precomputed modulation for each timestep.
         graph: ``step`` or ``step_null``, or one of them with the update inside.
     """
 
@@ -74,10 +74,10 @@ class RefreshBranch:
 
     Args:
         backend: active back end.
-        modulation: rows of the folded timestep.
+        modulation: precomputed modulation for each timestep.
         refresh: ``refresh`` or ``refresh_null``.
         step: ``step`` or ``step_null``, which takes keys and values.
-        every: a ``refresh`` in every so many evaluations.
+        every: N, for a ``refresh`` every N evaluations.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class FrozenBranch:
 
     Args:
         backend: active back end.
-        modulation: rows of the folded timestep.
+        modulation: precomputed modulation for each timestep.
         context: the graph of the pairs; None for the null condition, which has none.
         query: ``query`` or ``query_null``.
         step: ``step`` or ``step_null``, which takes keys and values.

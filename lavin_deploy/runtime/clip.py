@@ -28,8 +28,8 @@ class ClipStream:
     """One video after another through the encoder or the decoder; one thread at a time.
 
     Frames and latents are what the graphs take and give: pixels in [-1, 1], latents unscaled. With
-    a model whose norms are per frame (``temporal_norm="frame"``) the pieces are the whole clip up
-    to rounding, however it is pushed; with norms over time they differ at the seams.
+    a model whose norms are per frame (``temporal_norm="frame"``) the chunks are the whole clip up
+    to rounding, however it is pushed; with norms over time they differ at chunk boundaries.
 
     Example::
 
@@ -83,7 +83,7 @@ class ClipStream:
 
         Returns:
             Latents (1, 16, m, h, w) or pixels (1, 3, m, H, W), float32: what follows from all
-            whole pieces so far and was not given yet; m may be 0.
+            whole chunks so far and was not given yet; m may be 0.
 
         Raises:
             InputError: another dtype or shape; the stream is as it was.
@@ -114,7 +114,7 @@ class ClipStream:
     def finish(self) -> F32:
         """Give what is left of the video, and be ready for another.
 
-        A piece that is not full is filled up with its last frame; what follows from the filling
+        A chunk that is not full is filled up with its last frame; what follows from the filling
         alone is cut off. With norms per frame that changes nothing.
 
         Returns:

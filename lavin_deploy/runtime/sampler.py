@@ -20,7 +20,7 @@ class Sampler:
 
     Args:
         backend: active back end.
-        modulation: rows of the folded timestep.
+        modulation: precomputed modulation for each timestep.
         height: pixels.
         width: pixels.
         pairs: example pairs in the context.

@@ -16,7 +16,7 @@ Pairs = Sequence[Pair]
 """Example pairs (input, target), (H, W, 3) uint8 RGB, the two of a pair of one size."""
 
 Answer = Callable[[Pairs, U8], U8]
-"""What is judged: from example pairs and a query (H, W, 3) uint8 to an answer of the same shape."""
+"""What is evaluated: from example pairs and a query (H, W, 3) uint8 to an answer of its shape."""
 
 FAR = 100.0
 """Euclidean RGB distance from which colours cannot be mistaken for each other."""

@@ -48,8 +48,8 @@ def test_the_manifest_fits_its_schema(original: Path) -> None:
     assert names == set(schema["properties"]) == set(data)
     samples = {"folder": "validation/edges", "samples": 3}
     validator.validate({**data, "validation": {"edges": samples}})
-    seam = {"l2": 0.1, "max": 0.2}
-    stream = {"chunk": 2, "frames": [17], "encoder": seam, "decoder": seam}
+    error = {"l2": 0.1, "max": 0.2}
+    stream = {"chunk": 2, "frames": [17], "encoder": error, "decoder": error}
     variant = {**data["variants"][0], "stream": stream}
     validator.validate({**data, "variants": [variant]})
     bare = {"variants": [{**variant, "stream": {**stream, "chunk": 0}}]}

@@ -149,8 +149,8 @@ def test_the_onnx_functions_say_the_same() -> None:
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     expected = session.run(None, inputs)[0][0]
     q, k, v, past_k, past_v = (x[0] for x in inputs.values())
-    out = plugins.attention(q, k, v, (past_k, past_v))
-    np.testing.assert_allclose(out, expected, atol=ERRORS["fp32"])
+    answer = plugins.attention(q, k, v, (past_k, past_v))
+    np.testing.assert_allclose(answer, expected, atol=ERRORS["fp32"])
 
 
 @pytest.mark.parametrize(

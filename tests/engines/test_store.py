@@ -59,7 +59,7 @@ def test_an_engine_comes_back(bundle: Bundle) -> None:
     assert not store.has(identity)
     folder = store.add(identity, b"plan", "said\n", 1.25)
     assert store.has(identity)
-    assert store.find(variant, graph, required).data == b"plan"
+    assert store.find(variant, graph, required).plan == b"plan"
     assert (folder / "build.log").read_text() == "said\n"
     with open_bundle(bundle.path):  # engines are no part of what the manifest lists
         pass
@@ -91,7 +91,7 @@ def test_other_plugins_are_refused(bundle: Bundle) -> None:
     store.add(replace(identity, plugins="a" * 64), b"plan", "", 1.0)
     with pytest.raises(BundleError, match="holds other plugins"):
         store.find(variant, graph, replace(required, plugins="b" * 64))
-    assert store.find(variant, graph, required).data == b"plan"  # it carries its own
+    assert store.find(variant, graph, required).plan == b"plan"  # it carries its own
 
 
 def test_a_missing_engine_names_the_command(bundle: Bundle) -> None:
@@ -130,7 +130,8 @@ def test_an_engine_says_whether_it_needs_weights(bundle: Bundle, stripped: bool)
     built = replace(identity, options=replace(identity.options, stripped=stripped))
     store = EngineStore(bundle)
     store.add(built, b"plan", "", 1.0)
-    assert store.find(variant, graph, required).stripped is stripped
+    file = bundle.graph_file(variant, graph)
+    assert store.find(variant, graph, required).weights == (file if stripped else None)
 
 
 def test_damage_is_noticed(bundle: Bundle) -> None:

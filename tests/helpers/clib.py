@@ -100,9 +100,9 @@ class Library:
     def load(self, bundle: str | os.PathLike[str], **options: Any) -> Model:
         """Open a bundle; options are those of ``lavin_options``."""
         fields = {k: v.encode() if isinstance(v, str) else v for k, v in options.items()}
-        options = _Options(struct_size=c.sizeof(_Options), **fields)
+        chosen = _Options(struct_size=c.sizeof(_Options), **fields)
         handle = c.c_void_p()
-        self.check(self.c.lavin_load(os.fspath(bundle).encode(), c.byref(options), c.byref(handle)))
+        self.check(self.c.lavin_load(os.fspath(bundle).encode(), c.byref(chosen), c.byref(handle)))
         return Model(self, handle)
 
 

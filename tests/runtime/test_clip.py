@@ -26,7 +26,7 @@ HEIGHT, WIDTH = SIZE
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
-    """Norms per frame; pieces of 2 latents or 8 frames."""
+    """Norms per frame; chunks of 2 latents or 8 frames."""
     path = tmp_path_factory.mktemp("clips") / "clips.lavin"
     write_clips(path, clip_model(), chunk=2)
     with open_bundle(path) as opened:

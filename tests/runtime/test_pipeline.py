@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
+import pydoc
+import re
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
@@ -20,6 +21,7 @@ from lavin_deploy.bundle.reader import open_bundle
 from lavin_deploy.errors import BundleError, InputError
 from lavin_deploy.flow.grids import grid_for, linear_quadratic, uniform
 from lavin_deploy.flow.noise import normal
+from lavin_deploy.names import BACKENDS
 from lavin_deploy.runtime.answerer import STAGES
 from lavin_deploy.runtime.pipeline import Model
 from tests.helpers.toy_bundle import flat, toy_latents, write_toy
@@ -241,10 +243,10 @@ def test_a_closed_model_says_so(toy: Path) -> None:
             call()
 
 
-def test_load_shows_its_signature() -> None:
-    from lavin_deploy.runtime.pipeline import load
-
-    assert inspect.signature(lavin.load) == inspect.signature(load)
+def test_help_of_load_lists_the_back_ends() -> None:
+    text = pydoc.render_doc(lavin.load, renderer=pydoc.plaintext)
+    (line,) = (line for line in text.splitlines() if line.strip().startswith("backend: "))
+    assert tuple(re.findall('``"(.+?)"``', line)) == BACKENDS
 
 
 def test_the_zip_form_gives_the_same_answer(toy: Path, tmp_path: Path) -> None:

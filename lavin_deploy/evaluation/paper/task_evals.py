@@ -1,4 +1,4 @@
-"""The suite ``paper``: how published test sets are judged, and what was published.
+"""The suite ``paper``: how published test sets are evaluated, and what was published.
 
 The figures are those of LaVin-DiT with 3.4 B parameters. The paper does not ship its evaluation;
 where it leaves something open, what is done here stands in ``note`` or in the test set's class.

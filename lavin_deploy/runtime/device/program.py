@@ -1,9 +1,9 @@
 """An answer as a list of operations on named buffers: what a device does, decided without one.
 
-One program serves one size, number of pairs, time grid and guidance weight. Constants (the rows of
-the folded timestep, the noise, the latents of the pairs) are uploaded once; ``once`` runs after
-that, ``encode``, ``sample`` and ``decode`` for every frame. Nothing but the picture goes up and
-nothing but the picture and the latents come back.
+One program serves one size, number of pairs, time grid and guidance weight. Constants (the
+precomputed modulation for each timestep, the noise, the latents of the pairs) are uploaded once;
+``once`` runs after that, ``encode``, ``sample`` and ``decode`` for every frame. Nothing but the
+picture goes up and nothing but the picture and the latents come back.
 """
 
 from __future__ import annotations

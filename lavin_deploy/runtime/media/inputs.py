@@ -55,7 +55,7 @@ class Inputs:
 
 
 def find_inputs(argument: str) -> Inputs:
-    """Find the files that ``argument`` names.
+    """Find the files that an argument names.
 
     Args:
         argument: path of an image or a video, of a folder that holds some (not searched deeper), or

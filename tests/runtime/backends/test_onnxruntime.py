@@ -174,7 +174,7 @@ def test_threads_default_to_physical_cores(bundle: Bundle) -> None:
 def test_workers_spin_within_a_run_only(bundle: Bundle) -> None:
     variant = bundle.variant()
     with OnnxRuntimeBackend(bundle, variant) as backend:
-        options = backend._session(modulation(variant)).get_session_options()
+        options = backend.session(modulation(variant)).get_session_options()
         assert options.get_session_config_entry("session.force_spinning_stop") == "1"
 
 

@@ -14,6 +14,7 @@ from lavin_deploy.bundle.manifest import Tensor
 from lavin_deploy.bundle.reader import Bundle, open_bundle
 from lavin_deploy.cli.export import export
 from lavin_deploy.config import preset
+from lavin_deploy.engines.store import StoredEngine
 from lavin_deploy.errors import BundleError
 from lavin_deploy.flow.grids import uniform
 from lavin_deploy.runtime.backends.onnxruntime import OnnxRuntimeBackend
@@ -131,8 +132,8 @@ def test_an_engine_of_another_shape_is_refused(exported: Bundle) -> None:
     backend, device = numpy_backend(exported, exported.variant("fp32"))
     load = device.load
 
-    def other(plan: bytes, weights: None) -> object:
-        engine = load(plan, weights)
+    def other(stored: StoredEngine) -> object:
+        engine = load(stored)
         if engine.graph.name == "encoder":
             pixels = Tensor(name="pixels", dtype="float32", shape=(1, 3, 1, 64, 64))
             engine.graph = replace(engine.graph, inputs=(pixels,))

@@ -10,6 +10,7 @@ from typing import Any
 from lavin_deploy.bundle.manifest import Tensor
 from lavin_deploy.engines.gpu import Gpu
 from lavin_deploy.engines.library import Library
+from lavin_deploy.engines.store import StoredEngine
 from lavin_deploy.errors import BundleError, WorkError
 from lavin_deploy.runtime.device.cuda.driver import Driver
 from lavin_deploy.runtime.device.device import Engine
@@ -48,15 +49,15 @@ class CudaDevice(Driver):
         """See :class:`Device`."""
         return f"{self._library.target} {self._library.version} on {self._gpu}"
 
-    def load(self, plan: bytes, weights: Path | None) -> LoadedEngine:
+    def load(self, stored: StoredEngine) -> LoadedEngine:
         """See :class:`Device`."""
-        engine = self._runtime.deserialize_cuda_engine(plan)
+        engine = self._runtime.deserialize_cuda_engine(stored.plan)
         if engine is None:
             raise BundleError(
                 f"{self.describe()} does not load the engine; build it again with lavin-build."
             )
-        if weights is not None:
-            self._put_weights(engine, weights)
+        if stored.weights is not None:
+            self._put_weights(engine, stored.weights)
         trt = self._library.module
         strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
         context = engine.create_execution_context(strategy)
