@@ -142,7 +142,7 @@ def test_a_failing_computation_is_a_work_error(
 
     variant = bundle.variant()
     with OnnxRuntimeBackend(bundle, variant) as backend:
-        monkeypatch.setattr(backend, "_session", lambda graph: Session())
+        monkeypatch.setattr(backend, "session", lambda graph: Session())
         with pytest.raises(WorkError, match="'modulation' failed in onnxruntime: out of memory"):
             backend.infer(modulation(variant), {"t": np.zeros(1, np.float32)})
 
