@@ -48,10 +48,10 @@ def decibel(answer: NDArray[np.float32], truth: NDArray[np.uint8], where: F64 | 
 
 def pixels(decoded: Tensor) -> NDArray[np.float32]:
     """(1, 3, T, H, W) in [-1, 1] -> (T, H, W, 3) float32 in [0, 255]."""
-    shown: NDArray[np.float32] = (
+    images: NDArray[np.float32] = (
         (decoded[0].clamp(-1, 1) + 1).mul(127.5).permute(1, 2, 3, 0).numpy()
     )
-    return shown
+    return images
 
 
 def flow_error(answer: NDArray[np.float32], truth: NDArray[np.uint8]) -> F64:
@@ -90,20 +90,20 @@ def measure(
                 lambda x: vae.encode(x).mean, maker, pair, bf16=False, device=CPU
             )
             drawn.append((pair, vae.scale(torch.from_numpy(latents))))
-        (shown, own), (_, wrong) = drawn
-        asked = shown[1]
+        (own_samples, own), (_, wrong) = drawn
+        asked = own_samples[1]
         half = own.shape[1] // 2
         query, truth = own[1, :half], own[1, half:]
         noise = torch.from_numpy(rng.standard_normal((1, 16, *truth.shape[:1], *truth.shape[2:])))
-        found = {"truth after the ST-VAE": truth.transpose(0, 1)[None]}
+        answers = {"truth after the ST-VAE": truth.transpose(0, 1)[None]}
         for name, pairs in (("model", own), ("wrong prompt", wrong)):
             context = torch.cat((pairs[0], query)).transpose(0, 1)[None]
-            found[name] = answer(dit, noise.float(), context, steps, bf16=False)
+            answers[name] = answer(dit, noise.float(), context, steps, bf16=False)
         where = None
         if task.follows:
             change = np.abs(asked.target.astype(np.int16) - asked.input[-1]).max(axis=-1)
             where = (change > MOVED).astype(np.float64)
-        for name, z in found.items():
+        for name, z in answers.items():
             whole = torch.cat((query.transpose(0, 1)[None], z), dim=2) if task.follows else z
             frames = pixels(vae.decode(vae.unscale(whole)))[-len(asked.target) :]
             if task.name == "optical_flow":
@@ -147,11 +147,11 @@ def main(
         tasks = {name: make(pictures) for name, make in CLIP_TASKS.items()}
         for name in names or tasks:
             other = "video_depth" if name != "video_depth" else "video_segmentation"
-            found = measure(
+            rows = measure(
                 dit, vae, tasks[name], tasks[other], size=size, samples=samples, steps=steps
             )
-            report[name] = found
-            for row_name, row in found.items():
+            report[name] = rows
+            for row_name, row in rows.items():
                 click.echo(f"{name:20} {row_name:24} {row}")
     if out is not None:
         out.write_text(json.dumps(report, indent=1) + "\n")

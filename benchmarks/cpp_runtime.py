@@ -87,8 +87,8 @@ def measured(command: Sequence[object]) -> tuple[float, float, str]:
 
 def rate(text: str) -> float:
     """Milliseconds a frame: what the Python program prints, or of camera_loop's last line."""
-    found = re.search(r"in all: \d+ answers, ([\d.]+) frames per second", text)
-    return 1e3 / float(found.group(1)) if found else float(text.split()[-1])
+    match = re.search(r"in all: \d+ answers, ([\d.]+) frames per second", text)
+    return 1e3 / float(match.group(1)) if match else float(text.split()[-1])
 
 
 @click.command()

@@ -25,7 +25,6 @@ import numpy as np
 import torch
 import torch._dynamo.utils
 from gpu_engines import build
-from lavin_deploy.runtime.letterbox import to_pixels, to_u8
 from timing import timings
 from torch import Tensor
 
@@ -38,6 +37,7 @@ from lavin_deploy.flow.grids import Grid
 from lavin_deploy.flow.noise import normal
 from lavin_deploy.models.checkpoint import load_checkpoint
 from lavin_deploy.planning.budget import Setting, budget
+from lavin_deploy.runtime.letterbox import to_pixels, to_u8
 from lavin_deploy.runtime.pipeline import Model, load
 from lavin_deploy.runtime.request import choose_grid
 
@@ -88,8 +88,8 @@ class Torch:
         self.times = [torch.full((1,), t, device=device, dtype=dtype) for t in self.grid]
         self.noise = self.put(question.noise)
         with torch.no_grad():
-            shown = itertools.chain.from_iterable(question.pairs)
-            self.pairs = torch.cat([self.encode(self.picture(p)).clone() for p in shown], dim=2)
+            images = itertools.chain.from_iterable(question.pairs)
+            self.pairs = torch.cat([self.encode(self.picture(p)).clone() for p in images], dim=2)
 
     def put(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self.device, self.dtype)
@@ -105,8 +105,8 @@ class Torch:
             z = z + (end - start) * self.dit(z, self.times[index], context)
         pixels = self.decode(z)
         to_u8(pixels.float().cpu().numpy())
-        found: np.ndarray = z.float().cpu().numpy()
-        return found
+        latents: np.ndarray = z.float().cpu().numpy()
+        return latents
 
 
 def roofline(device: str) -> dict[str, float]:
@@ -165,10 +165,10 @@ def main(
     with ExitStack() as stack:
         plain = stack.enter_context(load(bundle, backend="onnxruntime", precision="fp32"))
         defaults = plain.manifest.defaults
-        *shown, query = draw_pictures(defaults)
+        *images, query = draw_pictures(defaults)
         height, width = defaults.size
         question = Question(
-            pairs=list(zip(shown[::2], shown[1::2], strict=True)),
+            pairs=list(zip(images[::2], images[1::2], strict=True)),
             query=query,
             noise=normal(0, (1, plain.manifest.latent.channels, 1, height // 8, width // 8)),
             grid=choose_grid(plain.manifest, steps or defaults.steps),

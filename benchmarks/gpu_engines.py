@@ -115,8 +115,8 @@ def run(backend: Backend, graph: Graph, feed: Mapping[str, Array]) -> dict[str, 
     """The graph of that label in a back end, types as it takes them."""
     label = graph_label(graph)
     mine = next(each for each in backend.variant.graphs if graph_label(each) == label)
-    given = {spec.name: feed[spec.name].astype(spec.dtype) for spec in mine.inputs}
-    return {name: x.astype(np.float64) for name, x in backend.infer(mine, given).items()}
+    inputs = {spec.name: feed[spec.name].astype(spec.dtype) for spec in mine.inputs}
+    return {name: x.astype(np.float64) for name, x in backend.infer(mine, inputs).items()}
 
 
 def compare(bundle: Bundle, variant: Variant, name: str, reference: Backend) -> Iterator[Row]:
@@ -128,10 +128,10 @@ def compare(bundle: Bundle, variant: Variant, name: str, reference: Backend) -> 
     ):
         for graph in reference.variant.graphs:
             feed = inputs(graph, reference)
-            exact, found, its = (run(each, graph, feed) for each in (reference, backend, torch))
+            exact, mine, its = (run(each, graph, feed) for each in (reference, backend, torch))
             for output, values in exact.items():
                 error, allowed = (
-                    Distance.between([each[output]], [values]).rel_l2 for each in (found, its)
+                    Distance.between([each[output]], [values]).rel_l2 for each in (mine, its)
                 )
                 floor = FLOOR.get(variant.precision, 1e-3)
                 yield Row(

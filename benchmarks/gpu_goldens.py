@@ -51,9 +51,9 @@ def answers(path: Path, variant: Variant, backend: str) -> Iterator[Row]:
             frames, noise = [images[4]] * 3, golden["pipe.noise"]
             results = model.stream(frames=frames, pairs=pairs, noise=noise, guidance=guidance)
             first, *others = (result.latents for result in results)
-            wanted = golden[f"pipe.{name}.latent"]
-            largest = float(np.abs(wanted).max())
-            deviation = float(np.abs(first - wanted).max()) / largest
+            expected = golden[f"pipe.{name}.latent"]
+            largest = float(np.abs(expected).max())
+            deviation = float(np.abs(first - expected).max()) / largest
             later = max(float(np.abs(other - first).max()) for other in others) / largest
             limit = LIMITS.get(variant.precision, 0.05)
             yield Row(

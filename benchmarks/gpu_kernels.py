@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lavin_deploy.engines.plugins.functions import AttentionArgs, Kernels, RopeArgs
+from lavin_deploy.engines.plugins.functions import AttentionArgs, PluginKernels, RopeArgs
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 PARITY = [  # heads, kv heads, queries, keys, past, width
@@ -63,7 +63,7 @@ class Calls:
     """The kernels on torch's tensors."""
 
     def __init__(self, library: Path) -> None:
-        self.kernels = Kernels(library)
+        self.kernels = PluginKernels(library)
         self.reference = "reference" in library.name
         self.device = "cpu" if self.reference else "cuda"
 
@@ -79,11 +79,11 @@ class Calls:
         args = AttentionArgs(q.data_ptr(), *places, out.data_ptr(), *sizes, q.shape[2] ** -0.5)
         self.kernels.attention(args, name_of(q), self.stream)
 
-    def rope(self, given: Sequence[Tensor], outs: Sequence[Tensor], width: int) -> None:
+    def rope(self, inputs: Sequence[Tensor], outs: Sequence[Tensor], width: int) -> None:
         """q (L, N E), k (L, K E), weights, cos, sin -> (N, L, E), (K, L, E)."""
-        q, k = given[:2]
+        q, k = inputs[:2]
         sizes = (q.shape[0], q.shape[1] // width, k.shape[1] // width, width)
-        args = RopeArgs(*(x.data_ptr() for x in (*given, *outs)), *sizes, EPSILON)
+        args = RopeArgs(*(x.data_ptr() for x in (*inputs, *outs)), *sizes, EPSILON)
         self.kernels.rope3d(args, name_of(q), self.stream)
 
 
@@ -97,16 +97,16 @@ def sdpa(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return mixed[0].transpose(0, 1).flatten(1)
 
 
-def rope(given: Sequence[Tensor], width: int) -> list[Tensor]:
+def rope(inputs: Sequence[Tensor], width: int) -> list[Tensor]:
     """QK-Norm and rotation in torch's operators, in the type of the data."""
-    q, k, q_weight, k_weight, cos, sin = given
-    found = []
+    q, k, q_weight, k_weight, cos, sin = inputs
+    outputs = []
     for x, weight in ((q, q_weight), (k, k_weight)):
         normed = F.rms_norm(x, weight.shape, weight.to(x.dtype), EPSILON)
         a, b = normed.unflatten(1, (-1, width)).chunk(2, dim=-1)
         c, s = (table.to(x.dtype)[:, None] for table in (cos, sin))
-        found.append(torch.cat([a * c - b * s, b * c + a * s], dim=-1).transpose(0, 1))
-    return found
+        outputs.append(torch.cat([a * c - b * s, b * c + a * s], dim=-1).transpose(0, 1))
+    return outputs
 
 
 def rope_inputs(
@@ -118,13 +118,13 @@ def rope_inputs(
     return [*x, *weights, angles.cos(), angles.sin()]
 
 
-def distance(found: Tensor, exact: Tensor) -> float:
-    return float((found.double() - exact).abs().max() / exact.abs().max())
+def distance(values: Tensor, exact: Tensor) -> float:
+    return float((values.double() - exact).abs().max() / exact.abs().max())
 
 
 def check(calls: Calls) -> list[Parity]:
     """Every case in every type; float32 is allowed 2e-6 where torch happens to be exact."""
-    found = []
+    rows = []
     for shape in PARITY:
         heads, groups, queries, keys, past, width = shape
         for dtype in DTYPES:
@@ -134,21 +134,21 @@ def check(calls: Calls) -> list[Parity]:
             calls.attention(q, k, v, past, out)
             exact = sdpa(q.double(), k.double(), v.double())
             errors = distance(out, exact), distance(sdpa(q, k, v), exact)
-            found.append(judged("attention", dtype, shape, *errors))
-            given = rope_inputs(queries, heads, groups, width, dtype, calls.device)
+            rows.append(compared("attention", dtype, shape, *errors))
+            inputs = rope_inputs(queries, heads, groups, width, dtype, calls.device)
             outs = [
                 torch.full((n, queries, width), torch.nan, device=calls.device, dtype=dtype)
                 for n in (heads, groups)
             ]
-            calls.rope(given, outs, width)
-            right = rope([x.double() for x in given], width)
+            calls.rope(inputs, outs, width)
+            right = rope([x.double() for x in inputs], width)
             mine = max(map(distance, outs, right))
-            its = max(map(distance, rope(given, width), right))
-            found.append(judged("rope3d", dtype, shape, mine, its))
-    return found
+            its = max(map(distance, rope(inputs, width), right))
+            rows.append(compared("rope3d", dtype, shape, mine, its))
+    return rows
 
 
-def judged(
+def compared(
     kernel: str, dtype: torch.dtype, shape: Sequence[int], error: float, torch_error: float
 ) -> Parity:
     floor = 2e-6 if dtype == torch.float32 else torch.finfo(dtype).eps
@@ -188,7 +188,7 @@ def race(calls: Calls, rounds: int) -> list[Speed]:
     """Speed at the sizes that the project promises; small ones on the CPU."""
     tokens, many = (64, 128) if calls.reference else (4096, 65536)
     heads, groups, width = 32, 8, 72
-    found = []
+    rows = []
     for dtype in (torch.float16, torch.bfloat16):
         q = torch.randn(heads, tokens, width, device=calls.device).to(dtype)
         k, v = torch.randn(2, groups, tokens, width, device=calls.device).to(dtype)
@@ -199,20 +199,20 @@ def race(calls: Calls, rounds: int) -> list[Speed]:
             calls.device,
         )
         shape = f"attention, {tokens} tokens x {heads}/{groups} heads x {width}, against SDPA"
-        found.append(speed(shape, dtype, mine, its))
-        given = rope_inputs(many, heads, groups, width, dtype, calls.device)
+        rows.append(speed(shape, dtype, mine, its))
+        inputs = rope_inputs(many, heads, groups, width, dtype, calls.device)
         outs = [
             torch.empty(n, many, width, device=calls.device, dtype=dtype) for n in (heads, groups)
         ]
-        data = torch.cat([x.flatten() for x in given[:2]])
+        data = torch.cat([x.flatten() for x in inputs[:2]])
         into = torch.empty_like(data)
         mine, its = milliseconds(
-            [lambda: calls.rope(given, outs, width), lambda: into.copy_(data)],  # noqa: B023
+            [lambda: calls.rope(inputs, outs, width), lambda: into.copy_(data)],  # noqa: B023
             rounds,
             calls.device,
         )
-        found.append(speed(f"rope3d, {many} tokens, against a copy", dtype, mine, its))
-    return found
+        rows.append(speed(f"rope3d, {many} tokens, against a copy", dtype, mine, its))
+    return rows
 
 
 def speed(what: str, dtype: torch.dtype, mine: float, its: float) -> Speed:

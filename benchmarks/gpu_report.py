@@ -16,12 +16,12 @@ from typing import Any
 import click
 
 PARTS = ("machine", "kernels", "sanitizer", "engines", "goldens", "answers")
-Found = Mapping[str, Mapping[str, Any]]
+Results = Mapping[str, Mapping[str, Any]]
 
 
-def named(found: Found, part: str) -> dict[str, Mapping[str, Any]]:
+def named(results: Results, part: str) -> dict[str, Mapping[str, Any]]:
     """Files of a part: ``answers-edge-frozen`` belongs to ``answers``."""
-    return {name: data for name, data in found.items() if name.partition("-")[0] == part}
+    return {name: data for name, data in results.items() if name.partition("-")[0] == part}
 
 
 def table(heads: str, rows: list[str]) -> Iterator[str]:
@@ -91,14 +91,14 @@ def answers(data: Mapping[str, Any]) -> Iterator[str]:
     yield from failed(data)
 
 
-def page(found: Found) -> Iterator[str]:
-    machine = found.get("machine", {})
+def page(results: Results) -> Iterator[str]:
+    machine = results.get("machine", {})
     yield f"# GPU check, {machine.get('date', 'no date')}"
     yield ""
     yield "; ".join(f"{key}: {value}" for key, value in machine.items() if key != "date") + "."
     makers = {"kernels": kernels, "sanitizer": sanitizer, "goldens": goldens, "answers": answers}
     for part in PARTS[1:]:
-        mine = named(found, part)
+        mine = named(results, part)
         yield from ("", f"## {part}", "")
         if not mine:
             yield "Did not run, or failed; see the log."
@@ -111,11 +111,11 @@ def page(found: Found) -> Iterator[str]:
 @click.argument("folder", type=Path)
 def main(folder: Path) -> None:
     """Write both files."""
-    found = {file.stem: json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))}
+    results = {file.stem: json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))}
     target = folder / "report"
     target.mkdir(exist_ok=True)
-    (target / "gpu-check.json").write_text(json.dumps(found, indent=1) + "\n")
-    (target / "gpu-check.md").write_text("\n".join(page(found)).rstrip() + "\n")
+    (target / "gpu-check.json").write_text(json.dumps(results, indent=1) + "\n")
+    (target / "gpu-check.md").write_text("\n".join(page(results)).rstrip() + "\n")
     click.echo(target / "gpu-check.md")
 
 

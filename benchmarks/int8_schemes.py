@@ -38,7 +38,7 @@ from weights import SHIPPED, load_joint
 
 import lavin_deploy
 from lavin_deploy.arrays import Array
-from lavin_deploy.bundle.manifest import Graph, Source
+from lavin_deploy.bundle.manifest import Graph, WeightSource
 from lavin_deploy.bundle.reader import open_bundle
 from lavin_deploy.config import Inference, preset
 from lavin_deploy.export.exporter import export_bundle
@@ -189,11 +189,11 @@ def own_schemes(
     for name, choice in choices.items():
         level = unlevelled if "not levelled" in name else own.level
         with mock.patch.object(own, "level", level):
-            made = own.quantise(traced, feeds, choice)
+            quantised = own.quantise(traced, feeds, choice)
         files[name] = {
-            graph: write(given, folder / f"{graph}-{name}.onnx".replace(" ", "_"))
-            for graph, given in made.items()
-            if given is not traced[graph]
+            graph: write(model, folder / f"{graph}-{name}.onnx".replace(" ", "_"))
+            for graph, model in quantised.items()
+            if model is not traced[graph]
         }
     return files
 
@@ -214,8 +214,8 @@ def ort_schemes(
         "ort static, entropy": {**s8, "calibrate_method": entropy},
     }
     files: dict[str, Files] = {"ort dynamic": {}}
-    for graph, given in traced.items():
-        maker = OrtSchemes(folder, graph, given, feeds[graph])
+    for graph, model in traced.items():
+        maker = OrtSchemes(folder, graph, model, feeds[graph])
         if graph == "step":
             files["ort dynamic"][graph] = maker.dynamic("dynamic")
         for name, settings in choices.items():
@@ -226,12 +226,12 @@ def ort_schemes(
     return files
 
 
-def distances(given: Sequence[Array], wanted: Sequence[Array]) -> dict[str, float]:
-    found = [
+def distances(answers: Sequence[Array], expected: Sequence[Array]) -> dict[str, float]:
+    errors = [
         float(np.linalg.norm(a.astype(float) - b) / np.linalg.norm(b))
-        for a, b in zip(given, wanted, strict=True)
+        for a, b in zip(answers, expected, strict=True)
     ]
-    return {"mean": round(statistics.mean(found), 5), "max": round(max(found), 5)}
+    return {"mean": round(statistics.mean(errors), 5), "max": round(max(errors), 5)}
 
 
 def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
@@ -245,12 +245,12 @@ def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[
             call()
             if number >= 2:
                 seconds[name].append(time.perf_counter() - start)
-    found = {}
+    speeds = {}
     for name, times in seconds.items():
         ratios = [base / own_ for base, own_ in zip(seconds["fp32"], times, strict=True)]
         median = statistics.median(times)
-        found[name] = {"ms": round(1e3 * median, 2), "speed": round(statistics.median(ratios), 3)}
-    return found
+        speeds[name] = {"ms": round(1e3 * median, 2), "speed": round(statistics.median(ratios), 3)}
+    return speeds
 
 
 def by_graph(
@@ -258,15 +258,15 @@ def by_graph(
 ) -> list[dict[str, Any]]:
     rows = []
     for graph in feeds:
-        there = {name: files[graph] for name, files in schemes.items() if graph in files}
-        sessions = {n: session(file) for n, file in {"fp32": fp32[graph], **there}.items()}
+        files_of_graph = {name: files[graph] for name, files in schemes.items() if graph in files}
+        sessions = {n: session(file) for n, file in {"fp32": fp32[graph], **files_of_graph}.items()}
         outputs = {
             name: [s.run(None, dict(feed))[0] for feed in feeds[graph]]
             for name, s in sessions.items()
         }
 
-        def call(given: ort.InferenceSession, feed: Feed) -> Callable[[], object]:
-            return lambda: given.run(None, dict(feed))
+        def call(running: ort.InferenceSession, feed: Feed) -> Callable[[], object]:
+            return lambda: running.run(None, dict(feed))
 
         timed = interleaved({n: call(s, feeds[graph][0]) for n, s in sessions.items()}, rounds)
         for name in sessions:
@@ -297,22 +297,22 @@ def whole(
             modulation = Modulation(backend, manifest)
             sampler = Sampler(backend, modulation, height=SIZE[0], width=SIZE[1], pairs=1)
             grid = grid_for(steps, "uniform")
-            shown = [codec.encode_pairs(episode.pairs[:1]) for episode in episodes]
+            pair_latents = [codec.encode_pairs(episode.pairs[:1]) for episode in episodes]
 
             def answer(
                 number: int,
                 codec: Any = codec,
                 sampler: Any = sampler,
-                shown: Any = shown,
+                pair_latents: Any = pair_latents,
                 grid: Any = grid,
             ) -> tuple[Array, Array]:
                 query = codec.encode(episodes[number].query)
-                context = np.concatenate((shown[number], query), axis=2)
-                found = sampler.sample(normal(number, query.shape), context, grid=grid)
-                return found, codec.decode(found)
+                context = np.concatenate((pair_latents[number], query), axis=2)
+                latent = sampler.sample(normal(number, query.shape), context, grid=grid)
+                return latent, codec.decode(latent)
 
-            found = [answer(number) for number in range(len(episodes))]
-            latents[name], pixels[name] = [a for a, _ in found], [b for _, b in found]
+            both = [answer(number) for number in range(len(episodes))]
+            latents[name], pixels[name] = [a for a, _ in both], [b for _, b in both]
             calls[name] = lambda answer=answer: answer(0)
         timed = interleaved(calls, rounds)
         for name in calls:
@@ -379,7 +379,7 @@ def main(
             name="schemes",
             out=folder / "schemes.lavin",
             config=config,
-            source=Source(kind="benchmark", sha256=""),
+            source=WeightSource(kind="benchmark", sha256=""),
             licence="",
             sizes=[SIZE],
             pairs=[1],
@@ -395,10 +395,10 @@ def main(
             common = {"grid": grid, "guidance": 1.0, "seed": 0}
             stored = leave_one_out({task.name: task / "pairs" for task in tasks})
             held_out = leave_one_out({t.name: BUNDLE / "validation" / t.name for t in tasks})
-            given = record_feeds(bundle, variant, stored, limit=limit, **common)
+            recorded = record_feeds(bundle, variant, stored, limit=limit, **common)
             seen = record_feeds(bundle, variant, held_out, limit=12, **common)
             stems = {name: f"graphs/{plans[name].stem}.onnx" for name in (*GRAPHS, "modulation")}
-            feeds = {name: given.graphs[stems[name]] for name in names}
+            feeds = {name: recorded.graphs[stems[name]] for name in names}
             unseen = {name: seen.graphs[stems[name]] for name in names}
             fp32 = {name: request.out / stem for name, stem in stems.items()}
             schemes = ort_schemes(traced, feeds, folder)
@@ -408,7 +408,7 @@ def main(
     report = {
         "model": model,
         "size": "x".join(map(str, SIZE)),
-        "calibration": given.to_dict(),
+        "calibration": recorded.to_dict(),
         "graphs": rows,
         "answers": whole_rows,
         "rounds": rounds,

@@ -25,7 +25,7 @@ from lavin_deploy.arrays import U8
 from lavin_deploy.evaluation.suite import CEILING, MODEL, WRONG_PROMPT, TaskResult, evaluate_task
 from lavin_deploy.evaluation.timed_model import TimedModel, pairs_for
 from lavin_deploy.runtime.pipeline import Model
-from lavin_deploy.tasks.samples import CalibrationEpisode, Source, Style
+from lavin_deploy.tasks.samples import Episode, SampleSource, Style
 from lavin_deploy.training.tasks.heldout import HeldOut
 
 WIDTH, HEIGHT, LEFT, TOP = 250, 120, 60, 34
@@ -45,14 +45,14 @@ class Curve:
 class FirstPairs:
     """Shows the first few of the pairs of another source."""
 
-    def __init__(self, source: Source, pairs: int) -> None:
+    def __init__(self, source: SampleSource, pairs: int) -> None:
         self._source, self._pairs = source, pairs
 
     @property
     def tasks(self) -> Sequence[str]:
         return self._source.tasks
 
-    def episode(self, task: str, index: int) -> CalibrationEpisode:
+    def episode(self, task: str, index: int) -> Episode:
         episode = self._source.episode(task, index)
         return replace(episode, pairs=episode.pairs[: self._pairs])
 
@@ -60,11 +60,11 @@ class FirstPairs:
         return self._source.training_targets(task, count)
 
 
-def whole_numbers(_: click.Context, option: click.Parameter, given: str) -> tuple[int, ...]:
+def whole_numbers(_: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
     """Read "1,2,4"."""
-    parts = [part for part in given.split(",") if part]
+    parts = [part for part in text.split(",") if part]
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise click.BadParameter(f"{given!r} is not a list like 1,2,4", param=option)
+        raise click.BadParameter(f"{text!r} is not a list like 1,2,4", param=option)
     return tuple(sorted({int(part) for part in parts}))
 
 
@@ -123,8 +123,8 @@ def draw(columns: Mapping[str, Sequence[Curve]]) -> str:
 
 def panel(curve: Curve, what: str) -> str:
     """Draw one task: numbers evenly spaced from left to right, values on a linear axis."""
-    known = [value for row in curve.rows.values() for value in row if value is not None]
-    low, high = (min(known), max(known)) if known else (0.0, 1.0)
+    values = [value for row in curve.rows.values() for value in row if value is not None]
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
     span = (high - low) or 1.0
     steps = max(len(curve.numbers) - 1, 1)
     places = [LEFT + WIDTH * index / steps for index in range(len(curve.numbers))]
@@ -163,8 +163,8 @@ def measure(
 ) -> dict[str, list[Curve]]:
     """Return the curves over evaluations and over pairs; without numbers of pairs only those."""
     size = model.manifest.defaults.size
-    shown = pairs_for(model, size)
-    held_out = HeldOut(data, size=min(size), pairs=max(shown, *pairs, 1))
+    default_pairs = pairs_for(model, size)
+    held_out = HeldOut(data, size=min(size), pairs=max(default_pairs, *pairs, 1))
 
     def result(task: str, count: int | None, number: int) -> TaskResult:
         timed_model = TimedModel(model=model, size=size, steps=count)
@@ -174,21 +174,21 @@ def measure(
             timed_model.answer(task),
             samples=samples,
             ceiling=timed_model.reconstruct,
-            shown=0,
+            keep_pictures=0,
         )
 
-    found = {
+    curves = {
         "evaluations": [
-            curve(task, steps, lambda count, task=task: result(task, count, shown))
+            curve(task, steps, lambda count, task=task: result(task, count, default_pairs))
             for task in tasks
         ]
     }
     if pairs:
-        found["pairs"] = [
+        curves["pairs"] = [
             curve(task, pairs, lambda number, task=task: result(task, None, number))
             for task in tasks
         ]
-    return found
+    return curves
 
 
 @click.command()
@@ -214,20 +214,20 @@ def main(
     if plot is not None and plot.suffix != ".svg":
         raise click.BadParameter(f"{plot} is not an .svg file", param_hint="--plot")
     with lavin_deploy.load(bundle) as model:
-        there = model.manifest.pairs_at(*model.manifest.defaults.size)
-        lost = [number for number in pairs if number not in there]
+        supported = model.manifest.pairs_at(*model.manifest.defaults.size)
+        lost = [number for number in pairs if number not in supported]
         if lost:
             click.echo(f"left out, for the bundle has no graphs for them: {lost} pairs", err=True)
-        found = measure(
-            model, data, tasks or model.tasks, samples, steps, [n for n in pairs if n in there]
+        measured = measure(
+            model, data, tasks or model.tasks, samples, steps, [n for n in pairs if n in supported]
         )
     click.echo(f"{bundle}, {samples} samples; in brackets with pairs of another task")
-    for what, curves in found.items():
+    for what, curves in measured.items():
         click.echo(f"\n{markdown(curves, what)}")
     if plot is not None:
-        plot.write_text(draw(found), encoding="utf-8")
+        plot.write_text(draw(measured), encoding="utf-8")
     if out is not None:
-        report = {what: [asdict(each) for each in curves] for what, curves in found.items()}
+        report = {what: [asdict(each) for each in curves] for what, curves in measured.items()}
         report = {"bundle": Path(bundle).name, "samples": samples, **report}
         out.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

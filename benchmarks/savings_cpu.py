@@ -31,7 +31,7 @@ from torch import Tensor
 from weights import SHIPPED, load_joint
 
 from lavin_deploy.arrays import U8, Array
-from lavin_deploy.bundle.manifest import Source
+from lavin_deploy.bundle.manifest import WeightSource
 from lavin_deploy.bundle.reader import Bundle, open_bundle
 from lavin_deploy.config import Inference
 from lavin_deploy.export.exporter import export_bundle
@@ -75,7 +75,7 @@ def export(
         name=out.stem,
         out=out,
         config=config,
-        source=Source(kind="checkpoint", sha256=files.sha256()),
+        source=WeightSource(kind="checkpoint", sha256=files.sha256()),
         licence="of the checkpoint",
         sizes=[SIZE],
         pairs=[PAIRS],
@@ -89,7 +89,7 @@ def export(
 
 
 @dataclass(frozen=True, kw_only=True)
-class CalibrationEpisode:
+class Episode:
     """What every side is given: the same task, query, noise and grid."""
 
     pairs: Latents
@@ -101,7 +101,7 @@ class CalibrationEpisode:
 class OrtSide:
     """One bundle in ONNX Runtime."""
 
-    def __init__(self, backend: Backend, bundle: Bundle, episode: CalibrationEpisode) -> None:
+    def __init__(self, backend: Backend, bundle: Bundle, episode: Episode) -> None:
         self.backend, self.episode = backend, episode
         self.codec = Codec(backend, bundle.manifest.latent, *SIZE)
         modulation = Modulation(backend, bundle.manifest)
@@ -147,7 +147,7 @@ class OrtSide:
 class TorchSide:
     """The plain models under torch.compile."""
 
-    def __init__(self, dit: JDiT, vae: STVAE, episode: CalibrationEpisode) -> None:
+    def __init__(self, dit: JDiT, vae: STVAE, episode: Episode) -> None:
         def encode(pixels: Tensor) -> Tensor:
             return vae.scale(vae.encode(pixels).mean)
 
@@ -166,10 +166,10 @@ class TorchSide:
         context = torch.cat((self.pairs, query), dim=2)
 
         def velocity(z: Latents, t: np.float32) -> Latents:
-            found: Latents = self.step(
+            velocity: Latents = self.step(
                 torch.from_numpy(z), torch.tensor([float(t)]), context
             ).numpy()
-            return found
+            return velocity
 
         return euler(velocity, self.episode.noise, self.episode.grid)
 
@@ -181,13 +181,13 @@ class TorchSide:
         return to_u8(self.decode(torch.from_numpy(latents)).numpy())
 
 
-def first_episode(vae: STVAE) -> CalibrationEpisode:
+def first_episode(vae: STVAE) -> Episode:
     """Smooth random pictures, the same in every run."""
     rng = np.random.default_rng(1)
     coarse = rng.integers(0, 256, (2 * PAIRS + 1, SIZE[0] // 8, SIZE[1] // 8, 3))
     *pairs, query = coarse.repeat(8, axis=1).repeat(8, axis=2).astype(np.uint8)
     latents = [vae.scale(vae.encode(torch.from_numpy(to_pixels(p))).mean) for p in pairs]
-    return CalibrationEpisode(
+    return Episode(
         pairs=torch.cat(latents, dim=2).numpy(),
         query=query,
         noise=normal(1, (1, 16, 1, SIZE[0] // 8, SIZE[1] // 8)),
@@ -217,9 +217,9 @@ def table(title: str, rows: dict[str, Timing], base: str) -> None:
 def measure(torch_side: TorchSide, sides: dict[str, OrtSide], rounds: int) -> dict[str, Any]:
     """Time everything, print tables, return the figures."""
     joint, frozen = sides["joint"], sides["frozen"]
-    wanted = torch_side.answer().astype(int)
+    expected = torch_side.answer().astype(int)
     apart = {
-        name: int(np.abs(side.answer().astype(int) - wanted).max())
+        name: int(np.abs(side.answer().astype(int) - expected).max())
         for name, side in sides.items()
         if side is not frozen
     }

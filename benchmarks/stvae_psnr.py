@@ -38,14 +38,14 @@ KINDS: dict[str, Draw] = {"photos": photo, "flat label images": draw_labels}
 
 def measure(vae: STVAE, data: Collage, draw: Draw, size: int, samples: int) -> dict[str, float]:
     """Mean and standard error of the PSNR in dB over pictures drawn from seeds 0, 1, ..."""
-    found = []
+    values = []
     for seed in range(samples):
         picture = draw(data, np.random.default_rng(seed), size)
         with torch.no_grad():
             again = vae.decode(vae.encode(to_clip([picture])).mean)
-        found.append(psnr(to_images(again)[0], picture))
-    error = float(np.std(found, ddof=1)) / math.sqrt(samples)
-    return {"mean_db": float(np.mean(found)), "standard_error_db": error}
+        values.append(psnr(to_images(again)[0], picture))
+    error = float(np.std(values, ddof=1)) / math.sqrt(samples)
+    return {"mean_db": float(np.mean(values)), "standard_error_db": error}
 
 
 @click.command()
@@ -59,11 +59,11 @@ def main(checkpoint: Path, data: Path, size: int, samples: int, out: Path | None
     vae, _ = load_vae(checkpoint)
     vae.eval()
     pictures = Collage.load(data, "test")
-    found = {kind: measure(vae, pictures, draw, size, samples) for kind, draw in KINDS.items()}
-    for kind, row in found.items():
+    rows = {kind: measure(vae, pictures, draw, size, samples) for kind, draw in KINDS.items()}
+    for kind, row in rows.items():
         click.echo(f"{kind:18} {row['mean_db']:.2f} +- {row['standard_error_db']:.2f} dB")
     if out is not None:
-        report = {"checkpoint": checkpoint.name, "size": size, "samples": samples, "psnr": found}
+        report = {"checkpoint": checkpoint.name, "size": size, "samples": samples, "psnr": rows}
         out.write_text(json.dumps(report, indent=1) + "\n")
 
 

@@ -10,17 +10,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from lavin_deploy.errors import InputError, unknown_name
-from lavin_deploy.flow.grids import GridKind
+from lavin_deploy.flow.grids import GRID_KINDS, GridKind
 
 LATENT_SHIFT = 0.032470703125
 LATENT_SCALE = 1.08936170213
 
 TemporalNorm = Literal["clip", "frame"]
+TEMPORAL_NORMS: tuple[TemporalNorm, ...] = get_args(TemporalNorm)
 ContextMode = Literal["joint", "frozen"]
+CONTEXTS: tuple[ContextMode, ...] = get_args(ContextMode)
 Upsampler = Literal["resize_conv", "deconv"]
+UPSAMPLERS: tuple[Upsampler, ...] = get_args(Upsampler)
 
 
 def _require_positive(config: Any) -> None:
@@ -66,8 +69,8 @@ class DiTConfig:
 
     def __post_init__(self) -> None:
         _require_positive(self)
-        if self.context not in ("joint", "frozen"):
-            raise unknown_name("context", self.context, ("joint", "frozen"))
+        if self.context not in CONTEXTS:
+            raise unknown_name("context", self.context, CONTEXTS)
         if self.hidden_size % self.num_heads:
             raise InputError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_heads {self.num_heads}; "
@@ -138,10 +141,10 @@ class VAEConfig:
                     f"block_out_channels holds {width}, which is not a multiple of "
                     f"norm_groups {self.norm_groups}."
                 )
-        if self.temporal_norm not in ("clip", "frame"):
-            raise unknown_name("temporal_norm", self.temporal_norm, ("clip", "frame"))
-        if self.upsampler not in ("resize_conv", "deconv"):
-            raise unknown_name("upsampler", self.upsampler, ("resize_conv", "deconv"))
+        if self.temporal_norm not in TEMPORAL_NORMS:
+            raise unknown_name("temporal_norm", self.temporal_norm, TEMPORAL_NORMS)
+        if self.upsampler not in UPSAMPLERS:
+            raise unknown_name("upsampler", self.upsampler, UPSAMPLERS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,8 +169,8 @@ class Inference:
         _require_positive(self)
         if len(self.size) != 2:
             raise InputError(f"inference.size {list(self.size)} is not [height, width].")
-        if self.grid not in ("linear-quadratic", "uniform"):
-            raise unknown_name("inference.grid", self.grid, ("linear-quadratic", "uniform"))
+        if self.grid not in GRID_KINDS:
+            raise unknown_name("inference.grid", self.grid, GRID_KINDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,21 +215,21 @@ class ModelConfig:
                 raise InputError(f"the config has no object {part!r}; it needs 'dit' and 'vae'.")
         try:
             return cls(
-                dit=DiTConfig(**_known(DiTConfig, data["dit"])),
-                vae=VAEConfig(**_known(VAEConfig, data["vae"])),
+                dit=DiTConfig(**_accepted(DiTConfig, data["dit"])),
+                vae=VAEConfig(**_accepted(VAEConfig, data["vae"])),
                 latent_shift=data.get("latent_shift", LATENT_SHIFT),
                 latent_scale=data.get("latent_scale", LATENT_SCALE),
-                inference=Inference(**_known(Inference, data.get("inference", {}))),
+                inference=Inference(**_accepted(Inference, data.get("inference", {}))),
             )
         except (TypeError, AttributeError) as error:
             raise InputError(f"the config is incomplete or of wrong types: {error}.") from error
 
 
-def _known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
+def _accepted(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of ``cls`` in ``data``, JSON's lists as tuples."""
     names = {field.name for field in fields(cls)}
-    known = {key: value for key, value in data.items() if key in names}
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in known.items()}
+    accepted = {key: value for key, value in data.items() if key in names}
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in accepted.items()}
 
 
 PRESETS: dict[str, ModelConfig] = {

@@ -1,4 +1,4 @@
-"""Pieces of a page that needs nothing but itself: text, numbers, tables, bars and pictures.
+"""Parts of a page that needs nothing but itself: text, numbers, tables, bars and pictures.
 
 Every function returns :class:`Html`; any other text that it is given is escaped.
 """
@@ -133,8 +133,8 @@ def join(parts: Iterable[Html], between: str = "") -> Html:
 
 def tag(name: str, content: Cell, css: str = "") -> Html:
     """Wrap content into an element, with a class if one is given."""
-    given = f' class="{html.escape(css)}"' if css else ""
-    return Html(f"<{name}{given}>{text(content)}</{name}>")
+    attribute = f' class="{html.escape(css)}"' if css else ""
+    return Html(f"<{name}{attribute}>{text(content)}</{name}>")
 
 
 def code(content: str) -> Html:
@@ -190,9 +190,9 @@ def bars(rows: Sequence[Bar]) -> Html:
     The axis runs over whole powers of ten, six at most; a value below has a stub, an unknown value
     or zero has no bar.
     """
-    known = [row.value for row in rows if row.value]
-    top = math.ceil(math.log10(max(known))) if known else 0
-    low = math.floor(math.log10(min(known))) if known else -1
+    values = [row.value for row in rows if row.value]
+    top = math.ceil(math.log10(max(values))) if values else 0
+    low = math.floor(math.log10(min(values))) if values else -1
     low = max(min(low, top - 1), top - DECADES)
     left = round(min(max(len(row.name) for row in rows), LONGEST) * CHARACTER) + 12
     height = len(rows) * ROW + 4
@@ -210,12 +210,12 @@ def bars(rows: Sequence[Bar]) -> Html:
         if row.value:
             length = max(2.0, PLOT * (math.log10(row.value) - low) / (top - low))
         css = ' class="marked"' if row.marked else ""
-        shown = error(row.value) or "not measured"
+        label_of_value = error(row.value) or "not measured"
         parts.append(
-            f"<g><title>{text(row.name)}: {shown}</title>"
+            f"<g><title>{text(row.name)}: {label_of_value}</title>"
             f'<text x="0" y="{y + 11}">{text(_shortened(row.name))}</text>'
             f'<rect{css} x="{left}" y="{y}" width="{length:.1f}" height="{ROW - 5}"/>'
-            f'<text x="{left + length + 6:.1f}" y="{y + 11}">{shown}</text></g>'
+            f'<text x="{left + length + 6:.1f}" y="{y + 11}">{label_of_value}</text></g>'
         )
     width = left + PLOT + 100
     content = "\n".join(parts)

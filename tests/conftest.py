@@ -83,7 +83,7 @@ def _export(
     pairs: tuple[int, ...],
     validation: Path | None = None,
 ) -> Path:
-    from lavin_deploy.bundle.manifest import Source
+    from lavin_deploy.bundle.manifest import WeightSource
     from lavin_deploy.export.exporter import export_bundle
     from lavin_deploy.export.given_folders import find_tasks
     from lavin_deploy.export.request import ExportRequest
@@ -97,7 +97,7 @@ def _export(
         name=folder.name,
         out=folder / "model.lavin",
         config=config,
-        source=Source(kind="released", sha256=files.sha256()),
+        source=WeightSource(kind="released", sha256=files.sha256()),
         licence="test weights",
         sizes=[(64, 64)],
         pairs=pairs,

@@ -78,7 +78,7 @@ class Refresh:
     """How long the keys and values of a joint model's context are kept.
 
     Attributes:
-        every: the context is computed anew in every so many steps; 1 is the joint result.
+        every: N: the context is computed anew every N steps; 1 is the joint result.
         error: for each tried number of steps (as text) the relative L2 distance of the final
             latents from the joint result, on the exporter's own samples.
     """
@@ -88,8 +88,8 @@ class Refresh:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seam:
-    """How far what a stream gives lies from what the plain model gives for the whole clip.
+class ChunkBoundaryError:
+    """How far chunks of a stream lie from what the plain model gives for the whole clip.
 
     Attributes:
         l2: norm of the difference over the norm of the whole.
@@ -102,10 +102,10 @@ class Seam:
 
 @dataclass(frozen=True, kw_only=True)
 class Stream:
-    """Streams in pieces, and how far they lie from whole clips: rounding, or the seams of norms.
+    """Streams in chunks, and how far they lie from whole clips: rounding, or norms of a chunk.
 
     Attributes:
-        chunk: latents of a piece; it has ``4 * chunk`` frames.
+        chunk: latents of a chunk; it has ``4 * chunk`` frames.
         frames: of every measured clip.
         encoder: of the latents, the worst of all sizes.
         decoder: of the pixels, both decoded from the whole clip's latents; likewise.
@@ -113,12 +113,12 @@ class Stream:
 
     chunk: int
     frames: tuple[int, ...]
-    encoder: Seam
-    decoder: Seam
+    encoder: ChunkBoundaryError
+    decoder: ChunkBoundaryError
 
     def __str__(self) -> str:
         return (
-            f"pieces of {4 * self.chunk} frames differ from whole clips of "
+            f"chunks of {4 * self.chunk} frames differ from whole clips of "
             f"{', '.join(map(str, self.frames))} by {self.encoder.l2:.2e} of the latents "
             f"(largest {self.encoder.max:.2e}) and {self.decoder.l2:.2e} of the pixels "
             f"(largest {self.decoder.max:.2e})"
@@ -171,19 +171,19 @@ class Variant:
             BundleError: there is none, or several; the message lists what there is.
         """
         named = [graph for graph in self.graphs if graph.name == name]
-        found = [
+        matching = [
             graph
             for graph in named
             if (graph.height, graph.width, graph.pairs) == (height, width, pairs)
             and frames in (None, graph.frames)
         ]
-        if len(found) == 1:
-            return found[0]
-        there = ", ".join(map(_place, found or named)) or "none"
+        if len(matching) == 1:
+            return matching[0]
+        listed = ", ".join(map(_place, matching or named)) or "none"
         raise BundleError(
             f"the {self.precision} {self.dialect} variant has "
-            f"{f'{len(found)} graphs' if found else 'no graph'} {name!r} for "
-            f"{_place_of(height, width, pairs, frames)}; it has: {there}."
+            f"{f'{len(matching)} graphs' if matching else 'no graph'} {name!r} for "
+            f"{_place_of(height, width, pairs, frames)}; it has: {listed}."
         )
 
 
@@ -197,7 +197,7 @@ class Bucket:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class WeightSource:
     """Where the weights came from: ``kind`` ("trained", "released", ...) and their sha256."""
 
     kind: str
@@ -289,7 +289,7 @@ class Manifest:
     name: str
     created_by: str
     licence: str
-    source: Source
+    source: WeightSource
     model: Mapping[str, Any]
     latent: Latent
     time: Time

@@ -113,14 +113,14 @@ class Bundle:
         Raises:
             BundleError: there is none; the message lists what there is.
         """
-        wanted = precision or self.manifest.defaults.precision
+        name = precision or self.manifest.defaults.precision
         for variant in self.manifest.variants:
-            if variant.precision == wanted and dialect in (None, variant.dialect):
+            if variant.precision == name and dialect in (None, variant.dialect):
                 return variant
-        what = f"{wanted} {dialect}" if dialect else wanted
-        there = _listing(f"{v.precision} {v.dialect}" for v in self.manifest.variants)
+        what = f"{name} {dialect}" if dialect else name
+        listed = _listing(f"{v.precision} {v.dialect}" for v in self.manifest.variants)
         raise BundleError(
-            f"the bundle {self.path.name!r} has no {what} variant; it has: {there}. Choose one of "
+            f"the bundle {self.path.name!r} has no {what} variant; it has: {listed}. Choose one of "
             "them or export it with lavin-export."
         )
 

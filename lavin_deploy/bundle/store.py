@@ -20,7 +20,7 @@ from lavin_deploy.bundle.paths import check_path, check_paths
 from lavin_deploy.errors import BundleError
 from lavin_deploy.files import TEMPORARY
 
-_PIECE = 1 << 20
+_CHUNK = 1 << 20
 
 
 class Store(Protocol):
@@ -166,10 +166,10 @@ class ZipStore:
         with self._open(path) as stream:
             _check_size(path, self._entries[path].file_size, entry)
             try:
-                while piece := stream.read(_PIECE):
-                    digest.update(piece)
+                while chunk := stream.read(_CHUNK):
+                    digest.update(chunk)
                     if target is not None:
-                        target.write(piece)
+                        target.write(chunk)
             except (zipfile.BadZipFile, EOFError) as error:
                 raise _unreadable(path, error) from error
         _check_digest(path, digest.hexdigest(), entry)

@@ -100,9 +100,9 @@ def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
-def _check(right: bool, data: Any, where: str, wanted: str) -> Any:
+def _check(right: bool, data: Any, where: str, expected: str) -> Any:
     if not right:
-        given = repr(data)
-        given = given if len(given) <= 60 else f"{given[:57]}..."
-        raise BundleError(f"{where} is {given}; it must be {wanted}.")
+        text = repr(data)
+        text = text if len(text) <= 60 else f"{text[:57]}..."
+        raise BundleError(f"{where} is {text}; it must be {expected}.")
     return data

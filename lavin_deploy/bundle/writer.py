@@ -139,12 +139,12 @@ class BundleWriter:
                 never recorded.
             WorkError: the disk refused.
         """
-        there = {
+        existing = {
             Path(folder, name).relative_to(self.folder).as_posix()
             for folder, _, names in os.walk(self.folder)
             for name in names
         }
-        stray = sorted(there - {*self._files, MANIFEST})
+        stray = sorted(existing - {*self._files, MANIFEST})
         if stray:
             raise BundleError(f"{stray[0]!r} was written into the bundle but never claimed.")
         text = replace(manifest, files=dict(sorted(self._files.items()))).to_text()
@@ -174,7 +174,7 @@ def writing(what: str) -> Iterator[None]:
 
 
 def hash_file(path: Path) -> FileEntry:
-    """Return size and sha256 of a file, reading it once in pieces."""
+    """Return size and sha256 of a file, reading it once in chunks."""
     with open(path, "rb") as stream:
         digest = hashlib.file_digest(stream, "sha256")
         return FileEntry(size=stream.tell(), sha256=digest.hexdigest())

@@ -10,8 +10,7 @@ import click
 
 from lavin_deploy.cli.common import ProgressBar, command
 from lavin_deploy.errors import InputError
-
-TARGETS = ("tensorrt", "tensorrt-rtx")
+from lavin_deploy.names import TARGETS
 
 
 @command()

@@ -13,7 +13,7 @@ from lavin_deploy.errors import InputError
 
 if TYPE_CHECKING:
     from lavin_deploy.evaluation.kid import Features
-    from lavin_deploy.tasks.samples import Source
+    from lavin_deploy.tasks.samples import SampleSource
 
 
 @command()
@@ -104,8 +104,8 @@ def evaluate(
     )
     features = _features() if kid else None
     with lavin_deploy.load(bundle, precision=precision) as model, ProgressBar("sample") as bar:
-        found = measure(model, what, held_out=_held_out, progress=bar, features=features)
-    click.echo(json.dumps(found.to_json(), allow_nan=False) if as_json else found.text())
+        measured = measure(model, what, held_out=_held_out, progress=bar, features=features)
+    click.echo(json.dumps(measured.to_json(), allow_nan=False) if as_json else measured.text())
 
 
 def _features() -> Features:
@@ -122,7 +122,9 @@ def _features() -> Features:
     return pooled_lite0()
 
 
-def _held_out(folder: Path, *, size: int, pairs: int, seed: int, strength: float | None) -> Source:
+def _held_out(
+    folder: Path, *, size: int, pairs: int, seed: int, strength: float | None
+) -> SampleSource:
     """Return the samples; the code that makes them is the trainer's and needs OpenCV."""
     try:
         from lavin_deploy.training.tasks.heldout import HeldOut

@@ -9,13 +9,10 @@ import click
 
 from lavin_deploy.cli.common import command, parse_size
 from lavin_deploy.errors import InputError, unknown_name
+from lavin_deploy.names import DIALECTS, PRECISIONS
 
 if TYPE_CHECKING:
-    from lavin_deploy.config import ContextMode
-    from lavin_deploy.export.graphs.dialects import Dialect
-
-PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")
-DIALECTS = ("native", "portable")
+    from lavin_deploy.names import Dialect
 
 
 @command()
@@ -27,7 +24,7 @@ DIALECTS = ("native", "portable")
     multiple=True,
     default=("fp32",),
     show_default=True,
-    help="fp32, fp16, bf16, int8, fp8; repeatable, first = default.",
+    help=f"{', '.join(PRECISIONS)}; repeatable, first = default.",
 )
 @click.option("--out", type=Path, help="Folder to write; default NAME.lavin in this folder.")
 @click.option("--size", "sizes", multiple=True, metavar="HxW", help="Repeatable; first = default.")
@@ -49,15 +46,17 @@ DIALECTS = ("native", "portable")
     "--refresh", default=4, show_default=True, metavar="R", help="Frozen: evaluations per refresh."
 )
 @click.option("--euler", is_flag=True, help="Also a step with the Euler update inside.")
-@click.option("--without", multiple=True, metavar="SAVING", help="Leave an exact saving out.")
-@click.option("--with", "added", multiple=True, metavar="SAVING", help="fused-gate-up, for one.")
+@click.option(
+    "--without", multiple=True, metavar="REWRITE", help="Leave an exact graph rewrite out."
+)
+@click.option("--with", "added", multiple=True, metavar="REWRITE", help="fused-gate-up, for one.")
 @click.option(
     "--clip", "clips", multiple=True, type=int, metavar="FRAMES", help="Whole clips; repeatable."
 )
-@click.option("--stream", type=int, metavar="LATENTS", help="Video in pieces of 4 LATENTS frames.")
+@click.option("--stream", type=int, metavar="LATENTS", help="Video in chunks of 4 LATENTS frames.")
 @click.option("--calibration", type=Path, help="Folder of pairs per task, for int8 and fp8.")
 @click.option("--gate", type=Path, help="JSON with limits in place of the package's.")
-@click.option("--auto", is_flag=True, help="Search the smallest float32 island that passes.")
+@click.option("--auto", is_flag=True, help="Search the fewest modules kept in fp32 that pass.")
 @click.option("--force", is_flag=True, help="Ship what the gate refuses, unless it overflows.")
 @click.option("--licence", default="see the source of the weights", help="Licence of the weights.")
 @click.option("--model-card", type=Path, help="Text put into the bundle as README.md.")
@@ -88,21 +87,23 @@ def export(
     model_card: Path | None,
 ) -> None:
     """Trace a checkpoint to ONNX, prove every graph equal to the model, and write a bundle."""
+    from lavin_deploy.config import CONTEXTS
+
     for precision in precisions:
         if precision not in PRECISIONS:
             raise unknown_name("--precision", precision, PRECISIONS)
     for dialect in dialects:
         if dialect not in DIALECTS:
             raise unknown_name("--dialect", dialect, DIALECTS)
-    if context not in (None, "joint", "frozen"):
-        raise unknown_name("--context", context, ("joint", "frozen"))
+    if context is not None and context not in CONTEXTS:
+        raise unknown_name("--context", context, CONTEXTS)
     parsed = [parse_size(size) for size in sizes]
     if model_card is not None and not model_card.is_file():
         raise InputError(f"--model-card {model_card} does not exist.")
     if validation is not None and not validation.is_dir():
         raise InputError(f"--validation {validation} is not a folder.")
 
-    from lavin_deploy.bundle.manifest import Source
+    from lavin_deploy.bundle.manifest import WeightSource
     from lavin_deploy.export.exporter import export_bundle
     from lavin_deploy.export.given_folders import find_tasks
     from lavin_deploy.export.graphs.savings import GraphRewrites
@@ -118,13 +119,13 @@ def export(
         name=target.name.removesuffix(".lavin"),
         out=target,
         config=config,
-        source=Source(kind="checkpoint", sha256=files.sha256()),
+        source=WeightSource(kind="checkpoint", sha256=files.sha256()),
         licence=licence,
         sizes=parsed or [config.inference.size],
         pairs=pairs or [config.inference.pairs],
         steps=config.inference.steps if steps is None else steps,
         guidance=config.inference.guidance if guidance is None else guidance,
-        context=cast("ContextMode", context or config.dit.context),
+        context=context or config.dit.context,
         refresh=refresh,
         euler=euler,
         savings=GraphRewrites.chosen(off=without, on=added),

@@ -69,12 +69,12 @@ def _buckets(buckets: list[dict[str, int]]) -> list[str]:
 
 def _parity(rows: list[dict[str, Any]]) -> list[str]:
     """Return one line: the worst of all rows; the report's rows are the exporter's."""
-    known = [row for row in rows if isinstance(row.get("max"), int | float)]
-    if not known:
+    measured = [row for row in rows if isinstance(row.get("max"), int | float)]
+    if not measured:
         return ["  parity    no report"]
-    worst = max(known, key=lambda row: row["max"])
+    worst = max(measured, key=lambda row: row["max"])
     return [
-        f"  parity    {_count(len(known), 'check')} against torch, largest relative deviation "
+        f"  parity    {_count(len(measured), 'check')} against torch, largest relative deviation "
         f"{worst['max']:.1e} in {worst.get('graph', 'unnamed')}"
     ]
 
@@ -88,7 +88,7 @@ def _gate(row: dict[str, Any]) -> str:
     if row.get("rel_l2") is not None:
         limit = "" if row.get("limit") is None else f" (limit {row['limit']:.1e})"
         parts.append(f"largest rel. L2 {row['rel_l2']:.1e}{limit}")
-    parts.append(_count(row.get("islands", 0), "island"))
+    parts.append(f"{_count(row.get('islands', 0), 'module')} kept in fp32")
     if row.get("ratio") is not None:
         parts.append(f"{row['ratio']:.2f}x fp32")
     if row.get("not_run"):

@@ -15,7 +15,7 @@ from lavin_deploy.errors import InputError
 
 if TYPE_CHECKING:
     from lavin_deploy.planning.budget import Setting
-    from lavin_deploy.planning.devices import Device
+    from lavin_deploy.planning.devices import DeviceSpec
     from lavin_deploy.planning.plan import Plan, Planned, Point
     from lavin_deploy.planning.space import Space
 
@@ -57,27 +57,27 @@ def plan(
     from lavin_deploy.planning.plan import make_plan
 
     limit = None if latency is None else _seconds(latency)
-    found = find_device(device, power=power)
+    spec = find_device(device, power=power)
     if (bundle is None) == (preset is None):
-        given = (
+        subject = (
             "neither a BUNDLE nor --preset was"
             if bundle is None
             else "both a BUNDLE and --preset were"
         )
-        raise InputError(f"{given} given; name one of them.")
+        raise InputError(f"{subject} given; name one of them.")
     if bundle is not None:
-        space = _of_bundle(bundle, found, size, pairs)
+        space = _of_bundle(bundle, spec, size, pairs)
     else:
-        space = _of_preset(str(preset), found, size, pairs, calibration)
+        space = _of_preset(str(preset), spec, size, pairs, calibration)
     measured = None if calibration is None else read_calibration(calibration)
-    made = make_plan(space, found, latency=limit, calibration=measured)
+    result = make_plan(space, spec, latency=limit, calibration=measured)
     if as_json:
-        click.echo(json.dumps(_data(made, limit), allow_nan=False))
+        click.echo(json.dumps(_data(result, limit), allow_nan=False))
     else:
-        click.echo("\n".join(_lines(made, limit)))
+        click.echo("\n".join(_lines(result, limit)))
 
 
-def _of_bundle(bundle: str, device: Device, size: str | None, pairs: int | None) -> Space:
+def _of_bundle(bundle: str, device: DeviceSpec, size: str | None, pairs: int | None) -> Space:
     from lavin_deploy.bundle.reader import open_bundle
     from lavin_deploy.planning.space import space_of_bundle
 
@@ -91,7 +91,7 @@ def _of_bundle(bundle: str, device: Device, size: str | None, pairs: int | None)
 
 
 def _of_preset(
-    name: str, device: Device, size: str | None, pairs: int | None, calibration: Path | None
+    name: str, device: DeviceSpec, size: str | None, pairs: int | None, calibration: Path | None
 ) -> Space:
     from lavin_deploy.config import preset
     from lavin_deploy.planning.space import space_of_preset
@@ -117,10 +117,10 @@ def _seconds(text: str) -> float:
     return float(match[1]) * (1e-3 if match[2] == "ms" else 1.0)
 
 
-def _lines(made: Plan, limit: float | None) -> list[str]:
-    device = made.device
+def _lines(result: Plan, limit: float | None) -> list[str]:
+    device = result.device
     lines = [
-        f"{made.title} on {device.title}, {device.software}",
+        f"{result.title} on {device.title}, {device.software}",
         "On paper: nothing of this was measured on a GPU, but for what a calibration below names.",
         "",
         *_table(
@@ -128,11 +128,11 @@ def _lines(made: Plan, limit: float | None) -> list[str]:
                 *("size", "pairs", "precision", "context", "weights", "K/V", "activations"),
                 *("total", "fits", "encode", "query", "step", "refresh", "decode", "once a task"),
             ),
-            [_budget_row(one) for one in made.planned],
+            [_budget_row(one) for one in result.planned],
         ),
         "",
     ]
-    if not made.points:
+    if not result.points:
         lines.append(
             f"Nothing fits: one process has {_gigabytes(device.usable)} here; choose a smaller "
             "model, size or number of pairs, or a device with more memory."
@@ -140,18 +140,18 @@ def _lines(made: Plan, limit: float | None) -> list[str]:
     else:
         mark = [] if limit is None else [f"within {_time(limit)}"]
         head = ("size", "pairs", "steps", "precision", "context", "memory", "latency", *mark)
-        lines += _table(head, [_point_row(point) for point in made.points])
-    if limit is not None and made.points and not any(point.within for point in made.points):
+        lines += _table(head, [_point_row(point) for point in result.points])
+    if limit is not None and result.points and not any(point.within for point in result.points):
         lines.append(f"Nothing answers within {_time(limit)}.")
-    return [*lines, "", *(f"- {sentence}" for sentence in _assumptions(made))]
+    return [*lines, "", *(f"- {sentence}" for sentence in _assumptions(result))]
 
 
 def _budget_row(one: Planned) -> list[str]:
     setting = one.budget.setting
 
     def stage(name: str) -> str:
-        found = [one.seconds[n] for n in (name, f"{name}_null") if n in one.seconds]
-        return _time(sum(found)) if found else "-"
+        times = [one.seconds[n] for n in (name, f"{name}_null") if n in one.seconds]
+        return _time(sum(times)) if times else "-"
 
     return [
         f"{setting.height}x{setting.width}",
@@ -182,10 +182,10 @@ def _point_row(point: Point) -> list[str]:
     ]
 
 
-def _assumptions(made: Plan) -> list[str]:
+def _assumptions(result: Plan) -> list[str]:
     from lavin_deploy.planning import plan
 
-    device = made.device
+    device = result.device
     peaks = ", ".join(f"{name} {figure / 1e12:.4g}" for name, figure in device.peak.items())
     return [
         f"Dense peaks in TFLOP/s: {peaks}; {device.bandwidth / 1e9:.4g} GB/s; one process has "
@@ -201,12 +201,12 @@ def _assumptions(made: Plan) -> list[str]:
         "Kept is what no other point matches in size, pairs, steps, precision and refresh in less "
         "time; most: nothing else within the latency has as much of all. How good an answer is "
         "does not follow from any of these: measure it with lavin-eval.",
-        *made.notes,
+        *result.notes,
     ]
 
 
-def _data(made: Plan, limit: float | None) -> dict[str, Any]:
-    device = made.device
+def _data(result: Plan, limit: float | None) -> dict[str, Any]:
+    device = result.device
 
     def place(setting: Setting) -> dict[str, Any]:
         return {
@@ -218,7 +218,7 @@ def _data(made: Plan, limit: float | None) -> dict[str, Any]:
         }
 
     return {
-        "title": made.title,
+        "title": result.title,
         "measured": False,
         "device": {
             "name": device.name,
@@ -248,7 +248,7 @@ def _data(made: Plan, limit: float | None) -> dict[str, Any]:
                     for stage in one.budget.stages
                 ],
             }
-            for one in made.planned
+            for one in result.planned
         ],
         "pareto": [
             place(point.setting)
@@ -259,9 +259,9 @@ def _data(made: Plan, limit: float | None) -> dict[str, Any]:
                 "within": point.within,
                 "most": point.most,
             }
-            for point in made.points
+            for point in result.points
         ],
-        "assumptions": _assumptions(made),
+        "assumptions": _assumptions(result),
     }
 
 

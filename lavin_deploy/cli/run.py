@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lavin_deploy.cli.common import ProgressBar, command
+from lavin_deploy.names import BACKENDS, VIEWS
 
 if TYPE_CHECKING:
     from lavin_deploy.runtime.media.process import Report
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--bundle", metavar="DIR", help="Bundle to run; by default the one that ships.")
 @click.option(
     "--backend",
-    type=click.Choice(["auto", "onnxruntime", "tensorrt"]),
+    type=click.Choice(BACKENDS),
     default="auto",
     show_default=True,
     help="What runs the graphs.",
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the noise.")
 @click.option(
     "--view",
-    type=click.Choice(["overlay", "target", "side-by-side"]),
+    type=click.Choice(VIEWS),
     help="Answer over the input, alone, or beside it; by default the task's.",
 )
 @click.option(

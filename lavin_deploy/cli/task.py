@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
 
 import click
 
 from lavin_deploy.cli.common import group
+from lavin_deploy.names import VIEWS, View
 
 _BUNDLE = click.option(
     "--bundle", metavar="DIR", help="Bundle to read; by default the one that ships."
@@ -42,7 +42,7 @@ def task() -> None:
 @click.option("--guidance", type=float, metavar="W", help="Recommended guidance weight.")
 @click.option(
     "--view",
-    type=click.Choice(["overlay", "target", "side-by-side"]),
+    type=click.Choice(VIEWS),
     help="How lavin-run shows the answer.",
 )
 @click.option("--replace", "replace_old", is_flag=True, help="Replace a task of that name.")
@@ -54,14 +54,14 @@ def create(
     deterministic: bool,
     steps: int | None,
     guidance: float | None,
-    view: Literal["overlay", "target", "side-by-side"] | None,
+    view: View | None,
     replace_old: bool,
 ) -> None:
     """Add the task NAME to a bundle: encode example pairs once, for every size it has."""
     from lavin_deploy.runtime.create_task import create_task
     from lavin_deploy.tasks.stored import StoredTask
 
-    wanted = StoredTask(
+    new_task = StoredTask(
         name=name,
         description=description,
         pairs=(),
@@ -70,7 +70,7 @@ def create(
         guidance=guidance,
         view=view,
     )
-    stored = create_task(bundle, wanted, pairs, replace_old=replace_old)
+    stored = create_task(bundle, new_task, pairs, replace_old=replace_old)
     click.echo(f"{bundle}: task {stored.name} with {_pairs(len(stored.pairs))}")
 
 

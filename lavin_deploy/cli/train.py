@@ -58,12 +58,12 @@ def train(
         if isinstance(chosen, VAERecipe):
             sources = prepared(data, "stvae")
             tasks = [*available(TASKS, sources).values(), *own.values()]
-            start = None if init_from is None else found_in(init_from, VAE_FILES)
+            start = None if init_from is None else weights_file(init_from, VAE_FILES)
             train_stvae(sources, tasks, chosen, out, processes=processes, resume=resume, init=start)
         else:
             assert isinstance(chosen, DiTRecipe)
             vae, config = load_vae(out)
-            start = None if init_from is None else found_in(init_from, (DIT_FILE,))
+            start = None if init_from is None else weights_file(init_from, (DIT_FILE,))
             pools = open_pools(chosen, vae, config, out, data=data, own=own, processes=processes)
             train_jdit(
                 pools, vae, chosen, config, out, processes=processes, resume=resume, init=start
@@ -73,7 +73,7 @@ def train(
             click.echo(f"{out}: trained to step {chosen.steps} or stopped before; see {log}")
 
 
-def found_in(folder: Path, names: Sequence[str]) -> Path:
+def weights_file(folder: Path, names: Sequence[str]) -> Path:
     """The first of some files that a folder has.
 
     Raises:

@@ -108,7 +108,7 @@ def build_bundle(
         plugins = require_plugins()
         register_plugins(library, plugins)
     watcher = watcher or Watcher()
-    found = []
+    engines = []
     for number, graph in enumerate(variant.graphs):
         label = graph_label(graph)
         watcher.begin(label, number + 1, len(variant.graphs))
@@ -139,8 +139,10 @@ def build_bundle(
                 seconds = engine.seconds
         folder = store.folder / identity.folder
         size = (folder / "engine.plan").stat().st_size
-        found.append(Built(graph=label, folder=folder, bytes=size, seconds=seconds, reused=reused))
-    return found
+        engines.append(
+            Built(graph=label, folder=folder, bytes=size, seconds=seconds, reused=reused)
+        )
+    return engines
 
 
 def choose_variant(bundle: Bundle, request: BuildRequest, library: Library) -> Variant:

@@ -19,7 +19,7 @@ Step = Callable[[], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Engine:
+class BuiltEngine:
     """A built engine.
 
     Attributes:
@@ -42,7 +42,7 @@ def build_engine(
     timing_cache: Path | None = None,
     expect: Callable[[int], None] = lambda _: None,
     advance: Step = lambda: None,
-) -> Engine:
+) -> BuiltEngine:
     """Parse an ONNX file and build it.
 
     Args:
@@ -88,33 +88,35 @@ def build_engine(
                 f"{library.target} {library.version} does not build {file.name}: "
                 f"{_reason(lines) or error}"
             ) from error
-    return Engine(plan=bytes(plan), log="\n".join(lines), seconds=time.perf_counter() - started)
+    return BuiltEngine(
+        plan=bytes(plan), log="\n".join(lines), seconds=time.perf_counter() - started
+    )
 
 
 def _settings(library: Library, options: BuildOptions) -> dict[str, Any]:
     """Options as Polygraphy's arguments."""
     module = library.module
-    found: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     if options.memory is not None:
-        found["memory_pool_limits"] = {module.MemoryPoolType.WORKSPACE: options.memory}
+        arguments["memory_pool_limits"] = {module.MemoryPoolType.WORKSPACE: options.memory}
     if options.version_compatible:
-        found["version_compatible"] = True
+        arguments["version_compatible"] = True
     if options.hardware_compatible:
         level = getattr(module, "HardwareCompatibilityLevel", None)
         if level is None:
             raise InputError(f"{library.target} {library.version} has no hardware compatibility.")
-        found["hardware_compatibility_level"] = level.AMPERE_PLUS
+        arguments["hardware_compatibility_level"] = level.AMPERE_PLUS
     if options.stripped:
-        found["strip_plan"] = True
+        arguments["strip_plan"] = True
     if options.refittable:
-        found["refittable"] = True
+        arguments["refittable"] = True
     if library.target == "tensorrt-rtx" and options.capabilities != (ANY,):
         if set(options.capabilities) <= set(ahead_of_time(library)):
             pairs = [each.split(".") for each in options.capabilities]
-            found["compute_capabilities"] = [(int(major), int(minor)) for major, minor in pairs]
+            arguments["compute_capabilities"] = [(int(major), int(minor)) for major, minor in pairs]
         else:  # of the GPU that is here, which the library may know without naming it
-            found["use_gpu"] = True
-    return found
+            arguments["use_gpu"] = True
+    return arguments
 
 
 def ahead_of_time(library: Library) -> tuple[str, ...]:

@@ -72,7 +72,7 @@ class Identity:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class Requirements:
     """What a runtime needs of an engine.
 
     Attributes:
@@ -89,31 +89,31 @@ class Wanted:
     gpu: Gpu
     plugins: str | None = None
 
-    def differences(self, found: Identity) -> Iterator[str]:
+    def differences(self, engine: Identity) -> Iterator[str]:
         """Yield a sentence for each part of an engine that does not fit; none: it fits."""
-        if found.onnx != self.onnx:
+        if engine.onnx != self.onnx:
             yield "it was built from another graph than the bundle has now"
-        if found.library != self.library:
-            yield f"it was built by {found.library}, here is {self.library}"
-        elif not self._version_fits(found):
-            yield f"it was built by {self.library} {found.version}, here is {self.version}"
-        if not self._capability_fits(found):
-            built = ", ".join(found.options.capabilities)
+        if engine.library != self.library:
+            yield f"it was built by {engine.library}, here is {self.library}"
+        elif not self._version_fits(engine):
+            yield f"it was built by {self.library} {engine.version}, here is {self.version}"
+        if not self._capability_fits(engine):
+            built = ", ".join(engine.options.capabilities)
             yield f"it was built for compute capability {built}, the GPU is {self.gpu}"
-        if found.plugins and self.plugins and found.plugins != self.plugins:
+        if engine.plugins and self.plugins and engine.plugins != self.plugins:
             yield "it holds other plugins than the installed ones"
 
-    def _version_fits(self, found: Identity) -> bool:
-        if found.version == self.version:
+    def _version_fits(self, engine: Identity) -> bool:
+        if engine.version == self.version:
             return True
-        mine, its = ([int(n) for n in v.split(".")] for v in (self.version, found.version))
-        return found.options.version_compatible and mine[0] == its[0] and mine >= its
+        mine, its = ([int(n) for n in v.split(".")] for v in (self.version, engine.version))
+        return engine.options.version_compatible and mine[0] == its[0] and mine >= its
 
-    def _capability_fits(self, found: Identity) -> bool:
-        built = found.options.capabilities
+    def _capability_fits(self, engine: Identity) -> bool:
+        built = engine.options.capabilities
         if ANY in built or f"{self.gpu.capability[0]}.{self.gpu.capability[1]}" in built:
             return True
-        return found.options.hardware_compatible and self.gpu.capability >= (8, 0)
+        return engine.options.hardware_compatible and self.gpu.capability >= (8, 0)
 
 
 def graph_label(graph: Graph) -> str:

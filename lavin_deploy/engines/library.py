@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lavin_deploy.errors import InputError, unknown_name
+from lavin_deploy.names import NATIVE_SINCE, TARGETS, Dialect
 
 Version = tuple[int, ...]
 
@@ -18,9 +19,6 @@ _INSTALL = {
     "install 'lavin-deploy[tensorrt]' with NVIDIA's package index)",
     "tensorrt-rtx": "install it with: pip install 'lavin-deploy[rtx]'",
 }
-TARGETS = tuple(_MODULES)
-NATIVE_SINCE: Version = (10, 15)
-"""TensorRT's parser knows Attention, RMSNormalization and RotaryEmbedding from here on."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +36,12 @@ class Library:
     version: str
 
     @property
-    def dialect(self) -> str:
+    def dialect(self) -> Dialect:
         """The dialect that its ONNX parser takes whole: ``native``, or ``portable`` before."""
         return dialect_of(self.target, self.version)
 
 
-def dialect_of(target: str, version: str) -> str:
+def dialect_of(target: str, version: str) -> Dialect:
     """Return ``native`` or ``portable``; TensorRT-RTX counts versions apart and is native.
 
     Args:
@@ -63,7 +61,7 @@ def load_library(target: str) -> Library:
     Raises:
         InputError: an unknown target, or it is not installed.
     """
-    if target not in _MODULES:
+    if target not in TARGETS:
         raise unknown_name("target", target, TARGETS)
     name = _MODULES[target]
     try:

@@ -18,7 +18,7 @@ from pathlib import Path
 from lavin_deploy.bundle.manifest import FileEntry, Graph, Variant
 from lavin_deploy.bundle.reader import Bundle
 from lavin_deploy.bundle.strict_json import from_json, parse
-from lavin_deploy.engines.identity import Identity, Wanted, graph_label
+from lavin_deploy.engines.identity import Identity, Requirements, graph_label
 from lavin_deploy.errors import BundleError, InputError, WorkError
 from lavin_deploy.files import replaced_folder
 
@@ -41,11 +41,17 @@ class Record:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """An engine to load: its bytes, and whether it was built without weights."""
+class StoredEngine:
+    """An engine to load.
 
-    data: bytes
-    stripped: bool
+    Attributes:
+        plan: its bytes.
+        weights: the ONNX file to take weights from, for an engine that was built without; None
+            for others.
+    """
+
+    plan: bytes
+    weights: Path | None
 
 
 class EngineStore:
@@ -111,17 +117,17 @@ class EngineStore:
                 shutil.rmtree(place, ignore_errors=True)
         return target
 
-    def find(self, variant: Variant, graph: Graph, wanted: Wanted) -> Plan:
+    def find(self, variant: Variant, graph: Graph, required: Requirements) -> StoredEngine:
         """Return the engine for a graph that fits.
 
         Raises:
             BundleError: there is none, or what there is does not fit or is damaged; the message
-                says which part differs and the command that mends it.
+                says which part differs and the command that fixes it.
         """
         label = graph_label(graph)
-        mend = f"run: lavin-build {os.fspath(self.bundle.path)} --target {wanted.library}"
+        fix = f"run: lavin-build {os.fspath(self.bundle.path)} --target {required.library}"
         if variant.precision != self.bundle.manifest.defaults.precision:
-            mend += f" --precision {variant.precision}"
+            fix += f" --precision {variant.precision}"
         faults: list[str] = []
         for place, record in self.records():
             its = record.identity
@@ -131,19 +137,21 @@ class EngineStore:
                 variant.dialect,
             ):
                 continue
-            found = list(wanted.differences(its))
-            if not found:
+            differences = list(required.differences(its))
+            if not differences:
                 plan = _read(place, record)
                 if plan is not None:
-                    return Plan(data=plan, stripped=its.options.stripped)
-                found = ["its file is damaged"]
-            faults.append(" and ".join(found))
+                    stripped = its.options.stripped
+                    weights = self.bundle.graph_file(variant, graph) if stripped else None
+                    return StoredEngine(plan=plan, weights=weights)
+                differences = ["its file is damaged"]
+            faults.append(" and ".join(differences))
         if not faults:
             raise BundleError(
                 f"the bundle {self.bundle.path.name!r} has no engine for {label} "
-                f"({variant.precision}, {variant.dialect}); {mend}."
+                f"({variant.precision}, {variant.dialect}); {fix}."
             )
-        raise BundleError(f"the engine for {label} cannot be used: {_listed(faults)}; {mend}.")
+        raise BundleError(f"the engine for {label} cannot be used: {_listed(faults)}; {fix}.")
 
 
 def _read(folder: Path, record: Record) -> bytes | None:

@@ -73,9 +73,9 @@ def border_colour(episode: Episode) -> U8:
     width = max(2, round(0.06 * size))
     border = np.ones(lab.shape[:2], bool)
     border[width:-width, width:-width] = False
-    known = lab[border].astype(np.float64)
-    offset = lab - known.mean(axis=0)
-    inverse = np.linalg.inv(np.cov(known.T) + 4 * np.eye(3))
+    samples = lab[border].astype(np.float64)
+    offset = lab - samples.mean(axis=0)
+    inverse = np.linalg.inv(np.cov(samples.T) + 4 * np.eye(3))
     distance = np.sqrt(np.einsum("hwi,ij,hwj->hw", offset, inverse, offset))
     codes = np.clip(distance * 32, 0, 255).astype(np.uint8)
     _, front = cv2.threshold(codes, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
@@ -89,7 +89,7 @@ def centred_box(episode: Episode) -> U8:
 
 
 def boxes_by_border_colour(episode: Episode) -> U8:
-    """Outline the largest connected piece that differs from the frame's border in colour."""
+    """Outline the largest connected component that differs from the frame's border in colour."""
     import cv2
 
     share = share_from_colours(border_colour(episode), *_colours(episode.style)) > 0.5
@@ -279,11 +279,11 @@ def best_constant_mask(targets: Iterable[tuple[U8, Style]]) -> Mask:
     Returns:
         (S, S) bool.
     """
-    known = [share_from_colours(target, *_colours(style)) > 0.5 for target, style in targets]
-    mean = np.mean(known, axis=0)
+    masks = [share_from_colours(target, *_colours(style)) > 0.5 for target, style in targets]
+    mean = np.mean(masks, axis=0)
     cuts = np.quantile(mean, np.linspace(0.98, 0, 50))
     candidates = [mean >= cut for cut in cuts]
-    scores = [np.mean([iou(candidate, mask) for mask in known]) for candidate in candidates]
+    scores = [np.mean([iou(candidate, mask) for mask in masks]) for candidate in candidates]
     return np.asarray(candidates[int(np.argmax(scores))])
 
 

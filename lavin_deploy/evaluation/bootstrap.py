@@ -33,9 +33,11 @@ def interval(values: Sequence[float]) -> Interval | None:
     Returns:
         None for fewer than two values.
     """
-    known = np.array([value for value in values if not np.isnan(value)], np.float64)
-    if len(known) < 2:
+    numbers = np.array([value for value in values if not np.isnan(value)], np.float64)
+    if len(numbers) < 2:
         return None
-    drawn = np.random.default_rng(0).integers(0, len(known), (RESAMPLES, len(known)))
-    low, high = np.percentile(known[drawn].mean(axis=1), (2.5, 97.5))
-    return Interval(mean=float(known.mean()), low=float(low), high=float(high), count=len(known))
+    drawn = np.random.default_rng(0).integers(0, len(numbers), (RESAMPLES, len(numbers)))
+    low, high = np.percentile(numbers[drawn].mean(axis=1), (2.5, 97.5))
+    return Interval(
+        mean=float(numbers.mean()), low=float(low), high=float(high), count=len(numbers)
+    )

@@ -27,7 +27,7 @@ from lavin_deploy.runtime.letterbox import Letterbox
 from lavin_deploy.runtime.media.images import read_image
 from lavin_deploy.runtime.pipeline import Model
 from lavin_deploy.runtime.request import Size, choose_pairs
-from lavin_deploy.tasks.samples import Source
+from lavin_deploy.tasks.samples import SampleSource
 
 if TYPE_CHECKING:
     from lavin_deploy.runtime.media.process import Progress
@@ -41,7 +41,7 @@ class HeldOutMaker(Protocol):
 
     def __call__(
         self, folder: Path, *, size: int, pairs: int, seed: int, strength: float | None
-    ) -> Source:
+    ) -> SampleSource:
         """Return the source of square samples of ``size`` pixels."""
         ...
 
@@ -90,10 +90,10 @@ class Evaluation:
                 f"has any of {', '.join(SETS)}."
             )
         for name in ("seed", "strength"):
-            given = getattr(self, name)
-            if self.data is None and given is not None:
+            value = getattr(self, name)
+            if self.data is None and value is not None:
                 raise InputError(
-                    f"--{name} {given} chooses what is drawn from --data DIR; give one, or leave "
+                    f"--{name} {value} chooses what is drawn from --data DIR; give one, or leave "
                     f"--{name} out to measure on the bundle's own samples."
                 )
         if self.published and self.strength is not None:
@@ -113,7 +113,7 @@ class Evaluation:
 class _Material:
     """Samples to measure on: how many of each task, with how many pairs, and what they are."""
 
-    source: Source
+    source: SampleSource
     counts: Mapping[str, int]
     pairs: int
     kind: str
@@ -138,7 +138,7 @@ def evaluate(
         features: what sets of answers are compared by (KID); None leaves that out.
 
     Raises:
-        InputError: a size, number or task that cannot be had, or no samples.
+        InputError: a size, number or task that is unavailable, or no samples.
         BundleError: the bundle's samples are damaged.
     """
     size = model.manifest.defaults.size if what.size is None else what.size
@@ -171,7 +171,7 @@ def evaluate(
     )
     speed = timed_model.speed()
     facts = _facts(model, what, size, material, opencv)
-    found = SuiteReport(
+    report = SuiteReport(
         suite=what.suite,
         heading=_heading(facts, material),
         facts=facts,
@@ -184,8 +184,8 @@ def evaluate(
     )
     if what.report is not None:
         with kept_folder(what.report):
-            write_report(found, what.report)
-    return found
+            write_report(report, what.report)
+    return report
 
 
 def _own_samples(model: Model, what: Evaluation, size: Size) -> _Material:
@@ -194,13 +194,13 @@ def _own_samples(model: Model, what: Evaluation, size: Size) -> _Material:
         return Letterbox((image.shape[0], image.shape[1]), size).forward(image)
 
     manifest = model.manifest
-    there = [name for name in model.tasks if name in manifest.validation]
-    names = choose_tasks(what.suite, what.tasks, there)
-    lost = [name for name in names if name not in there]
+    stored = [name for name in model.tasks if name in manifest.validation]
+    names = choose_tasks(what.suite, what.tasks, stored)
+    lost = [name for name in names if name not in stored]
     if lost:
         raise InputError(
             f"the bundle has no validation samples of {', '.join(lost)}, but of: "
-            f"{', '.join(there) or 'none'}; give --data DIR, a folder that lavin-data prepare "
+            f"{', '.join(stored) or 'none'}; give --data DIR, a folder that lavin-data prepare "
             "filled."
         )
     counts = {name: manifest.validation[name].samples for name in names}
@@ -212,8 +212,8 @@ def _own_samples(model: Model, what: Evaluation, size: Size) -> _Material:
                 f"of {fewest}; ask for fewer, or give --data DIR."
             )
         counts = dict.fromkeys(names, what.samples)
-    available = min(len(model.task(name).pairs) for name in there)
-    pairs = choose_pairs(manifest, size, available=available, wanted=None, stored=True)
+    available = min(len(model.task(name).pairs) for name in stored)
+    pairs = choose_pairs(manifest, size, available=available, requested=None, stored=True)
     return _Material(
         source=StoredSamples(model.bundle, pairs=pairs, read=read),
         counts=counts,

@@ -28,7 +28,7 @@ class Features:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distance:
+class KernelDistance:
     """Mean and standard deviation of the distance over the splits."""
 
     mean: float
@@ -49,8 +49,8 @@ class KidResult:
 
     features: str
     samples: int
-    floor: Distance
-    rows: Mapping[str, Distance]
+    floor: KernelDistance
+    rows: Mapping[str, KernelDistance]
 
 
 def squared_mmd(first: F64, second: F64) -> float:
@@ -91,13 +91,13 @@ def compare(name: str, truths: F64, answers: Mapping[str, F64]) -> KidResult | N
     rng = np.random.default_rng(0)
     halves = [np.split(rng.permutation(count), [count // 2]) for _ in range(SPLITS)]
 
-    def distance(given: F64) -> Distance:
-        found = [squared_mmd(given[one], truths[two]) for one, two in halves]
-        return Distance(mean=float(np.mean(found)), spread=float(np.std(found)))
+    def distance(features: F64) -> KernelDistance:
+        estimates = [squared_mmd(features[one], truths[two]) for one, two in halves]
+        return KernelDistance(mean=float(np.mean(estimates)), spread=float(np.std(estimates)))
 
     return KidResult(
         features=name,
         samples=count,
         floor=distance(truths),
-        rows={row: distance(given) for row, given in answers.items()},
+        rows={row: distance(features) for row, features in answers.items()},
     )

@@ -23,12 +23,12 @@ def box_ious(first: Boxes, second: Boxes) -> F64:
 def matched_ious(answer: Boxes, truth: Boxes) -> list[float]:
     """Match boxes greedily, best IoU first, and return the IoU of each match that overlaps."""
     table = box_ious(answer, truth)
-    found = []
+    matched = []
     while table.size and table.max() > 0:
         row, column = np.unravel_index(int(table.argmax()), table.shape)
-        found.append(float(table[row, column]))
+        matched.append(float(table[row, column]))
         table = np.delete(np.delete(table, row, axis=0), column, axis=1)
-    return found
+    return matched
 
 
 def box_iou(answer: Boxes, truth: Boxes) -> float:
@@ -61,14 +61,14 @@ def panoptic_quality(answer: Labels, truth: Labels) -> float:
     Returns:
         In [0, 1]; 1 where neither has a segment.
     """
-    known = truth > 0
-    pairs = np.stack([answer[known], truth[known]]).astype(np.int64)
+    labelled = truth > 0
+    pairs = np.stack([answer[labelled], truth[labelled]]).astype(np.int64)
     table = np.zeros((int(answer.max()) + 1, int(truth.max()) + 1))
     np.add.at(table, (pairs[0], pairs[1]), 1)
-    given, right = table.sum(axis=1)[1:], table.sum(axis=0)[1:]
-    ious = table[1:, 1:] / np.maximum(given[:, None] + right[None] - table[1:, 1:], 1)
+    answer_areas, truth_areas = table.sum(axis=1)[1:], table.sum(axis=0)[1:]
+    ious = table[1:, 1:] / np.maximum(answer_areas[:, None] + truth_areas[None] - table[1:, 1:], 1)
     hits = ious[ious > 0.5]
-    total = (np.count_nonzero(given) + np.count_nonzero(right)) / 2
+    total = (np.count_nonzero(answer_areas) + np.count_nonzero(truth_areas)) / 2
     return float(hits.sum() / total) if total else 1.0
 
 
@@ -87,8 +87,8 @@ def limb_f(answer: Sequence[Mask], truth: Sequence[Mask]) -> float:
     """
     tolerance = max(1.5, 0.03 * truth[0].shape[0])
     scores = [
-        boundary_f(given, right, tolerance)
-        for given, right in zip(answer, truth, strict=True)
-        if np.count_nonzero(given) >= 4 or np.count_nonzero(right) >= 4
+        boundary_f(limb, true_limb, tolerance)
+        for limb, true_limb in zip(answer, truth, strict=True)
+        if np.count_nonzero(limb) >= 4 or np.count_nonzero(true_limb) >= 4
     ]
     return float(np.mean(scores)) if scores else 1.0

@@ -73,8 +73,8 @@ def _mean_iou(episode: Episode, image: U8) -> float:
 
 def _palette(episode: Episode) -> Sequence[Colour]:
     """The style's colours; of a stored sample, which tells none, those of the truth."""
-    found = np.unique(episode.truth.reshape(-1, 3), axis=0).tolist()
-    return episode.style.palette or [(r, g, b) for r, g, b in found]
+    colours = np.unique(episode.truth.reshape(-1, 3), axis=0).tolist()
+    return episode.style.palette or [(r, g, b) for r, g, b in colours]
 
 
 def _dice(episode: Episode, image: U8) -> float:

@@ -107,11 +107,11 @@ def contour_correlation(answer: U8, truth: U8) -> float:
         In [-1, 1]; 0 for a flat answer, NaN for a flat truth.
     """
     steep = [np.hypot(*np.gradient(image.mean(axis=-1))) for image in (answer, truth)]
-    given, right = (each - each.mean() for each in steep)
-    if not right.any():
+    slopes, true_slopes = (each - each.mean() for each in steep)
+    if not true_slopes.any():
         return float("nan")
-    spread = np.sqrt(np.square(given).sum() * np.square(right).sum())
-    return float((given * right).sum() / spread) if spread else 0.0
+    spread = np.sqrt(np.square(slopes).sum() * np.square(true_slopes).sum())
+    return float((slopes * true_slopes).sum() / spread) if spread else 0.0
 
 
 def psnr(answer: U8, truth: U8, where: Mask | None = None) -> float:
@@ -208,7 +208,7 @@ def abs_rel(answer: F32, truth: F32, least: float = 0.1) -> float:
     The depth task paints **inverse** depth scaled to [0, 1] for each picture, so that 0 is the
     farthest point, sky included. Relative errors near 0 are without meaning; those pixels are
     left out, and the rest compared in inverse depth, since the picture's scale, without which
-    depth itself cannot be had, is unknown.
+    depth itself is unavailable, is unknown.
 
     Args:
         answer: (H, W) float32, fitted inverse depth.
@@ -239,8 +239,8 @@ def delta1(answer: F32, truth: F32, least: float = 0.1, ratio: float = 1.25) -> 
     counts = truth >= least
     if not counts.any():
         return float("nan")
-    given, right = np.maximum(answer[counts], 1e-6), truth[counts]
-    return float((np.maximum(given / right, right / given) < ratio).mean())
+    estimate, exact = np.maximum(answer[counts], 1e-6), truth[counts]
+    return float((np.maximum(estimate / exact, exact / estimate) < ratio).mean())
 
 
 def mean_angle(answer: U8, truth: U8) -> float:
@@ -253,17 +253,17 @@ def mean_angle(answer: U8, truth: U8) -> float:
     Returns:
         In [0, 180]; NaN where no pixel has a surface.
     """
-    found = angles(answer, truth)
-    return float(found.mean()) if len(found) else float("nan")
+    errors = angles(answer, truth)
+    return float(errors.mean()) if len(errors) else float("nan")
 
 
 def angles(answer: U8, truth: U8) -> F64:
     """Return the angle in degrees at each pixel with a surface, (N,); see ``mean_angle``."""
-    given, right = answer / 127.5 - 1, truth / 127.5 - 1
-    length = np.linalg.norm(right, axis=-1)
+    normals, true_normals = answer / 127.5 - 1, truth / 127.5 - 1
+    length = np.linalg.norm(true_normals, axis=-1)
     counts = length > 0.5
-    product = (given * right).sum(axis=-1)[counts]
-    both = np.maximum(np.linalg.norm(given, axis=-1) * length, 1e-9)[counts]
+    product = (normals * true_normals).sum(axis=-1)[counts]
+    both = np.maximum(np.linalg.norm(normals, axis=-1) * length, 1e-9)[counts]
     return np.asarray(np.degrees(np.arccos(np.clip(product / both, -1, 1))))
 
 

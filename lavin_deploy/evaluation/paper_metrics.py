@@ -68,11 +68,11 @@ def near_share(depth: F32) -> F32:
     Args:
         depth: (H, W) float32, metres, 0 unknown; at least one pixel is known.
     """
-    known = depth > 0
-    inverse = np.where(known, 1 / np.maximum(depth, 1e-6), 0)
-    low, high = inverse[known].min(), inverse[known].max()
+    measured = depth > 0
+    inverse = np.where(measured, 1 / np.maximum(depth, 1e-6), 0)
+    low, high = inverse[measured].min(), inverse[measured].max()
     share = (inverse - low) / max(high - low, 1e-9)
-    return np.asarray(np.where(known, np.clip(share, 0, 1), 0), np.float32)
+    return np.asarray(np.where(measured, np.clip(share, 0, 1), 0), np.float32)
 
 
 def depth_ratios(share: F32, depth: F32) -> F64:
@@ -88,9 +88,9 @@ def depth_ratios(share: F32, depth: F32) -> F64:
     Returns:
         (N,) float64, above 0.
     """
-    known = (depth > 0) & (depth <= DEEPEST)
-    truth = depth[known].astype(np.float64)
-    fitted = scale_shift_fit(share[known][None], np.asarray(1 / truth, np.float32)[None])[0]
+    measured = (depth > 0) & (depth <= DEEPEST)
+    truth = depth[measured].astype(np.float64)
+    fitted = scale_shift_fit(share[measured][None], np.asarray(1 / truth, np.float32)[None])[0]
     return np.asarray(1 / np.maximum(fitted.astype(np.float64), 1 / DEEPEST) / truth)
 
 

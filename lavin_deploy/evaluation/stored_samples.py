@@ -46,7 +46,7 @@ class StoredSamples:
 
     def __init__(self, bundle: Bundle, *, pairs: int, read: Callable[[Path], U8]) -> None:
         self._bundle, self._pairs, self._read = bundle, pairs, read
-        self._known: dict[str, _Stored] = {}
+        self._opened: dict[str, _Stored] = {}
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -88,9 +88,9 @@ class StoredSamples:
             yield target, stored.style
 
     def _of(self, task: str) -> _Stored:
-        if task not in self._known:
-            self._known[task] = self._load(task)
-        return self._known[task]
+        if task not in self._opened:
+            self._opened[task] = self._load(task)
+        return self._opened[task]
 
     def _load(self, name: str) -> _Stored:
         task, where = read_task(self._bundle, name), task_file(self._bundle, name)
@@ -132,18 +132,18 @@ class StoredSamples:
 
 def _colours(rendering: Mapping[str, Any], where: str) -> dict[str, Colour]:
     """Return foreground and background, or nothing if neither is given."""
-    given = {name: rendering[name] for name in ("foreground", "background") if name in rendering}
-    if not given:
+    colours = {name: rendering[name] for name in ("foreground", "background") if name in rendering}
+    if not colours:
         return {}
-    for name, value in given.items():
+    for name, value in colours.items():
         numbers = isinstance(value, list) and all(type(each) is int for each in value)
         if not numbers or len(value) != 3 or not all(0 <= each <= 255 for each in value):
             raise BundleError(
                 f"{where}: rendering.{name} is {value!r}; it must be [R, G, B], each 0 to 255."
             )
-    if len(given) != 2 or given["foreground"] == given["background"]:
-        raise BundleError(f"{where}: rendering needs two different colours, not {given}.")
-    return {name: (value[0], value[1], value[2]) for name, value in given.items()}
+    if len(colours) != 2 or colours["foreground"] == colours["background"]:
+        raise BundleError(f"{where}: rendering needs two different colours, not {colours}.")
+    return {name: (value[0], value[1], value[2]) for name, value in colours.items()}
 
 
 def _noise(pairs: tuple[Pair, ...]) -> float:

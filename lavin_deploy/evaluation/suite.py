@@ -3,7 +3,7 @@
 Rows of every task: the model; the same query with pairs of another task (wrong prompt), and with
 pairs whose targets belong to other inputs (mismatched pairs); the truth after the ST-VAE, which
 shows what that loses; the input as the answer; constant answers and classical methods (see
-``judges``). Every row is judged by the same rule.
+``task_evals``). Every row is scored by the same rule.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lavin_deploy.evaluation.measures import Metric
 from lavin_deploy.evaluation.paper.task_evals import PAPER_TASK_EVALS
 from lavin_deploy.evaluation.swap import SwapCase, SwapResult, run_swaps
 from lavin_deploy.evaluation.task_evals import Kind, Reference, TaskEval
-from lavin_deploy.tasks.samples import Answer, Episode, Source
+from lavin_deploy.tasks.samples import Answer, Episode, SampleSource
 
 TASK_EVALS = {**task_evals.TASK_EVALS, **PAPER_TASK_EVALS}
 SUITES = {**task_evals.SUITES, "paper": tuple(PAPER_TASK_EVALS)}
@@ -32,7 +32,7 @@ SUITES = {**task_evals.SUITES, "paper": tuple(PAPER_TASK_EVALS)}
 TRAINING_TARGETS = 200
 """Targets of the training split from which constant answers are made."""
 
-SHOWN = 12
+KEPT_PICTURES = 12
 """Samples, the first ones, whose pictures are kept."""
 
 MODEL = "model"
@@ -66,7 +66,7 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class SamplePictures:
     """Pictures of one sample: its episode, and every row's answer (S, S, 3) uint8 by name."""
 
     episode: Episode
@@ -92,46 +92,46 @@ class TaskResult:
     rows: tuple[Row, ...]
     swap: SwapResult | None
     gain: Interval | None
-    shown: tuple[Shown, ...]
+    pictures: tuple[SamplePictures, ...]
     kid: KidResult | None = None
     published: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
 
     def score(self, row: str, metric: str | None = None) -> Score:
         """Return the score of a row, by the headline unless a metric is named."""
-        found = next(each for each in self.rows if each.name == row)
-        return found.scores[metric or self.metrics[0].name]
+        matching = next(each for each in self.rows if each.name == row)
+        return matching.scores[metric or self.metrics[0].name]
 
 
-def choose_tasks(suite: str, wanted: Sequence[str], stored: Sequence[str]) -> tuple[str, ...]:
+def choose_tasks(suite: str, requested: Sequence[str], stored: Sequence[str]) -> tuple[str, ...]:
     """Return the tasks to run.
 
     Args:
         suite: name of a suite.
-        wanted: tasks asked for by name; they need not be the suite's.
-        stored: the bundle's own tasks. Without ``wanted``, those of the suite run that the bundle
-            has, or all of the suite if it has none of them.
+        requested: tasks asked for by name; they need not be the suite's.
+        stored: the bundle's own tasks. Without ``requested``, those of the suite run that the
+            bundle has, or all of the suite if it has none of them.
 
     Raises:
         InputError: an unknown suite or task.
     """
     if suite not in SUITES:
         raise unknown_name("suite", suite, SUITES)
-    for name in wanted:
+    for name in requested:
         if name not in TASK_EVALS:
             raise unknown_name("task", name, TASK_EVALS)
     own = [name for name in SUITES[suite] if name in stored]
-    return tuple(dict.fromkeys(wanted or own or SUITES[suite]))
+    return tuple(dict.fromkeys(requested or own or SUITES[suite]))
 
 
 def evaluate_task(
     task: str,
-    source: Source,
+    source: SampleSource,
     answer: Answer,
     *,
     samples: int,
     ceiling: Callable[[U8], U8] | None = None,
-    shown: int = SHOWN,
+    keep_pictures: int = KEPT_PICTURES,
     opencv: bool = True,
     features: Features | None = None,
     advance: Callable[[], None] = lambda: None,
@@ -141,10 +141,10 @@ def evaluate_task(
     Args:
         task: a name in ``TASK_EVALS``.
         source: of the samples.
-        answer: what is judged: from pairs and query to an answer in the query's size.
+        answer: what is evaluated: from pairs and query to an answer in the query's size.
         samples: number N of the source's samples.
         ceiling: encodes and decodes a picture: what the truth becomes, which answers hardly beat.
-        shown: keep the pictures of the first so many.
+        keep_pictures: N, to keep the pictures of the first N samples.
         opencv: whether rows that need OpenCV are wanted.
         features: what answers as sets are compared by; None leaves that out.
         advance: called after each sample.
@@ -157,7 +157,7 @@ def evaluate_task(
     kinds: dict[str, Kind] = {}
     values: dict[tuple[str, str], list[float | F64]] = {}
     cases: list[SwapCase] = []
-    pictures: list[Shown] = []
+    pictures: list[SamplePictures] = []
     seen: dict[str, list[F64]] = {}
     for index in range(samples):
         episode = source.episode(task, index)
@@ -171,13 +171,13 @@ def evaluate_task(
             answers[reference.name] = reference.answer(episode)
         for name, image in answers.items():
             for metric in task_eval.metrics:
-                found = metric.measure(episode, image)
-                values.setdefault((name, metric.name), []).append(found)
+                value = metric.measure(episode, image)
+                values.setdefault((name, metric.name), []).append(value)
         if features is not None:
             for name, image in {TRUTH: episode.truth, **answers}.items():
                 seen.setdefault(name, []).append(features.extract(image))
-        if index < shown:
-            pictures.append(Shown(episode=episode, answers=answers))
+        if index < keep_pictures:
+            pictures.append(SamplePictures(episode=episode, answers=answers))
         advance()
     return TaskResult(
         task=task,
@@ -193,7 +193,7 @@ def evaluate_task(
         ),
         swap=SwapResult.of(cases) if task_eval.swap else None,
         gain=_gain(values, task_eval.metrics[0]),
-        shown=tuple(pictures),
+        pictures=tuple(pictures),
         kid=None if features is None else _kid(features.name, seen),
         published=task_eval.published,
         note=task_eval.note,
@@ -201,11 +201,11 @@ def evaluate_task(
 
 
 def _kid(features: str, seen: Mapping[str, list[F64]]) -> KidResult | None:
-    sets = {name: np.array(found) for name, found in seen.items()}
+    sets = {name: np.array(rows) for name, rows in seen.items()}
     return compare(features, sets.pop(TRUTH), sets)
 
 
-def _references(task_eval: TaskEval, source: Source, opencv: bool) -> tuple[Reference, ...]:
+def _references(task_eval: TaskEval, source: SampleSource, opencv: bool) -> tuple[Reference, ...]:
     targets = list(source.training_targets(task_eval.task, TRAINING_TARGETS))
     copied = Reference(name=COPY, kind="control", answer=copy_input)
     references = (copied, *task_eval.references(targets))
@@ -215,7 +215,7 @@ def _references(task_eval: TaskEval, source: Source, opencv: bool) -> tuple[Refe
 def _prompted(
     task_eval: TaskEval,
     episode: Episode,
-    source: Source,
+    source: SampleSource,
     index: int,
     answer: Answer,
     cases: list[SwapCase],
@@ -264,10 +264,10 @@ def _table(values: Sequence[float | F64]) -> F64:
 
 def _best(table: F64, metric: Metric) -> int:
     """The threshold with the best mean."""
-    known = table[~np.isnan(table).any(axis=1)]
-    if not len(known):
+    complete = table[~np.isnan(table).any(axis=1)]
+    if not len(complete):
         return 0
-    means = known.mean(axis=0)
+    means = complete.mean(axis=0)
     return int(means.argmax() if metric.higher_is_better else means.argmin())
 
 

@@ -70,7 +70,7 @@ def run_swaps(episode: Episode, first: U8, answer: Answer) -> SwapCase:
     Args:
         episode: the sample.
         first: (S, S, 3) uint8, the answer to its own pairs.
-        answer: what is judged.
+        answer: what is evaluated.
     """
     style, other = episode.style, episode.recoloured
     exchanged = answer(episode.repainted(style.exchanged()), episode.query)

@@ -1,4 +1,4 @@
-"""How the answers to each task are judged, and what they are compared with."""
+"""How the answers to each task are evaluated, and what they are compared with."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskEval:
-    """How one task is judged.
+    """How one task is evaluated.
 
     Attributes:
         task: its name.
@@ -87,7 +87,7 @@ def _classical(*, opencv: bool = False, **methods: Baseline) -> tuple[Reference,
 
 
 def _restoration(task: str, **methods: Baseline) -> TaskEval:
-    """Judged by PSNR and SSIM against the picture that something was done to."""
+    """Scored by PSNR and SSIM against the picture that something was done to."""
     return TaskEval(
         task=task, metrics=(PSNR, SSIM), references=lambda _: _classical(opencv=True, **methods)
     )

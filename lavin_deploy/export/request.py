@@ -59,7 +59,7 @@ class ExportRequest:
     name: str
     out: Path
     config: ModelConfig
-    source: manifest.Source
+    source: manifest.WeightSource
     licence: str
     sizes: Sequence[tuple[int, int]]
     pairs: Sequence[int]

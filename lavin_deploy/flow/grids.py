@@ -16,6 +16,7 @@ from lavin_deploy.errors import InputError, unknown_name
 
 Grid = NDArray[np.float32]
 GridKind = Literal["linear-quadratic", "uniform"]
+GRID_KINDS: tuple[GridKind, ...] = get_args(GridKind)
 
 RELEASED_POINTS = (20, 30, 40)
 """Sizes that the published release holds as tables rounded to four decimals."""
@@ -125,7 +126,7 @@ def grid_for(steps: int, kind: str) -> Grid:
     if kind == "uniform":
         return uniform(steps)
     if kind != "linear-quadratic":
-        raise unknown_name("time grid", kind, get_args(GridKind))
+        raise unknown_name("time grid", kind, GRID_KINDS)
     if steps < 3 or steps % 2 == 0:
         nearest = "3" if steps < 3 else f"{steps - 1} or {steps + 1}"
         raise InputError(

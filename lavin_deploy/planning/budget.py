@@ -79,7 +79,7 @@ class Setting:
         pairs: example pairs.
         precision: name of one of :data:`PRECISIONS`.
         frozen: whether steps take keys and values of the context.
-        refresh: for joint models that do: a whole step in every so many; None for others.
+        refresh: for joint models that do: a whole step every N steps; None for others.
         guidance: weight; 1 runs no null branch.
     """
 

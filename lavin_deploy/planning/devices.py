@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from lavin_deploy.errors import InputError, unknown_name
+from lavin_deploy.names import NATIVE_SINCE, Dialect
 
 GIB = 1 << 30
-NATIVE_FROM = (10, 15)
-"""First TensorRT that has Attention, RMSNormalization and RotaryEmbedding of the native dialect."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +38,7 @@ class Mode:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Device:
+class DeviceSpec:
     """A device in one power mode.
 
     Attributes:
@@ -76,9 +75,9 @@ class Device:
         return self.product if self.mode is None else f"{self.product} ({self.mode})"
 
     @property
-    def dialect(self) -> str:
+    def dialect(self) -> Dialect:
         """The dialect of ONNX that its TensorRT reads."""
-        return "native" if self.tensorrt >= NATIVE_FROM else "portable"
+        return "native" if self.tensorrt >= NATIVE_SINCE else "portable"
 
     @property
     def software(self) -> str:
@@ -86,21 +85,21 @@ class Device:
         jetpack = "" if self.jetpack is None else f"JetPack {self.jetpack}, "
         return f"{jetpack}TensorRT {self.tensorrt[0]}.{self.tensorrt[1]}"
 
-    def at_power(self, watts: int) -> Device:
+    def at_power(self, watts: int) -> DeviceSpec:
         """Return the device in the power mode of that budget.
 
         Raises:
             InputError: there is none; the message lists those there are.
         """
-        found = [mode for mode in self.modes if mode.watts == watts]
-        if not found:
-            known = ", ".join(str(mode.watts) for mode in self.modes if mode.watts is not None)
-            accepted = f"accepted: {known}" if known else "it has no modes with published clocks"
+        modes = [mode for mode in self.modes if mode.watts == watts]
+        if not modes:
+            listed = ", ".join(str(mode.watts) for mode in self.modes if mode.watts is not None)
+            accepted = f"accepted: {listed}" if listed else "it has no modes with published clocks"
             raise InputError(
                 f"{self.name} has no power mode of {watts} W here; {accepted}, or leave --power "
                 "out for its highest clocks."
             )
-        return _in_mode(self, found[0])
+        return _in_mode(self, modes[0])
 
     def refusal(self, precision: str) -> str | None:
         """Return why the device cannot run a precision, which is fp8, or None if it can."""
@@ -143,9 +142,9 @@ def _jetson(
     capability: tuple[int, int],
     jetpack: str,
     tensorrt: tuple[int, int],
-) -> Device:
+) -> DeviceSpec:
     memory = gigabytes * GIB
-    device = Device(
+    device = DeviceSpec(
         name=name,
         product=product,
         memory=memory,
@@ -161,7 +160,7 @@ def _jetson(
     return _in_mode(device, modes[0])
 
 
-def _orin(name: str, product: str, gigabytes: int, modes: tuple[Mode, ...]) -> Device:
+def _orin(name: str, product: str, gigabytes: int, modes: tuple[Mode, ...]) -> DeviceSpec:
     return _jetson(
         name,
         product,
@@ -174,7 +173,7 @@ def _orin(name: str, product: str, gigabytes: int, modes: tuple[Mode, ...]) -> D
     )
 
 
-def _in_mode(device: Device, mode: Mode) -> Device:
+def _in_mode(device: DeviceSpec, mode: Mode) -> DeviceSpec:
     peak = {name: rate * mode.sms * mode.clock for name, rate in device.rates.items()}
     return replace(device, mode=mode, bandwidth=mode.bandwidth, peak=peak)
 
@@ -186,10 +185,10 @@ def _card(
     bandwidth: float,
     capability: tuple[int, int],
     peak: Mapping[str, float],
-) -> Device:
+) -> DeviceSpec:
     """A graphics card; its gigabytes are taken as 10^9 bytes, the lower reading."""
     memory = gigabytes * 10**9
-    return Device(
+    return DeviceSpec(
         name=name,
         product=product,
         memory=memory,
@@ -286,10 +285,10 @@ _ALL = (
         {"fp32": 67.0, "fp16": 989.4, "bf16": 989.4, "fp8": 1978.9, "int8": 1978.9},
     ),
 )
-DEVICES: dict[str, Device] = {device.name: device for device in _ALL}
+DEVICES: dict[str, DeviceSpec] = {device.name: device for device in _ALL}
 
 
-def find_device(name: str, *, power: int | None = None) -> Device:
+def find_device(name: str, *, power: int | None = None) -> DeviceSpec:
     """Return a device by name, at its highest clocks or in a power mode.
 
     Args:

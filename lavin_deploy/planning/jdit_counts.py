@@ -85,11 +85,11 @@ def count_joint(dit: DiTConfig, *, tokens: int, context: int) -> Iterator[Count]
     yield _final(dit, tokens)
 
 
-def _outside(dit: DiTConfig, given: int, made: int) -> Count:
-    """Keys and values of ``given`` tokens come in and of ``made`` tokens go out of a graph; with
+def _outside(dit: DiTConfig, taken: int, left: int) -> Count:
+    """Keys and values of ``taken`` tokens come in and of ``left`` tokens go out of a graph; with
     those of its own tokens they are copied behind one another, once a block."""
-    numbers = keys_values(dit, given) * 2 + keys_values(dit, made)
-    return Count(keys_values=numbers, kernels=2 * dit.depth if given else 0)
+    numbers = keys_values(dit, taken) * 2 + keys_values(dit, left)
+    return Count(keys_values=numbers, kernels=2 * dit.depth if taken else 0)
 
 
 def count_context(dit: DiTConfig, *, tokens: int, past: int) -> Iterator[Count]:

@@ -57,15 +57,15 @@ def read_calibration(path: Path) -> Calibration:
         raise InputError(
             f"the calibration {path} cannot be read ({error.strerror}); name a JSON file."
         ) from error
-    found = from_json(Calibration, parse(content, str(path)), str(path))
-    assert isinstance(found, Calibration)
-    if not found.stages:
+    calibration = from_json(Calibration, parse(content, str(path)), str(path))
+    assert isinstance(calibration, Calibration)
+    if not calibration.stages:
         raise InputError(f"{path} has no stages; it needs at least one measured time.")
-    for measured in found.stages:
+    for measured in calibration.stages:
         if measured.ms <= 0:
             raise InputError(f"{path}: {measured.place} took {measured.ms:g} ms; give ms above 0.")
         whole = measured.stage in ("encoder", "decoder") or measured.stage.endswith("_null")
         if whole != (measured.pairs is None):
             needs = "does not depend on pairs: leave them out" if whole else "needs its pairs"
             raise InputError(f"{path}: the stage {measured.stage!r} {needs}.")
-    return found
+    return calibration

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from lavin_deploy.errors import InputError, unknown_name
 from lavin_deploy.planning.budget import PRECISIONS, Budget, Setting, Stage, budget
-from lavin_deploy.planning.devices import Device
+from lavin_deploy.planning.devices import DeviceSpec
 from lavin_deploy.planning.measured import Calibration, Measured
 from lavin_deploy.planning.space import Space
 
@@ -72,7 +72,7 @@ class Plan:
     """The answer of ``lavin-plan``; ``points`` by latency, shortest first."""
 
     title: str
-    device: Device
+    device: DeviceSpec
     planned: tuple[Planned, ...]
     points: tuple[Point, ...]
     notes: tuple[str, ...]
@@ -80,7 +80,7 @@ class Plan:
 
 def make_plan(
     space: Space,
-    device: Device,
+    device: DeviceSpec,
     *,
     latency: float | None = None,
     calibration: Calibration | None = None,
@@ -100,9 +100,9 @@ def make_plan(
     ratios = _ratios(calibration, device, space.settings)
     planned = []
     for one in map(budget, space.settings):
-        known = ratios if calibration and one.setting.precision == calibration.precision else {}
+        factors = ratios if calibration and one.setting.precision == calibration.precision else {}
         seconds = {
-            stage.graph: known.get(stage.graph, 1.0) * predict(stage, one.setting, device)
+            stage.graph: factors.get(stage.graph, 1.0) * predict(stage, one.setting, device)
             for stage in one.stages
         }
         planned.append(Planned(budget=one, seconds=seconds, fits=one.total <= device.usable))
@@ -118,7 +118,7 @@ def make_plan(
     )
 
 
-def predict(stage: Stage, setting: Setting, device: Device) -> float:
+def predict(stage: Stage, setting: Setting, device: DeviceSpec) -> float:
     """Seconds of one run of a stage, by the assumptions above."""
     precision = PRECISIONS[setting.precision]
     compute = stage.count.products / device.peak[precision.products]
@@ -186,7 +186,7 @@ def _marked(points: Sequence[Point], latency: float) -> list[Point]:
 
 
 def _ratios(
-    calibration: Calibration | None, device: Device, settings: Sequence[Setting]
+    calibration: Calibration | None, device: DeviceSpec, settings: Sequence[Setting]
 ) -> dict[str, float]:
     """Graph -> measured over predicted time, the geometric mean of what was measured of it."""
     if calibration is None:
@@ -206,10 +206,10 @@ def _ratios(
     logs: dict[str, list[float]] = {}
     for measured in calibration.stages:
         logs.setdefault(measured.stage, []).append(math.log(_ratio(measured, like, device)))
-    return {graph: math.exp(sum(found) / len(found)) for graph, found in logs.items()}
+    return {graph: math.exp(sum(values) / len(values)) for graph, values in logs.items()}
 
 
-def _ratio(measured: Measured, like: Setting, device: Device) -> float:
+def _ratio(measured: Measured, like: Setting, device: DeviceSpec) -> float:
     """Measured over predicted time of one stage of a setting with the sizes of the measured one."""
     setting = replace(
         like,
@@ -225,8 +225,8 @@ def _ratio(measured: Measured, like: Setting, device: Device) -> float:
 
 def _calibrated(calibration: Calibration | None, ratios: dict[str, float]) -> Iterator[str]:
     if calibration is not None:
-        found = ", ".join(f"{graph} {ratio:.2f}x" for graph, ratio in sorted(ratios.items()))
+        listed = ", ".join(f"{graph} {ratio:.2f}x" for graph, ratio in sorted(ratios.items()))
         yield (
-            f"Calibrated in {calibration.precision}, measured over predicted: {found}; other "
+            f"Calibrated in {calibration.precision}, measured over predicted: {listed}; other "
             "stages and precisions keep the assumed efficiencies."
         )

@@ -10,7 +10,7 @@ from lavin_deploy.config import ModelConfig, preset
 from lavin_deploy.errors import InputError
 from lavin_deploy.flow.grids import GridKind, grid_for
 from lavin_deploy.planning.budget import Setting
-from lavin_deploy.planning.devices import Device
+from lavin_deploy.planning.devices import DeviceSpec
 
 STEPS = (1, 2, 4, 8, 19)
 REFRESHES = (1, 2, 4, 8)
@@ -34,7 +34,7 @@ class Space:
     notes: tuple[str, ...] = ()
 
 
-def space_of_bundle(manifest: Manifest, device: Device) -> Space:
+def space_of_bundle(manifest: Manifest, device: DeviceSpec) -> Space:
     """Return what a bundle has graphs for and the device can run.
 
     Raises:
@@ -74,9 +74,9 @@ def space_of_bundle(manifest: Manifest, device: Device) -> Space:
     ]
     if any(variant.refresh is not None for variant in variants.values()):
         notes.append("A refresh other than the bundle's own takes an export with --refresh R.")
-    wanted = sorted({*STEPS, manifest.defaults.steps})
-    steps = [n for n in wanted if n == manifest.defaults.steps or _has(manifest.time.kind, n)]
-    lost = [str(n) for n in wanted if n not in steps]
+    counts = sorted({*STEPS, manifest.defaults.steps})
+    steps = [n for n in counts if n == manifest.defaults.steps or _has(manifest.time.kind, n)]
+    lost = [str(n) for n in counts if n not in steps]
     if lost:
         notes.append(f"The {manifest.time.kind} grid of the bundle has no {', '.join(lost)} steps.")
     return Space(
@@ -87,7 +87,7 @@ def space_of_bundle(manifest: Manifest, device: Device) -> Space:
     )
 
 
-def space_of_preset(name: str, device: Device, *, size: tuple[int, int], pairs: int) -> Space:
+def space_of_preset(name: str, device: DeviceSpec, *, size: tuple[int, int], pairs: int) -> Space:
     """Return what an export of a preset could have: 16 and 8 bits, a joint or a frozen context.
 
     Raises:

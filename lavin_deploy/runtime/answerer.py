@@ -80,7 +80,7 @@ class Answerer:
     Args:
         manifest: of the bundle.
         backend: active back end.
-        modulation: rows of the folded timestep.
+        modulation: precomputed modulation for each timestep.
         settings: how to sample.
         context: the example pairs.
         num_pairs: how many of them to use; None see ``choose_pairs``.
@@ -132,11 +132,11 @@ class Answerer:
     def _prepare(self, size: Size) -> Frames:
         count = self._count(size)
         shape = latent_shape(self._manifest, size)
-        given = self._settings.noise
-        if given is None:
+        fixed_noise = self._settings.noise
+        if fixed_noise is None:
             noise = noises.normal(self._settings.seed, shape)
         else:
-            noise = check_noise(given, shape)
+            noise = check_noise(fixed_noise, shape)
         codec = Codec(self._backend, self._manifest.latent, *size)
         context = self._context.latents(codec, count)
         resident = self._backend.resident(
@@ -163,7 +163,7 @@ class Answerer:
             self._manifest,
             size,
             available=self._context.available,
-            wanted=self._num_pairs,
+            requested=self._num_pairs,
             stored=self._context.stored,
         )
 

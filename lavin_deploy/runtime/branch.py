@@ -32,7 +32,7 @@ class JointBranch:
 
     Args:
         backend: active back end.
-        modulation: rows of the folded timestep.
+        modulation: precomputed modulation for each timestep.
         graph: ``step`` or ``step_null``, or one of them with the update inside.
     """
 
@@ -74,10 +74,10 @@ class RefreshBranch:
 
     Args:
         backend: active back end.
-        modulation: rows of the folded timestep.
+        modulation: precomputed modulation for each timestep.
         refresh: ``refresh`` or ``refresh_null``.
         step: ``step`` or ``step_null``, which takes keys and values.
-        every: a ``refresh`` in every so many evaluations.
+        every: N, for a ``refresh`` every N evaluations.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class RefreshBranch:
         self._backend, self._modulation = backend, modulation
         self._refresh, self._step, self._every = refresh, step, every
         self._context: Latents
-        self._known: dict[str, Array] = {}
+        self._keys_values: dict[str, Array] = {}
         self._count = 0
 
     def prepare(self) -> None:
@@ -104,11 +104,13 @@ class RefreshBranch:
         stale = self._count % self._every == 0
         self._count += 1
         if stale:
-            given = {"latent": z, "context": self._context, "modulation": row}
-            self._known = self._backend.infer(self._refresh, given)
-            velocity: Latents = self._known.pop("velocity")
+            feed = {"latent": z, "context": self._context, "modulation": row}
+            self._keys_values = self._backend.infer(self._refresh, feed)
+            velocity: Latents = self._keys_values.pop("velocity")
             return velocity
-        velocity = self._backend.infer_one(self._step, latent=z, modulation=row, **self._known)
+        velocity = self._backend.infer_one(
+            self._step, latent=z, modulation=row, **self._keys_values
+        )
         return velocity
 
 
@@ -117,7 +119,7 @@ class FrozenBranch:
 
     Args:
         backend: active back end.
-        modulation: rows of the folded timestep.
+        modulation: precomputed modulation for each timestep.
         context: the graph of the pairs; None for the null condition, which has none.
         query: ``query`` or ``query_null``.
         step: ``step`` or ``step_null``, which takes keys and values.
@@ -135,7 +137,7 @@ class FrozenBranch:
         self._context, self._query, self._step = context, query, step
         self._pairs: Latents | None = None
         self._of_pairs: dict[str, Array] = {}
-        self._known: dict[str, Array] = {}
+        self._keys_values: dict[str, Array] = {}
 
     def prepare(self) -> None:
         """See :class:`Branch`."""
@@ -147,17 +149,17 @@ class FrozenBranch:
         """See :class:`Branch`; pairs that are those of the last call are not computed again."""
         row = self._modulation.row(CLEAN)
         pairs, query = context[:, :, :-1], context[:, :, -1:]
-        known = self._pairs is not None and np.array_equal(pairs, self._pairs)
-        if self._context is not None and not known:
-            given = self._backend.infer(self._context, {"context": pairs, "modulation": row})
-            self._of_pairs = {f"pair_{name}": array for name, array in given.items()}
+        same_pairs = self._pairs is not None and np.array_equal(pairs, self._pairs)
+        if self._context is not None and not same_pairs:
+            keys_values = self._backend.infer(self._context, {"context": pairs, "modulation": row})
+            self._of_pairs = {f"pair_{name}": array for name, array in keys_values.items()}
             self._pairs = pairs.copy()
         feed = {"query": query, "modulation": row, **self._of_pairs}
-        self._known = self._backend.infer(self._query, feed)
+        self._keys_values = self._backend.infer(self._query, feed)
 
     def velocity(self, z: Latents, t: np.float32) -> Latents:
         """See :class:`Branch`."""
         velocity: Latents = self._backend.infer_one(
-            self._step, latent=z, modulation=self._modulation.row(t), **self._known
+            self._step, latent=z, modulation=self._modulation.row(t), **self._keys_values
         )
         return velocity

@@ -28,8 +28,8 @@ class ClipStream:
     """One video after another through the encoder or the decoder; one thread at a time.
 
     Frames and latents are what the graphs take and give: pixels in [-1, 1], latents unscaled. With
-    a model whose norms are per frame (``temporal_norm="frame"``) the pieces are the whole clip up
-    to rounding, however it is pushed; with norms over time they differ at the seams.
+    a model whose norms are per frame (``temporal_norm="frame"``) the chunks are the whole clip up
+    to rounding, however it is pushed; with norms over time they differ at chunk boundaries.
 
     Example::
 
@@ -48,7 +48,7 @@ class ClipStream:
         BundleError: there are no such graphs, or the caches of the two do not fit each other.
 
     Attributes:
-        piece: frames (encoder) or latents (decoder) that one run takes behind the first.
+        chunk: frames (encoder) or latents (decoder) that one run takes behind the first.
         cache_bytes: memory that the caches take between two runs, whatever the video's length.
     """
 
@@ -61,7 +61,7 @@ class ClipStream:
         caches = _check_caches(self._start, self._next)
         self.cache_bytes = sum(np.dtype(s.dtype).itemsize * math.prod(s.shape) for s in caches)
         self._input, self._output = _main(self._next.inputs), _main(self._next.outputs)
-        self.piece = self._input.shape[2]
+        self.chunk = self._input.shape[2]
         self.reset()
 
     def reset(self) -> None:
@@ -83,7 +83,7 @@ class ClipStream:
 
         Returns:
             Latents (1, 16, m, h, w) or pixels (1, 3, m, H, W), float32: what follows from all
-            whole pieces so far and was not given yet; m may be 0.
+            whole chunks so far and was not given yet; m may be 0.
 
         Raises:
             InputError: another dtype or shape; the stream is as it was.
@@ -105,16 +105,16 @@ class ClipStream:
             self._seen, clip = 1, clip[:, :, 1:]
         self._seen += clip.shape[2]
         waiting = np.concatenate((self._waiting, clip), axis=2)
-        whole = waiting.shape[2] // self.piece * self.piece
-        for begin in range(0, whole, self.piece):
-            outs.append(self._run(self._next, waiting[:, :, begin : begin + self.piece]))
+        whole = waiting.shape[2] // self.chunk * self.chunk
+        for begin in range(0, whole, self.chunk):
+            outs.append(self._run(self._next, waiting[:, :, begin : begin + self.chunk]))
         self._waiting = waiting[:, :, whole:].copy()
         return self._joined(outs)
 
     def finish(self) -> F32:
         """Give what is left of the video, and be ready for another.
 
-        A piece that is not full is filled up with its last frame; what follows from the filling
+        A chunk that is not full is filled up with its last frame; what follows from the filling
         alone is cut off. With norms per frame that changes nothing.
 
         Returns:
@@ -125,16 +125,16 @@ class ClipStream:
             WorkError: the computation failed.
         """
         count, out_count = self._waiting.shape[2], self._output.shape[2]
-        if count * out_count % self.piece:
+        if count * out_count % self.chunk:
             raise InputError(
                 f"a stream of {self._seen} frames does not round-trip; push "
                 f"{-count % 4} more (repeat the last one) to have 4k + 1."
             )
         outs = []
         if count:
-            filling = np.repeat(self._waiting[:, :, -1:], self.piece - count, axis=2)
+            filling = np.repeat(self._waiting[:, :, -1:], self.chunk - count, axis=2)
             out = self._run(self._next, np.concatenate((self._waiting, filling), axis=2))
-            outs.append(out[:, :, : count * out_count // self.piece])
+            outs.append(out[:, :, : count * out_count // self.chunk])
         self.reset()
         return self._joined(outs)
 
@@ -165,16 +165,16 @@ def _frames(shape: tuple[int, ...], count: int) -> tuple[int, ...]:
 def _check_caches(start: Graph, later: Graph) -> tuple[Tensor, ...]:
     """The caches that go in; BundleError unless what one run leaves is what the next one takes."""
     taken = tuple(spec for spec in later.inputs if spec.name.startswith(CACHE_IN))
-    wanted = {(spec.name[len(CACHE_IN) :], spec.dtype, spec.shape) for spec in taken}
+    expected = {(spec.name[len(CACHE_IN) :], spec.dtype, spec.shape) for spec in taken}
     for graph in (start, later):
         left = {
             (spec.name[len(CACHE_OUT) :], spec.dtype, spec.shape)
             for spec in graph.outputs
             if spec.name.startswith(CACHE_OUT)
         }
-        if left != wanted:
+        if left != expected:
             raise BundleError(
-                f"{graph.file!r} does not leave the cache {min(left ^ wanted)[0]!r} as "
+                f"{graph.file!r} does not leave the cache {min(left ^ expected)[0]!r} as "
                 f"{later.file!r} takes it; export the bundle again."
             )
     return taken

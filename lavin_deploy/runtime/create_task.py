@@ -56,7 +56,7 @@ def create_task(
         WorkError: encoding or writing failed.
     """
     check_task_name(task.name)
-    found = find_pairs(folder)
+    pair_files = find_pairs(folder)
     with load(bundle, backend=backend) as model:
         if model.bundle.path.is_file():
             raise InputError(
@@ -68,13 +68,13 @@ def create_task(
             )
         manifest = model.manifest
         fewest = min(bucket.pairs for bucket in manifest.buckets)
-        if len(found) < fewest:
+        if len(pair_files) < fewest:
             raise InputError(
-                f"{str(folder)!r} has {len(found)} example pairs and the bundle needs at least "
-                f"{fewest}; add some."
+                f"{str(folder)!r} has {len(pair_files)} example pairs and the bundle needs at "
+                f"least {fewest}; add some."
             )
         encoders = {size: model.codec(size).encode for size in manifest.sizes()}
-        stored, files = task_files(task, read_pairs(found), encoders)
+        stored, files = task_files(task, read_pairs(pair_files), encoders)
         choice = model.choice
     add_task(bundle, task.name, files, replace=replace_old)
     if choice:
@@ -82,7 +82,7 @@ def create_task(
     return stored
 
 
-def read_pairs(found: Sequence[PairFiles]) -> list[tuple[str, U8, U8]]:
+def read_pairs(pair_files: Sequence[PairFiles]) -> list[tuple[str, U8, U8]]:
     """Read the pictures of pairs, scaled down to ``LARGEST_SIDE``.
 
     Returns:
@@ -92,7 +92,7 @@ def read_pairs(found: Sequence[PairFiles]) -> list[tuple[str, U8, U8]]:
         InputError: a file is no picture, or the two of a pair differ in size.
     """
     pairs = []
-    for files in found:
+    for files in pair_files:
         source, target = read_image(files.input), read_image(files.target)
         check_pair(repr(files.id), source, target)
         pairs.append((files.id, _limited(source), _limited(target)))
@@ -121,10 +121,10 @@ def task_files(
     """
     files: dict[str, bytes] = {}
     names = []
-    for number, (given_id, source, target) in enumerate(pairs, 1):
+    for number, (pair_id, source, target) in enumerate(pairs, 1):
         names.append(
             StoredPair(
-                id=given_id,
+                id=pair_id,
                 input=f"pairs/{number:03}_input.png",
                 target=f"pairs/{number:03}_target.png",
             )

@@ -68,7 +68,7 @@ class Letterbox:
         top, left = self.offset
         below, right = self.bucket[0] - rows - top, self.bucket[1] - columns - left
         return np.pad(
-            _resize(image, rows, columns), ((top, below), (left, right), (0, 0)), "symmetric"
+            resize(image, rows, columns), ((top, below), (left, right), (0, 0)), "symmetric"
         )
 
     def backward(self, target: U8) -> U8:
@@ -86,7 +86,7 @@ class Letterbox:
         _require_size(target, self.bucket)
         rows, columns = self.inner
         top, left = self.offset
-        return _resize(target[top : top + rows, left : left + columns], *self.source)
+        return resize(target[top : top + rows, left : left + columns], *self.source)
 
 
 def to_pixels(image: U8) -> F32:
@@ -130,7 +130,7 @@ def check_image(image: U8) -> None:
         raise InputError(f"a picture is (H, W, 3) uint8 RGB; given: {image.shape} {image.dtype}.")
 
 
-def _resize(image: U8, rows: int, columns: int) -> U8:
+def resize(image: U8, rows: int, columns: int) -> U8:
     """Resize in two passes, each Pillow's antialiased bicubic rounded to 8 bits.
 
     Rows come first where that leaves less to do by the rule of Pillow 13; said here, because Pillow

@@ -13,7 +13,7 @@ Row = NDArray[np.float32]
 
 
 class Modulation:
-    """Rows of the folded timestep: from the bundle's table, else from its ``modulation`` graph.
+    """One row per timestep: from the bundle's table, else from its ``modulation`` graph.
 
     A time that is in the table exactly (as float32) takes its row; any other time runs the graph
     once and is remembered.

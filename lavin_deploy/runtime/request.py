@@ -88,9 +88,9 @@ def make_settings(
     if noise is not None:
         array = isinstance(noise, np.ndarray)
         if not array or noise.dtype != np.float32 or not np.isfinite(noise).all():
-            given = f"{noise.dtype} {noise.shape}" if array else type(noise).__name__
+            kind = f"{noise.dtype} {noise.shape}" if array else type(noise).__name__
             raise InputError(
-                f"noise is a finite float32 array (1, 16, T, h/8, w/8); given: {given}."
+                f"noise is a finite float32 array (1, 16, T, h/8, w/8); given: {kind}."
             )
     return Settings(
         grid=choose_grid(manifest, sampling.steps),
@@ -120,16 +120,16 @@ def check_size(manifest: Manifest, size: Size) -> Size:
         InputError: it does not, or it is no pair of whole numbers; the message lists what it has.
     """
     sizes = manifest.sizes()
-    there = ", ".join(f"{height}x{width}" for height, width in sizes)
+    listed = ", ".join(f"{height}x{width}" for height, width in sizes)
     try:
         height, width = (operator.index(side) for side in size)
     except (TypeError, ValueError) as error:
         raise InputError(
             f"size is {size!r}; it is (height, width) in pixels, e.g. {sizes[0]}. "
-            f"The bundle has: {there}."
+            f"The bundle has: {listed}."
         ) from error
     if (height, width) not in sizes:
-        raise InputError(f"the bundle has no size {height}x{width}; it has: {there}.")
+        raise InputError(f"the bundle has no size {height}x{width}; it has: {listed}.")
     return height, width
 
 
@@ -145,7 +145,7 @@ def choose_size(sizes: Sequence[Size], frame: Size) -> Size:
 
 
 def choose_pairs(
-    manifest: Manifest, size: Size, *, available: int, wanted: int | None, stored: bool
+    manifest: Manifest, size: Size, *, available: int, requested: int | None, stored: bool
 ) -> int:
     """Return how many of the available pairs to use; the first ones are used.
 
@@ -153,7 +153,7 @@ def choose_pairs(
         manifest: of the bundle.
         size: (height, width) that runs.
         available: pairs that the task or the caller has.
-        wanted: an explicit number; None chooses.
+        requested: an explicit number; None chooses.
         stored: whether the pairs are a stored task's. Of these a part may be used without being
             asked for: as many as the bundle's default, or the most there are graphs for. Pairs
             that the caller gave are used all or by an explicit number.
@@ -169,11 +169,11 @@ def choose_pairs(
             f"there are {available} example pairs and the bundle takes {listed} at "
             f"{size[0]}x{size[1]}; give more pairs."
         )
-    if wanted is not None:
-        if wanted in usable:
-            return wanted
+    if requested is not None:
+        if requested in usable:
+            return requested
         raise InputError(
-            f"cannot use {wanted} pairs: there are {available} and the bundle takes {listed} at "
+            f"cannot use {requested} pairs: there are {available} and the bundle takes {listed} at "
             f"{size[0]}x{size[1]}."
         )
     if not stored:

@@ -20,7 +20,7 @@ class Sampler:
 
     Args:
         backend: active back end.
-        modulation: rows of the folded timestep.
+        modulation: precomputed modulation for each timestep.
         height: pixels.
         width: pixels.
         pairs: example pairs in the context.
@@ -88,8 +88,8 @@ class Sampler:
         if variant.refresh is not None:
             every = variant.refresh.every
             return RefreshBranch(*common, graph("refresh"), graph("step"), every=every)
-        shown = None if null else graph("context")
-        return FrozenBranch(*common, shown, graph("query"), graph("step"))
+        context = None if null else graph("context")
+        return FrozenBranch(*common, context, graph("query"), graph("step"))
 
     def _euler_branch(self) -> JointBranch | None:
         bucket = (*self._size, self._pairs)

@@ -56,9 +56,9 @@ def boxes(image: U8) -> Boxes:
 
     Pixels that are not black are grouped by hue (colour over its brightest channel, since blur on
     black changes brightness alone); of a group count those brighter than half of its bright ones.
-    Pieces of one group whose extents come within three line widths of each other are one outline,
-    because outlines hide parts of others that they cross; its extents are a box if most of its
-    pixels lie along their border and fill half of it. What is no outline, such as a photograph,
+    Components of one group whose extents come within three line widths of each other are one
+    outline, because outlines hide parts of others that they cross; its extents are a box if most of
+    its pixels lie along their border and fill half of it. What is no outline, such as a photograph,
     gives no box.
 
     Args:
@@ -72,14 +72,14 @@ def boxes(image: U8) -> Boxes:
     lit = bright >= DARK
     hues = image / np.maximum(bright, 1)[..., None]
     labels = _grouped(hues, lit, radius=0.25, least=8 * width)
-    found: list[tuple[int, int, int, int]] = []
+    outlines: list[tuple[int, int, int, int]] = []
     for number in range(1, int(labels.max(initial=0)) + 1):
         group = labels == number
         group &= bright > 0.5 * np.quantile(bright[group], 0.9)
-        pieces = [piece for piece in _pieces(group) if len(piece) >= 4 * width]
-        extents = _joined([_extent(piece) for piece in pieces], reach=3 * width)
-        found += [box for box in extents if _is_outline(group, box, width)]
-    return np.array(found, np.float64).reshape(-1, 4)
+        components = [each for each in _components(group) if len(each) >= 4 * width]
+        extents = _joined([_extent(each) for each in components], reach=3 * width)
+        outlines += [box for box in extents if _is_outline(group, box, width)]
+    return np.array(outlines, np.float64).reshape(-1, 4)
 
 
 def segments(image: U8, least: float = 0.002) -> Labels:
@@ -155,23 +155,23 @@ def _flat(image: U8, step: int = 24) -> Mask:
     return np.asarray(steps < step)
 
 
-def _pieces(mask: Mask) -> list[NDArray[np.int64]]:
-    """Return the 8-connected pieces of a mask, (N, 2) rows and columns each."""
+def _components(mask: Mask) -> list[NDArray[np.int64]]:
+    """Return the 8-connected components of a mask, (N, 2) rows and columns each."""
     left = set(map(tuple, np.argwhere(mask).tolist()))
     steps = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
-    found = []
+    components = []
     while left:
-        piece = [left.pop()]
-        for y, x in piece:  # grows while it is walked
+        component = [left.pop()]
+        for y, x in component:  # grows while it is walked
             near = {(y + dy, x + dx) for dy, dx in steps} & left
             left -= near
-            piece.extend(near)
-        found.append(np.array(piece, np.int64))
-    return found
+            component.extend(near)
+        components.append(np.array(component, np.int64))
+    return components
 
 
-def _extent(piece: NDArray[np.int64]) -> tuple[int, int, int, int]:
-    (top, left), (bottom, right) = piece.min(axis=0).tolist(), piece.max(axis=0).tolist()
+def _extent(component: NDArray[np.int64]) -> tuple[int, int, int, int]:
+    (top, left), (bottom, right) = component.min(axis=0).tolist(), component.max(axis=0).tolist()
     return left, top, right + 1, bottom + 1
 
 

@@ -51,9 +51,9 @@ def find_pairs(folder: str | os.PathLike[str]) -> list[PairFiles]:
     for name, half in halves.items():
         for role in ROLES:
             if role not in half:
-                there = next(iter(half.values())).name
+                single = next(iter(half.values())).name
                 raise InputError(
-                    f"{there!r} stands alone in {str(place)!r}; add {name}_{role}.png or the like."
+                    f"{single!r} stands alone in {str(place)!r}; add {name}_{role}.png or the like."
                 )
     if not halves:
         raise InputError(

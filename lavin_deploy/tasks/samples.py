@@ -16,7 +16,7 @@ Pairs = Sequence[Pair]
 """Example pairs (input, target), (H, W, 3) uint8 RGB, the two of a pair of one size."""
 
 Answer = Callable[[Pairs, U8], U8]
-"""What is judged: from example pairs and a query (H, W, 3) uint8 to an answer of the same shape."""
+"""What is evaluated: from example pairs and a query (H, W, 3) uint8 to an answer of its shape."""
 
 FAR = 100.0
 """Euclidean RGB distance from which colours cannot be mistaken for each other."""
@@ -82,7 +82,7 @@ class Episode:
 
     def repainted(self, style: Style) -> Pairs:
         """Return the pairs with their targets painted in the colours of another style."""
-        return tuple((given, self.repaint(target, style)) for given, target in self.pairs)
+        return tuple((image, self.repaint(target, style)) for image, target in self.pairs)
 
     def repaint(self, target: U8, style: Style) -> U8:
         """Return a target of this episode, (H, W, 3) uint8, in the colours of another style."""
@@ -90,7 +90,7 @@ class Episode:
         return paint(share, style.foreground, style.background)
 
 
-class Source(Protocol):
+class SampleSource(Protocol):
     """Where samples come from. The same arguments always give the same sample."""
 
     @property

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from lavin_deploy.bundle.reader import Bundle
 from lavin_deploy.bundle.strict_json import from_json, parse
 from lavin_deploy.errors import BundleError, unknown_name
-
-View = Literal["overlay", "target", "side-by-side"]
+from lavin_deploy.names import View
 
 
 @dataclass(frozen=True, kw_only=True)

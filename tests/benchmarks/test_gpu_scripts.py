@@ -42,9 +42,9 @@ def test_a_wrong_engine_is_found(exported: Bundle, monkeypatch: pytest.MonkeyPat
     whole = OnnxRuntimeBackend.infer_impl
 
     def wrong(self: OnnxRuntimeBackend, graph: Graph, feed: Mapping[str, Array]) -> object:
-        found = whole(self, graph, feed)
+        outputs = whole(self, graph, feed)
         scale = 1.01 if self.variant.precision == "fp16" and graph.name == "decoder" else 1
-        return {name: array * array.dtype.type(scale) for name, array in found.items()}
+        return {name: array * array.dtype.type(scale) for name, array in outputs.items()}
 
     monkeypatch.setattr(OnnxRuntimeBackend, "infer_impl", wrong)
     variant = exported.variant("fp16", "native")

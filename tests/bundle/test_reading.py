@@ -28,8 +28,10 @@ def test_a_written_bundle_reads_back(tmp_path: Path) -> None:
         assert bundle.file(WEIGHTS).read_bytes() == bundle.read(WEIGHTS)
         assert bundle.manifest.sizes() == ((32, 32), (16, 48))
         assert bundle.manifest.pairs_at(16, 48) == (1, 2)
-    there = {p.relative_to(bundle.path).as_posix() for p in bundle.path.rglob("*") if p.is_file()}
-    assert there == {*written.files, "manifest.json"}
+    existing = {
+        p.relative_to(bundle.path).as_posix() for p in bundle.path.rglob("*") if p.is_file()
+    }
+    assert existing == {*written.files, "manifest.json"}
 
 
 def test_the_manifest_fits_its_schema(original: Path) -> None:
@@ -46,8 +48,8 @@ def test_the_manifest_fits_its_schema(original: Path) -> None:
     assert names == set(schema["properties"]) == set(data)
     samples = {"folder": "validation/edges", "samples": 3}
     validator.validate({**data, "validation": {"edges": samples}})
-    seam = {"l2": 0.1, "max": 0.2}
-    stream = {"chunk": 2, "frames": [17], "encoder": seam, "decoder": seam}
+    error = {"l2": 0.1, "max": 0.2}
+    stream = {"chunk": 2, "frames": [17], "encoder": error, "decoder": error}
     variant = {**data["variants"][0], "stream": stream}
     validator.validate({**data, "variants": [variant]})
     bare = {"variants": [{**variant, "stream": {**stream, "chunk": 0}}]}

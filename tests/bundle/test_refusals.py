@@ -18,8 +18,8 @@ from tests.helpers.toy_bundle import WEIGHTS
 pytestmark = pytest.mark.unit
 
 TABLE = "tables/modulation.npy"
-SEAM = {"l2": 0.1, "max": 0.2}
-STREAM = {"chunk": 0, "frames": [17], "encoder": SEAM, "decoder": SEAM}
+BOUNDARY_ERROR = {"l2": 0.1, "max": 0.2}
+STREAM = {"chunk": 0, "frames": [17], "encoder": BOUNDARY_ERROR, "decoder": BOUNDARY_ERROR}
 
 
 def test_missing_bundle(tmp_path: Path, original: Path) -> None:

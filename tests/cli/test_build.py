@@ -27,10 +27,10 @@ def command(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_help_names_both_targets() -> None:
-    shown = CliRunner().invoke(build, ["--help"])
-    assert shown.exit_code == 0
-    assert "tensorrt-rtx" in shown.output
-    assert "--compute-capability" in shown.output
+    result = CliRunner().invoke(build, ["--help"])
+    assert result.exit_code == 0
+    assert "tensorrt-rtx" in result.output
+    assert "--compute-capability" in result.output
 
 
 def test_one_object_says_what_was_built(exported: Bundle) -> None:

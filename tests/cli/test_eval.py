@@ -82,24 +82,24 @@ def test_one_json_object(toy: Path, data: Path) -> None:
     arguments = (toy, "--data", data, "--samples", 2, "--task", "segmentation", "--json")
     result = call(*arguments, "--size", "16x48", "--steps", 2, "--seed", 5, "--strength", 3)
     assert result.exit_code == 0, result.stderr
-    found = json.loads(result.stdout)
+    report_data = json.loads(result.stdout)
     assert (
-        found["bundle"]["sha256"]
+        report_data["bundle"]["sha256"]
         == hashlib.sha256((toy / "manifest.json").read_bytes()).hexdigest()
     )
-    assert found["suite"] == "core"
-    assert found["measured_on"] == "held-out"
-    assert found["data"] == str(data)
-    assert found["samples"] == {"segmentation": 2}
-    assert (found["seed"], found["strength"]) == (5, 3.0)
-    assert found["size"] == [16, 48]
-    assert found["pairs"] == 2
-    assert set(found["versions"]) == {"lavin_deploy", "python", "numpy", "opencv"}
-    assert list(found["tasks"]) == ["segmentation"]
-    assert found["tasks"]["segmentation"]["steps"] == 2
-    assert found["tasks"]["segmentation"]["swap"]["polarity_cases"] == 2
-    assert found["speed"]["runs"] >= 2 * 4
-    assert found["speed"]["stages"]["encode"] > 0
+    assert report_data["suite"] == "core"
+    assert report_data["measured_on"] == "held-out"
+    assert report_data["data"] == str(data)
+    assert report_data["samples"] == {"segmentation": 2}
+    assert (report_data["seed"], report_data["strength"]) == (5, 3.0)
+    assert report_data["size"] == [16, 48]
+    assert report_data["pairs"] == 2
+    assert set(report_data["versions"]) == {"lavin_deploy", "python", "numpy", "opencv"}
+    assert list(report_data["tasks"]) == ["segmentation"]
+    assert report_data["tasks"]["segmentation"]["steps"] == 2
+    assert report_data["tasks"]["segmentation"]["swap"]["polarity_cases"] == 2
+    assert report_data["speed"]["runs"] >= 2 * 4
+    assert report_data["speed"]["stages"]["encode"] > 0
 
 
 def test_by_default_the_bundles_own_samples_are_measured(stocked: Path, tmp_path: Path) -> None:
@@ -120,11 +120,11 @@ def test_by_default_the_bundles_own_samples_are_measured(stocked: Path, tmp_path
 def test_own_samples_as_json(stocked: Path) -> None:
     result = call(stocked, "--task", "denoising", "--samples", 2, "--json")
     assert result.exit_code == 0, result.stderr
-    found = json.loads(result.stdout)
-    assert found["measured_on"] == "validation"
-    assert found["data"] is found["seed"] is None
-    assert found["samples"] == {"denoising": 2}
-    assert found["tasks"]["denoising"]["samples"] == 2
+    report_data = json.loads(result.stdout)
+    assert report_data["measured_on"] == "validation"
+    assert report_data["data"] is report_data["seed"] is None
+    assert report_data["samples"] == {"denoising": 2}
+    assert report_data["tasks"]["denoising"]["samples"] == 2
 
 
 def test_own_samples_need_neither_opencv_nor_torch(stocked: Path) -> None:
@@ -279,9 +279,9 @@ def test_published_test_sets_beside_what_was_published(tiny_bundle: Path, tmp_pa
         "imagenet_inpainting 2",
     ):
         assert part in result.stdout, part
-    found = json.loads((report / "report.json").read_text())
-    assert found["measured_on"] == "published"
-    assert found["tasks"]["nyu_depth"]["published"] == {"abs_rel": 0.062, "delta1": 0.961}
+    report_data = json.loads((report / "report.json").read_text())
+    assert report_data["measured_on"] == "published"
+    assert report_data["tasks"]["nyu_depth"]["published"] == {"abs_rel": 0.062, "delta1": 0.961}
     page = (report / "report.html").read_text(encoding="utf-8")
     assert "published, LaVin-DiT 3.4B" in page
     assert (report / "nyu_normals.png").is_file()

@@ -30,9 +30,9 @@ pytestmark = pytest.mark.cli
     ],
 )
 def test_wrong_input(golden: Path, tmp_path: Path, words: list[str], sentence: str) -> None:
-    given = [str(golden) if word == "CKPT" else word for word in words]
+    arguments = [str(golden) if word == "CKPT" else word for word in words]
     out = tmp_path / "out.lavin"
-    result = CliRunner().invoke(export, [*given, "--out", str(out)])
+    result = CliRunner().invoke(export, [*arguments, "--out", str(out)])
     assert result.exit_code == 2
     assert sentence in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1

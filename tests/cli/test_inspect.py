@@ -48,13 +48,15 @@ def test_inspect_says_what_the_gate_found(toy: Path) -> None:
     result = CliRunner().invoke(inspect, [str(toy)])
     assert result.exit_code == 0, result.stderr
     assert [line for line in result.stdout.splitlines() if line.startswith("  gate")] == [
-        "  gate      fp32 native: passed, largest rel. L2 3.2e-06 (limit 3.0e-03), 0 islands",
-        "  gate      fp16 native: passed, largest rel. L2 7.9e-04 (limit 3.0e-03), 2 islands, "
-        "1.31x fp32",
+        "  gate      fp32 native: passed, largest rel. L2 3.2e-06 (limit 3.0e-03), 0 modules "
+        "kept in fp32",
+        "  gate      fp16 native: passed, largest rel. L2 7.9e-04 (limit 3.0e-03), 2 modules "
+        "kept in fp32, 1.31x fp32",
         "  gate      int8 portable: failed, written by force, largest rel. L2 4.1e-02 "
-        "(limit 3.0e-03), 0 islands, 0.87x fp32",
+        "(limit 3.0e-03), 0 modules kept in fp32, 0.87x fp32",
         "  gate      bf16 native: failed, written by force, values that are not finite, "
-        "largest rel. L2 1.0e-06 (limit 3.0e-03), 0 islands, not run in a runtime: bf16",
+        "largest rel. L2 1.0e-06 (limit 3.0e-03), 0 modules kept in fp32, "
+        "not run in a runtime: bf16",
     ]
     as_json = CliRunner().invoke(inspect, [str(toy), "--json"])
     assert json.loads(as_json.stdout)["report"]["variants"] == variants

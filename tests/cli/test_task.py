@@ -53,9 +53,9 @@ def test_create_list_show(toy: Path, pairs: Path) -> None:
     listed = json.loads(call("list", "--bundle", toy, "--json").stdout)
     assert listed["tasks"][0]["name"] == "brighten"
 
-    shown = call("show", "brighten", "--bundle", toy).stdout
-    assert "steps 1, guidance 1, view side-by-side" in shown
-    assert "tasks/brighten/pairs/001_input.png" in shown
+    printed = call("show", "brighten", "--bundle", toy).stdout
+    assert "steps 1, guidance 1, view side-by-side" in printed
+    assert "tasks/brighten/pairs/001_input.png" in printed
     data = json.loads(call("show", "brighten", "--bundle", toy, "--json").stdout)
     assert data["folder"] == "tasks/brighten"
     assert data["pairs"][0]["id"] == "a"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lavin_deploy.engines.plugins.functions import AttentionArgs, Kernels
+from lavin_deploy.engines.plugins.functions import AttentionArgs, PluginKernels
 from lavin_deploy.errors import WorkError
 from lavin_deploy.portable import functions
 from tests.helpers import plugins
@@ -60,8 +60,8 @@ def test_attention_of_every_head_width(width: int, precision: str, tall: bool) -
     rng = np.random.default_rng(width)
     q = normal(rng, (4, 37, width), precision)
     k, v = (normal(rng, (2, 70, width), precision) for _ in range(2))
-    found = plugins.attention(q, k, v, tall=tall).astype(np.float64)
-    assert np.abs(found - exact_attention(q, k, v)).max() < ERRORS[precision]
+    out = plugins.attention(q, k, v, tall=tall).astype(np.float64)
+    assert np.abs(out - exact_attention(q, k, v)).max() < ERRORS[precision]
 
 
 @pytest.mark.parametrize("tall", [False, True])
@@ -78,11 +78,11 @@ def test_attention_of_all_groups_and_ragged_lengths(
     k, v, past_k, past_v = (
         normal(rng, (groups, length, 24), "fp16") for length in (keys, keys, past, past)
     )
-    found = plugins.attention(q, k, v, (past_k, past_v) if past else None, tall=tall)
-    wanted = exact_attention(
+    out = plugins.attention(q, k, v, (past_k, past_v) if past else None, tall=tall)
+    expected = exact_attention(
         q, np.concatenate([past_k, k], axis=1), np.concatenate([past_v, v], axis=1)
     )
-    assert np.abs(found.astype(np.float64) - wanted).max() < ERRORS["fp16"]
+    assert np.abs(out.astype(np.float64) - expected).max() < ERRORS["fp16"]
 
 
 def test_scores_that_overflow_half_precision_are_no_trouble() -> None:
@@ -90,8 +90,8 @@ def test_scores_that_overflow_half_precision_are_no_trouble() -> None:
     q, k = (normal(rng, (1, 66, 72), "fp16") * np.float16(60) for _ in range(2))
     v = normal(rng, (1, 66, 72), "fp16")
     assert np.abs(q.astype(np.float64) @ k.astype(np.float64).transpose(0, 2, 1)).max() > 65504
-    found = plugins.attention(q, k, v).astype(np.float64)
-    assert np.abs(found - exact_attention(q, k, v)).max() < ERRORS["fp16"]
+    out = plugins.attention(q, k, v).astype(np.float64)
+    assert np.abs(out - exact_attention(q, k, v)).max() < ERRORS["fp16"]
 
 
 def test_the_online_softmax_is_the_softmax() -> None:
@@ -116,10 +116,10 @@ def test_rope(precision: str, heads: int, groups: int, width: int, tokens: int) 
     cos, sin = np.cos(angles), np.sin(angles)
     turned = plugins.rope3d(q, k, q_weight, k_weight, cos, sin)
     alone = plugins.rope3d(None, k, None, k_weight, cos, sin)
-    wanted = exact_rope(q, q_weight, cos, sin), exact_rope(k, k_weight, cos, sin)
-    for found, right in zip(turned, wanted, strict=True):
-        assert found is not None
-        off = np.abs(found.astype(np.float64) - right).max() / np.abs(right).max()
+    expected = exact_rope(q, q_weight, cos, sin), exact_rope(k, k_weight, cos, sin)
+    for out, right in zip(turned, expected, strict=True):
+        assert out is not None
+        off = np.abs(out.astype(np.float64) - right).max() / np.abs(right).max()
         assert off < ERRORS[precision]
     np.testing.assert_array_equal(alone[1], turned[1])
 
@@ -128,16 +128,16 @@ def test_the_onnx_functions_say_the_same() -> None:
     """The definition that ONNX Runtime runs, on the same numbers."""
     onnx, ort = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     rng = np.random.default_rng(4)
-    given = {
+    inputs = {
         "q": normal(rng, (1, 4, 9, 24), "fp32"),
         **{name: normal(rng, (1, 2, 7, 24), "fp32") for name in ("k", "v")},
         **{name: normal(rng, (1, 2, 3, 24), "fp32") for name in ("past_k", "past_v")},
     }
     node = onnx.helper.make_node(
-        "GroupedQueryAttention", list(given), ["out"], domain="lavin", overload="prefix",
+        "GroupedQueryAttention", list(inputs), ["out"], domain="lavin", overload="prefix",
         num_heads=4, kv_num_heads=2, head_dim=24, scale=24**-0.5,
     )  # fmt: skip
-    infos = [onnx.helper.make_tensor_value_info(n, 1, x.shape) for n, x in given.items()]
+    infos = [onnx.helper.make_tensor_value_info(n, 1, x.shape) for n, x in inputs.items()]
     out = onnx.helper.make_tensor_value_info("out", 1, (1, 9, 96))
     opsets = [onnx.helper.make_opsetid("", 18), onnx.helper.make_opsetid("lavin", 1)]
     model = onnx.helper.make_model(
@@ -147,10 +147,10 @@ def test_the_onnx_functions_say_the_same() -> None:
         ir_version=10,
     )
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    wanted = session.run(None, given)[0][0]
-    q, k, v, past_k, past_v = (x[0] for x in given.values())
-    found = plugins.attention(q, k, v, (past_k, past_v))
-    np.testing.assert_allclose(found, wanted, atol=ERRORS["fp32"])
+    expected = session.run(None, inputs)[0][0]
+    q, k, v, past_k, past_v = (x[0] for x in inputs.values())
+    answer = plugins.attention(q, k, v, (past_k, past_v))
+    np.testing.assert_allclose(answer, expected, atol=ERRORS["fp32"])
 
 
 @pytest.mark.parametrize(
@@ -174,4 +174,4 @@ def test_the_library_carries_kernels_for_each_architecture() -> None:
     for name in (b"lavin_attention", b"lavin_rope3d", b"getCreators", b"setLoggerFinder"):
         assert name in content
     with pytest.raises(WorkError, match="out of range"):  # it loads without a driver
-        Kernels(plugins.plugin_library()).attention(AttentionArgs(), "float16")
+        PluginKernels(plugins.plugin_library()).attention(AttentionArgs(), "float16")

@@ -13,7 +13,13 @@ from lavin_deploy.bundle.edit import pack
 from lavin_deploy.bundle.manifest import Graph, Variant
 from lavin_deploy.bundle.reader import Bundle, open_bundle
 from lavin_deploy.engines.gpu import Gpu
-from lavin_deploy.engines.identity import BuildOptions, Identity, Wanted, graph_label, onnx_digest
+from lavin_deploy.engines.identity import (
+    BuildOptions,
+    Identity,
+    Requirements,
+    graph_label,
+    onnx_digest,
+)
 from lavin_deploy.engines.store import EngineStore
 from lavin_deploy.errors import BundleError, InputError
 from tests.helpers.toy_bundle import write_toy
@@ -29,7 +35,7 @@ def bundle(tmp_path: Path) -> Iterator[Bundle]:
         yield opened
 
 
-def parts(bundle: Bundle) -> tuple[Variant, Graph, Identity, Wanted]:
+def parts(bundle: Bundle) -> tuple[Variant, Graph, Identity, Requirements]:
     """The toy's step graph, an engine of it and what a runtime asks for."""
     variant = bundle.variant()
     graph = next(graph for graph in variant.graphs if graph.name == "step")
@@ -43,17 +49,17 @@ def parts(bundle: Bundle) -> tuple[Variant, Graph, Identity, Wanted]:
         version="1.7.1.116",
         options=BuildOptions(capabilities=("8.9", "12.0")),
     )
-    wanted = Wanted(onnx=digest, library="tensorrt-rtx", version="1.7.1.116", gpu=ADA)
-    return variant, graph, identity, wanted
+    required = Requirements(onnx=digest, library="tensorrt-rtx", version="1.7.1.116", gpu=ADA)
+    return variant, graph, identity, required
 
 
 def test_an_engine_comes_back(bundle: Bundle) -> None:
-    variant, graph, identity, wanted = parts(bundle)
+    variant, graph, identity, required = parts(bundle)
     store = EngineStore(bundle)
     assert not store.has(identity)
     folder = store.add(identity, b"plan", "said\n", 1.25)
     assert store.has(identity)
-    assert store.find(variant, graph, wanted).data == b"plan"
+    assert store.find(variant, graph, required).plan == b"plan"
     assert (folder / "build.log").read_text() == "said\n"
     with open_bundle(bundle.path):  # engines are no part of what the manifest lists
         pass
@@ -71,27 +77,27 @@ def test_an_engine_comes_back(bundle: Bundle) -> None:
 def test_a_stale_or_foreign_engine_is_refused(
     bundle: Bundle, change: dict[str, object], said: str
 ) -> None:
-    variant, graph, identity, wanted = parts(bundle)
+    variant, graph, identity, required = parts(bundle)
     store = EngineStore(bundle)
     store.add(replace(identity, **change), b"plan", "", 1.0)  # type: ignore[arg-type]
     with pytest.raises(BundleError, match=said) as error:
-        store.find(variant, graph, wanted)
+        store.find(variant, graph, required)
     assert f"run: lavin-build {bundle.path} --target tensorrt-rtx" in str(error.value)
 
 
 def test_other_plugins_are_refused(bundle: Bundle) -> None:
-    variant, graph, identity, wanted = parts(bundle)
+    variant, graph, identity, required = parts(bundle)
     store = EngineStore(bundle)
     store.add(replace(identity, plugins="a" * 64), b"plan", "", 1.0)
     with pytest.raises(BundleError, match="holds other plugins"):
-        store.find(variant, graph, replace(wanted, plugins="b" * 64))
-    assert store.find(variant, graph, wanted).data == b"plan"  # it carries its own
+        store.find(variant, graph, replace(required, plugins="b" * 64))
+    assert store.find(variant, graph, required).plan == b"plan"  # it carries its own
 
 
 def test_a_missing_engine_names_the_command(bundle: Bundle) -> None:
-    variant, graph, _, wanted = parts(bundle)
+    variant, graph, _, required = parts(bundle)
     with pytest.raises(BundleError, match=r"has no engine for step-.*lavin-build"):
-        EngineStore(bundle).find(variant, graph, wanted)
+        EngineStore(bundle).find(variant, graph, required)
 
 
 @pytest.mark.parametrize(
@@ -112,32 +118,33 @@ def test_compatible_engines_run_elsewhere(
     capability: tuple[int, int],
     fits: bool,
 ) -> None:
-    _, _, identity, wanted = parts(bundle)
-    made = replace(identity, options=replace(identity.options, **options))  # type: ignore[arg-type]
-    here = replace(wanted, version=version, gpu=replace(ADA, capability=capability))
-    assert (not list(here.differences(made))) is fits
+    _, _, identity, required = parts(bundle)
+    built = replace(identity, options=replace(identity.options, **options))  # type: ignore[arg-type]
+    here = replace(required, version=version, gpu=replace(ADA, capability=capability))
+    assert (not list(here.differences(built))) is fits
 
 
 @pytest.mark.parametrize("stripped", [False, True])
 def test_an_engine_says_whether_it_needs_weights(bundle: Bundle, stripped: bool) -> None:
-    variant, graph, identity, wanted = parts(bundle)
-    made = replace(identity, options=replace(identity.options, stripped=stripped))
+    variant, graph, identity, required = parts(bundle)
+    built = replace(identity, options=replace(identity.options, stripped=stripped))
     store = EngineStore(bundle)
-    store.add(made, b"plan", "", 1.0)
-    assert store.find(variant, graph, wanted).stripped is stripped
+    store.add(built, b"plan", "", 1.0)
+    file = bundle.graph_file(variant, graph)
+    assert store.find(variant, graph, required).weights == (file if stripped else None)
 
 
 def test_damage_is_noticed(bundle: Bundle) -> None:
-    variant, graph, identity, wanted = parts(bundle)
+    variant, graph, identity, required = parts(bundle)
     store = EngineStore(bundle)
     folder = store.add(identity, b"plan", "", 1.0)
     (folder / "engine.plan").write_bytes(b"plam")
     assert not store.has(identity)
     with pytest.raises(BundleError, match="its file is damaged"):
-        store.find(variant, graph, wanted)
+        store.find(variant, graph, required)
     (folder / "engine.json").write_text("{")
     with pytest.raises(BundleError, match="has no engine"):
-        store.find(variant, graph, wanted)
+        store.find(variant, graph, required)
 
 
 def test_a_new_build_replaces_the_old_one(bundle: Bundle) -> None:

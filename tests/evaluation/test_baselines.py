@@ -106,7 +106,7 @@ def test_flow_goes_on_as_the_last_pair_did() -> None:
     assert metrics.psnr(frames[1][inner], frames[2][inner]) < 24
 
 
-def test_next_frames_are_judged_where_something_moves() -> None:
+def test_next_frames_are_scored_where_something_moves() -> None:
     task_eval = TASK_EVALS["next_frame"].metrics[0]
     query = flat(32, 32, 100, 100, 100)
     truth = query.copy()

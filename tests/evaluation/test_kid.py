@@ -40,11 +40,11 @@ def test_sets_of_one_distribution_are_about_zero_apart_without_bias() -> None:
 def test_perfect_answers_have_the_floor_and_worse_ones_more() -> None:
     truths = normal(0, 60)
     answers = {"perfect": truths.copy(), "near": normal(1, 60, 0.3), "far": normal(2, 60, 1.0)}
-    found = compare("eight numbers", truths, answers)
-    assert found is not None
-    assert found.features == "eight numbers"
-    assert found.samples == 60
-    assert found.rows["perfect"] == found.floor
-    assert abs(found.floor.mean) < found.floor.spread
-    assert found.floor.mean < found.rows["near"].mean < found.rows["far"].mean
+    result = compare("eight numbers", truths, answers)
+    assert result is not None
+    assert result.features == "eight numbers"
+    assert result.samples == 60
+    assert result.rows["perfect"] == result.floor
+    assert abs(result.floor.mean) < result.floor.spread
+    assert result.floor.mean < result.rows["near"].mean < result.rows["far"].mean
     assert compare("eight numbers", truths[: LEAST - 1], {}) is None

@@ -23,18 +23,18 @@ def soft(image: U8) -> U8:
 def crossing() -> tuple[U8, np.ndarray]:
     """Two outlines of other colours that cross, and their boxes."""
     image = np.zeros((128, 128, 3), np.uint8)
-    known = np.array([(10, 20, 90, 70), (50, 40, 120, 110)])
-    for box, colour in zip(known.tolist(), ((250, 40, 60), (40, 220, 200)), strict=True):
+    boxes = np.array([(10, 20, 90, 70), (50, 40, 120, 110)])
+    for box, colour in zip(boxes.tolist(), ((250, 40, 60), (40, 220, 200)), strict=True):
         line = baselines.drawn_box(tuple(box), 128).any(axis=-1)
         image[line] = colour
-    return image, known
+    return image, boxes
 
 
 def test_boxes_that_cross_are_read_exactly() -> None:
-    image, known = crossing()
+    image, boxes = crossing()
     for picture in (image, soft(image)):
-        found = decoding.boxes(picture)
-        assert sorted(found.tolist()) == known.tolist()
+        read = decoding.boxes(picture)
+        assert sorted(read.tolist()) == boxes.tolist()
 
 
 def test_two_apart_boxes_of_one_colour_are_two() -> None:

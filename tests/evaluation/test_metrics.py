@@ -31,8 +31,8 @@ def random_pictures(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 def test_what_is_painted_is_read_back_within_half_a_grey_level() -> None:
     share = np.linspace(0, 1, 400).reshape(20, 20)
-    found = share_from_colours(paint(share, RED, BLUE), RED, BLUE)
-    assert np.abs(found - share).max() < 0.5 / 190 + 1e-6
+    read = share_from_colours(paint(share, RED, BLUE), RED, BLUE)
+    assert np.abs(read - share).max() < 0.5 / 190 + 1e-6
     beyond = share_from_colours(flat(2, 2, 255, 0, 0), RED, BLUE)
     assert (beyond == 1).all()
 

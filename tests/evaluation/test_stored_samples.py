@@ -67,10 +67,10 @@ def test_noise_is_measured_and_colours_are_not_made_up(bundle: Bundle) -> None:
 
 def test_right_answers_that_follow_their_pairs_score_and_swap_perfectly(bundle: Bundle) -> None:
     source = samples(bundle)
-    known = {seed: mask_pair(seed) for seed in (10, 11, 12)}
+    drawn = {seed: mask_pair(seed) for seed in (10, 11, 12)}
 
     def answer(pairs: Pairs, query: U8) -> U8:
-        truth = next(pair[1] for pair in known.values() if np.array_equal(pair[0], query))
+        truth = next(pair[1] for pair in drawn.values() if np.array_equal(pair[0], query))
         where, target = (mask_pair(0)[1] == GREEN).all(axis=-1), pairs[0][1]
         inside = (truth == GREEN).all(axis=-1)
         return np.where(inside[..., None], target[where][0], target[~where][0]).astype(np.uint8)

@@ -62,7 +62,7 @@ def oracle(tmp_path_factory: pytest.TempPathFactory) -> Oracle:
 
 @pytest.fixture(scope="module")
 def perfect(oracle: Oracle) -> TaskResult:
-    return evaluate_task("segmentation", oracle, oracle.answer, samples=10, shown=3)
+    return evaluate_task("segmentation", oracle, oracle.answer, samples=10, keep_pictures=3)
 
 
 @pytest.mark.parametrize("task", [task for task in TASK_EVALS if task not in SUITES["labelled"]])
@@ -135,7 +135,7 @@ def test_answering_with_the_query_scores_as_the_control(oracle: Oracle, task: st
 
 def test_the_right_mask_in_colours_of_its_own_does_not_swap(oracle: Oracle) -> None:
     def stubborn(pairs: Pairs, query: U8) -> U8:
-        return oracle.known[query.tobytes()].truth
+        return oracle.episodes[query.tobytes()].truth
 
     result = evaluate_task("segmentation", oracle, stubborn, samples=6)
     assert result.score("model").mean == 1
@@ -250,8 +250,8 @@ def test_the_page_has_all_numbers_and_pictures_inside(perfect: TaskResult, tmp_p
         assert all(cell in page for cell in line.cells)
     assert "95 % interval" in page
     assert "<td><code>seed</code></td><td>3</td>" in page
-    found = re.search(r'src="data:image/jpeg;base64,([^"]+)"', page)
-    assert found is not None
-    with Image.open(io.BytesIO(base64.b64decode(found[1]))) as picture:
-        shown = np.asarray(picture, np.int16)
-    assert np.abs(shown - contact_sheet(perfect)).mean() < 8
+    match = re.search(r'src="data:image/jpeg;base64,([^"]+)"', page)
+    assert match is not None
+    with Image.open(io.BytesIO(base64.b64decode(match[1]))) as picture:
+        pixels = np.asarray(picture, np.int16)
+    assert np.abs(pixels - contact_sheet(perfect)).mean() < 8

@@ -179,7 +179,7 @@ def test_a_stream_graph_that_is_wrong_is_refused(exact: Exported) -> None:
     vae = clip_model()
     with torch.no_grad():
         vae.encoder.mid_block.resnets[1].conv2.conv.weight[:, :, 0] *= 1.01
-    with pytest.raises(WorkError, match="stream graphs at 16x32 are wrong: pieces of 8 frames"):
+    with pytest.raises(WorkError, match="stream graphs at 16x32 are wrong: chunks of 8 frames"):
         check_stream(vae, exact.backend, [video(9)])
 
 

@@ -27,7 +27,7 @@ class Oracle:
 
     def __init__(self, source: HeldOut) -> None:
         self.source = source
-        self.known: dict[bytes, Episode] = {}
+        self.episodes: dict[bytes, Episode] = {}
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -35,16 +35,16 @@ class Oracle:
 
     def episode(self, task: str, index: int) -> Episode:
         episode = self.source.episode(task, index)
-        self.known[episode.query.tobytes()] = episode
+        self.episodes[episode.query.tobytes()] = episode
         return episode
 
     def training_targets(self, task: str, count: int) -> Iterator[tuple[U8, Style]]:
         return self.source.training_targets(task, min(count, 20))
 
     def answer(self, pairs: Pairs, query: U8) -> U8:
-        episode = self.known[query.tobytes()]
-        (own_input, own_target), (given_input, target) = episode.pairs[0], pairs[0]
-        if (given_input != own_input).any():
+        episode = self.episodes[query.tobytes()]
+        (own_input, own_target), (asked_input, target) = episode.pairs[0], pairs[0]
+        if (asked_input != own_input).any():
             return query
         if (target == own_target).all():
             return episode.truth

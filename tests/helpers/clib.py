@@ -100,9 +100,9 @@ class Library:
     def load(self, bundle: str | os.PathLike[str], **options: Any) -> Model:
         """Open a bundle; options are those of ``lavin_options``."""
         fields = {k: v.encode() if isinstance(v, str) else v for k, v in options.items()}
-        given = _Options(struct_size=c.sizeof(_Options), **fields)
+        chosen = _Options(struct_size=c.sizeof(_Options), **fields)
         handle = c.c_void_p()
-        self.check(self.c.lavin_load(os.fspath(bundle).encode(), c.byref(given), c.byref(handle)))
+        self.check(self.c.lavin_load(os.fspath(bundle).encode(), c.byref(chosen), c.byref(handle)))
         return Model(self, handle)
 
 
@@ -146,11 +146,11 @@ class Model:
             request.noise_count = noise.size
         frame = np.ascontiguousarray(frame)
         answer = np.empty_like(frame)
-        given, out = _image(frame), _image(answer)
+        image, out = _image(frame), _image(answer)
         result = _Result(struct_size=c.sizeof(_Result))
         self._library.check(
             self._library.c.lavin_run_request(
-                self._handle, c.byref(request), c.byref(given), c.byref(out), c.byref(result)
+                self._handle, c.byref(request), c.byref(image), c.byref(out), c.byref(result)
             )
         )
         target = np.empty((result.target.height, result.target.width, 3), np.uint8)

@@ -15,10 +15,10 @@ from lavin_deploy.bundle.manifest import (
     Graph,
     Latent,
     Manifest,
-    Source,
     Tensor,
     Time,
     Variant,
+    WeightSource,
 )
 from lavin_deploy.bundle.writer import BundleWriter
 from lavin_deploy.config import DiTConfig, ModelConfig, TemporalNorm, Upsampler, preset
@@ -86,7 +86,7 @@ def write_clips(path: Path, vae: STVAE, chunk: int, lengths: Sequence[int] = ())
                 name="clips",
                 created_by="tests",
                 licence="CC0-1.0",
-                source=Source(kind="random", sha256="0" * 64),
+                source=WeightSource(kind="random", sha256="0" * 64),
                 model=preset("tiny").to_dict(),
                 latent=Latent(shift=0.0, scale=1.0),
                 time=Time(kind="uniform", default_grid=(0.0, 1.0)),

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lavin_deploy.runtime.letterbox import Letterbox, _resize, to_pixels, to_u8
 from numpy.typing import NDArray
 
 from lavin_deploy.flow import noise
 from lavin_deploy.flow.grids import grid_for
+from lavin_deploy.runtime.letterbox import Letterbox, resize, to_pixels, to_u8
 from lavin_deploy.runtime.request import choose_size
 
 FILE = Path(__file__).parents[1] / "golden" / "host.json"
@@ -60,7 +60,7 @@ def host_vectors() -> dict[str, Any]:
         ],
         "resizes": [
             {"from": [height, width], "to": [rows, columns], "seed": seed,
-             "sha256": _digest(_resize(picture(height, width, seed), rows, columns))}
+             "sha256": _digest(resize(picture(height, width, seed), rows, columns))}
             for seed, (height, width, rows, columns) in enumerate(_RESIZES)
         ],
         "letterboxes": [_fit(*fit, seed) for seed, fit in enumerate(_FITS)],

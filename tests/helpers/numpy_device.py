@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 from lavin_deploy.arrays import Array
 from lavin_deploy.bundle.manifest import Graph, Tensor, Variant
 from lavin_deploy.bundle.reader import Bundle
+from lavin_deploy.engines.store import StoredEngine
 from lavin_deploy.runtime.backends.device import DeviceBackend
 from lavin_deploy.runtime.backends.onnxruntime import OnnxRuntimeBackend
 
@@ -60,10 +60,10 @@ class NumpyDevice:
         self.memory = bytearray(self.memory) + bytearray(b"\x7f" * (-(-size // 256) * 256))
         return address
 
-    def load(self, plan: bytes, weights: Path | None) -> NumpyEngine:
-        assert weights is None
+    def load(self, stored: StoredEngine) -> NumpyEngine:
+        assert stored.weights is None
         graphs = self.backend.variant.graphs
-        return NumpyEngine(next(g for g in graphs if g.file == plan.decode()))
+        return NumpyEngine(next(g for g in graphs if g.file == stored.plan.decode()))
 
     def upload(self, target: int, array: Array) -> None:
         assert self.recording is None, "an upload cannot be captured"
@@ -134,14 +134,14 @@ class NumpyDevice:
         finally:
             self.recording = None
 
-    def launch(self, captured: list[Work]) -> None:
+    def launch(self, captured_graph: list[Work]) -> None:
         self.calls.append("launch")
-        for work in captured:
+        for work in captured_graph:
             work()
 
-    def mark(self, moment: int | None = None) -> int:
+    def mark(self, event: int | None = None) -> int:
         self.calls.append("mark")
-        return 0 if moment is None else moment
+        return 0 if event is None else event
 
     def between(self, first: int, last: int) -> float:
         return 0.001
@@ -188,6 +188,6 @@ def numpy_backend(bundle: Bundle, variant: Variant) -> tuple[DeviceBackend, Nump
         bundle,
         variant,
         open_device=lambda: device,
-        plan_of=lambda graph: (graph.file.encode(), None),
+        find_engine=lambda graph: StoredEngine(plan=graph.file.encode(), weights=None),
     )
     return backend, device

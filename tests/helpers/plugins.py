@@ -13,7 +13,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from lavin_deploy.engines.plugins.functions import AttentionArgs, Kernels, RopeArgs
+from lavin_deploy.engines.plugins.functions import AttentionArgs, PluginKernels, RopeArgs
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "plugins"
@@ -42,9 +42,9 @@ def plugin_library() -> Path:
     return built() / "liblavin_plugins.so"
 
 
-def reference(*, tall: bool = False) -> Kernels:
+def reference(*, tall: bool = False) -> PluginKernels:
     """The kernels on the CPU."""
-    return Kernels(built() / "liblavin_reference.so", tall=tall)
+    return PluginKernels(built() / "liblavin_reference.so", tall=tall)
 
 
 def address(array: np.ndarray | None) -> int | None:

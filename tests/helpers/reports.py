@@ -65,16 +65,16 @@ def report(blocks: int = 12) -> dict[str, Any]:
 
 def pictures() -> list[Comparison]:
     draw = np.random.default_rng(5)
-    shown = []
+    comparisons = []
     for task, side in zip(TASKS, (48, 200), strict=True):
         rows, columns = np.mgrid[:side, :side] * 255 // side
         query = np.stack([rows, columns, rows[::-1]], axis=-1).astype(np.uint8)
         truth = 255 - query
         answers = {"fp32 native": _near(draw, truth, 0)}
         answers |= {f"{p} native": _near(draw, truth, n) for p, n in (("fp16", 2), ("int8", 25))}
-        known = truth if task == TASKS[0] else None
-        shown.append(Comparison(task=task, query=query, truth=known, answers=answers))
-    return shown
+        reference = truth if task == TASKS[0] else None
+        comparisons.append(Comparison(task=task, query=query, truth=reference, answers=answers))
+    return comparisons
 
 
 def _near(draw: np.random.Generator, image: U8, levels: int) -> U8:

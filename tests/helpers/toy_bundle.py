@@ -31,11 +31,11 @@ from lavin_deploy.bundle.manifest import (
     Graph,
     Latent,
     Manifest,
-    Source,
     Table,
     Tensor,
     Time,
     Variant,
+    WeightSource,
 )
 from lavin_deploy.bundle.writer import BundleWriter
 from lavin_deploy.config import preset
@@ -77,7 +77,7 @@ def write_toy(
                 name="toy",
                 created_by="tests",
                 licence="CC0-1.0",
-                source=Source(kind="toy", sha256=hashlib.sha256(weights).hexdigest()),
+                source=WeightSource(kind="toy", sha256=hashlib.sha256(weights).hexdigest()),
                 model=preset("tiny").to_dict(),
                 latent=Latent(shift=SHIFT, scale=SCALE),
                 time=Time(kind=kind, default_grid=times),

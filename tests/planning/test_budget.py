@@ -49,11 +49,11 @@ def count(model: ModelConfig, name: str, *, frozen: bool = True) -> Count:
     return count_graph(model, name, height=HEIGHT, width=WIDTH, pairs=PAIRS, frozen=frozen)
 
 
-def flops(module: nn.Module, *given: torch.Tensor) -> int:
+def flops(module: nn.Module, *inputs: torch.Tensor) -> int:
     # The counter does not know the CPU's fused attention; the plain one is products that it counts.
     plain = sdpa_kernel(SDPBackend.MATH)
     with torch.no_grad(), plain, FlopCounterMode(display=False) as counter:
-        module(*given)
+        module(*inputs)
     return counter.get_total_flops()
 
 
@@ -61,7 +61,7 @@ def latents(frames: int) -> torch.Tensor:
     return torch.randn(1, 16, frames, ROWS, COLS)
 
 
-def known(model: ModelConfig, frames: int) -> list[torch.Tensor]:
+def keys_values(model: ModelConfig, frames: int) -> list[torch.Tensor]:
     tokens = frames * ROWS * COLS // 4
     shape = (1, model.dit.num_kv_heads, tokens, model.dit.head_dim)
     return [torch.randn(shape) for _ in range(2 * model.dit.depth)]
@@ -89,16 +89,16 @@ CASES: dict[tuple[str, bool], Case] = {
     ),
     ("query", True): lambda fused, model: (
         ContextGraph(fused, start=2 * PAIRS, frames=1, **GRID),
-        [latents(1), *known(model, 2 * PAIRS)],
+        [latents(1), *keys_values(model, 2 * PAIRS)],
     ),
     ("query_null", True): lambda fused, _: (NullQueryGraph(fused, **GRID), [latents(1)]),
     ("step", True): lambda fused, model: (
         TargetGraph(fused, context_frames=FRAMES, **GRID),
-        [latents(1), *known(model, FRAMES)],
+        [latents(1), *keys_values(model, FRAMES)],
     ),
     ("step_null", True): lambda fused, model: (
         TargetGraph(fused, context_frames=2, **GRID),
-        [latents(1), *known(model, 2)],
+        [latents(1), *keys_values(model, 2)],
     ),
 }
 
@@ -107,10 +107,10 @@ CASES: dict[tuple[str, bool], Case] = {
 @pytest.mark.parametrize(("name", "frozen"), list(CASES))
 def test_flops_of_jdit_are_those_torch_counts(model: ModelConfig, name: str, frozen: bool) -> None:
     dit = JDiT(model.dit).eval()
-    module, given = CASES[name, frozen](FusedDiT(dit, KERNELS["native"], DEFAULT), model)
+    module, inputs = CASES[name, frozen](FusedDiT(dit, KERNELS["native"], DEFAULT), model)
     row = torch.randn(1, dit.modulation_width)
     at = 2 if isinstance(module, StepGraph) else 1
-    counted = flops(module, *given[:at], row, *given[at:])
+    counted = flops(module, *inputs[:at], row, *inputs[at:])
     assert count(model, name, frozen=frozen).flops == counted
 
 
@@ -119,10 +119,10 @@ def test_flops_and_weights_of_the_vae_are_those_of_torch(model: ModelConfig) -> 
     vae = STVAE(model.vae).eval()
     pixels = torch.randn(1, 3, 1, HEIGHT, WIDTH)
     parts = {"encoder": (Encoder2d(vae), pixels), "decoder": (Decoder2d(vae), latents(1))}
-    for name, (module, given) in parts.items():
-        found = count(model, name)
-        assert found.flops == pytest.approx(flops(module, given), rel=0.01)
-        assert found.weights == sum(p.numel() for p in module.parameters())
+    for name, (module, inputs) in parts.items():
+        counted = count(model, name)
+        assert counted.flops == pytest.approx(flops(module, inputs), rel=0.01)
+        assert counted.weights == sum(p.numel() for p in module.parameters())
 
 
 def test_a_whole_step_of_the_published_size_without_dead_work() -> None:
@@ -196,13 +196,17 @@ def test_precisions_change_bytes_and_nothing_else() -> None:
     setting = Setting(
         model=TINY, height=64, width=64, pairs=2, precision="fp32", frozen=True, guidance=1.0
     )
-    found = {p: budget(replace(setting, precision=p)) for p in ("fp32", "fp16", "bf16", "int8")}
-    assert found["fp16"].weights * 2 == found["bf16"].weights * 2 == found["fp32"].weights
-    assert found["fp16"].keys_values * 2 == found["bf16"].keys_values == found["int8"].keys_values
-    assert found["fp16"].weights < found["int8"].weights < found["fp32"].weights
-    counts = {name: [stage.count for stage in one.stages] for name, one in found.items()}
+    budgets = {p: budget(replace(setting, precision=p)) for p in ("fp32", "fp16", "bf16", "int8")}
+    assert budgets["fp16"].weights * 2 == budgets["bf16"].weights * 2 == budgets["fp32"].weights
+    assert (
+        budgets["fp16"].keys_values * 2
+        == budgets["bf16"].keys_values
+        == budgets["int8"].keys_values
+    )
+    assert budgets["fp16"].weights < budgets["int8"].weights < budgets["fp32"].weights
+    counts = {name: [stage.count for stage in one.stages] for name, one in budgets.items()}
     assert counts["fp16"] == counts["int8"] == counts["fp32"]
-    assert all(one.total > one.weights for one in found.values())
+    assert all(one.total > one.weights for one in budgets.values())
 
 
 def stages(one: Budget) -> list[str]:

@@ -28,8 +28,8 @@ def edge() -> Manifest:
 
 def with_variants(manifest: Manifest, *variants: tuple[str, str]) -> Manifest:
     first = manifest.variants[0]
-    made = [replace(first, precision=name, dialect=dialect) for name, dialect in variants]
-    return replace(manifest, variants=tuple(made))
+    several = [replace(first, precision=name, dialect=dialect) for name, dialect in variants]
+    return replace(manifest, variants=tuple(several))
 
 
 def refreshing(manifest: Manifest) -> Manifest:

@@ -26,7 +26,7 @@ HEIGHT, WIDTH = SIZE
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
-    """Norms per frame; pieces of 2 latents or 8 frames."""
+    """Norms per frame; chunks of 2 latents or 8 frames."""
     path = tmp_path_factory.mktemp("clips") / "clips.lavin"
     write_clips(path, clip_model(), chunk=2)
     with open_bundle(path) as opened:
@@ -54,14 +54,14 @@ def whole(frames: int) -> tuple[F32, F32, F32]:
 def run(codec: ClipStream, clip: F32, sizes: list[int]) -> list[F32]:
     assert sum(sizes) == clip.shape[2]
     ends = np.cumsum(sizes)[:-1]
-    return [*(codec.push(piece) for piece in np.split(clip, ends, axis=2)), codec.finish()]
+    return [*(codec.push(chunk) for chunk in np.split(clip, ends, axis=2)), codec.finish()]
 
 
-def assert_same(answers: list[F32], wanted: F32) -> None:
-    given = np.concatenate(answers, axis=2)
-    assert given.shape == wanted.shape
-    assert given.dtype == np.float32
-    assert np.abs(given - wanted).max() < 1e-5 * np.abs(wanted).max()
+def assert_same(answers: list[F32], expected: F32) -> None:
+    joined = np.concatenate(answers, axis=2)
+    assert joined.shape == expected.shape
+    assert joined.dtype == np.float32
+    assert np.abs(joined - expected).max() < 1e-5 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize(
@@ -74,20 +74,20 @@ def test_frames_pushed_in_any_way(backend: Backend, sizes: list[int]) -> None:
 
 @pytest.mark.parametrize("sizes", [[5], [1, 2, 2], [3, 2], [1] * 5], ids=str)
 def test_latents_pushed_in_any_way(backend: Backend, sizes: list[int]) -> None:
-    _, latents, shown = whole(17)
-    assert_same(run(stream(backend, "decoder"), latents, sizes), shown)
+    _, latents, expected = whole(17)
+    assert_same(run(stream(backend, "decoder"), latents, sizes), expected)
 
 
 @pytest.mark.parametrize("frames", [1, 5, 13])
-def test_a_last_piece_that_is_not_full(backend: Backend, frames: int) -> None:
-    pixels, latents, shown = whole(frames)
+def test_a_last_chunk_that_is_not_full(backend: Backend, frames: int) -> None:
+    pixels, latents, expected = whole(frames)
     assert_same(run(stream(backend, "encoder"), pixels, [frames]), latents)
-    assert_same(run(stream(backend, "decoder"), latents, [latents.shape[2]]), shown)
+    assert_same(run(stream(backend, "decoder"), latents, [latents.shape[2]]), expected)
 
 
-def test_answers_come_as_soon_as_a_piece_is_full(backend: Backend) -> None:
+def test_answers_come_as_soon_as_a_chunk_is_full(backend: Backend) -> None:
     codec = stream(backend, "encoder")
-    assert codec.piece == 8
+    assert codec.chunk == 8
     counts = [codec.push(frame).shape[2] for frame in np.split(video(17).numpy(), 17, axis=2)]
     assert counts == [1] + ([0] * 7 + [2]) * 2
     assert codec.finish().shape == (1, 16, 0, HEIGHT // 8, WIDTH // 8)

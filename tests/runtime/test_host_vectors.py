@@ -11,9 +11,9 @@ pytestmark = pytest.mark.unit
 
 
 def test_the_vectors_are_those_of_this_package() -> None:
-    kept, made = json.loads(FILE.read_text()), json.loads(json.dumps(host_vectors()))
-    for mine, its in zip(made.pop("noise"), kept.pop("noise"), strict=True):
+    kept, computed = json.loads(FILE.read_text()), json.loads(json.dumps(host_vectors()))
+    for mine, its in zip(computed.pop("noise"), kept.pop("noise"), strict=True):
         assert mine["seed"] == its["seed"]
         values = (np.array(each["values"], np.float32) for each in (mine, its))
         np.testing.assert_array_max_ulp(*values, maxulp=1)  # another libm, the last bit
-    assert made == kept
+    assert computed == kept

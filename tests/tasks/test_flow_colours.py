@@ -20,9 +20,9 @@ def random_flow(largest: float) -> np.ndarray:
 @pytest.mark.parametrize("largest", [0.5, 8.0])
 def test_what_is_painted_is_read_back(largest: float) -> None:
     flow = random_flow(largest)
-    found = read_flow(paint_flow(flow, largest), largest)
-    assert np.linalg.norm(found - flow, axis=-1).max() < 0.015 * largest
-    assert 0 < end_point_error(found, flow) < 0.005 * largest
+    read = read_flow(paint_flow(flow, largest), largest)
+    assert np.linalg.norm(read - flow, axis=-1).max() < 0.015 * largest
+    assert 0 < end_point_error(read, flow) < 0.005 * largest
     assert end_point_error(flow, flow) == 0
 
 

@@ -31,11 +31,11 @@ def find_plugins() -> Path | None:
     Raises:
         InputError: ``LAVIN_PLUGINS`` names no file.
     """
-    given = os.environ.get(VARIABLE)
-    if given:
-        if not Path(given).is_file():
-            raise InputError(f"{VARIABLE} is {given!r}, which is no file; name {FILE}.")
-        return Path(given).resolve()
+    named = os.environ.get(VARIABLE)
+    if named:
+        if not Path(named).is_file():
+            raise InputError(f"{VARIABLE} is {named!r}, which is no file; name {FILE}.")
+        return Path(named).resolve()
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         return None
@@ -49,14 +49,14 @@ def require_plugins() -> Path:
     Raises:
         InputError: there is none; the message says how to build it.
     """
-    found = find_plugins()
-    if found is None:
+    library = find_plugins()
+    if library is None:
         raise InputError(
             f"the portable dialect needs {FILE}; build it with: cmake -S {SOURCES} -B build "
             "-DLAVIN_TENSORRT_INCLUDE=FOLDER_OF_NvInferRuntime.h && cmake --build build, then set "
             f"{VARIABLE}=build/{FILE}."
         )
-    return found
+    return library
 
 
 def plugin_digest(file: Path | None) -> str | None:

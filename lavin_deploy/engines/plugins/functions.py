@@ -34,7 +34,7 @@ class AttentionArgs(ctypes.Structure):
     )
 
 
-class Kernels:
+class PluginKernels:
     """One of the two libraries that CMake builds.
 
     Args:
@@ -68,10 +68,10 @@ class Kernels:
     def _call(
         self, name: str, args: ctypes.Structure, dtype: str, stream: int, *of_reference: int
     ) -> None:
-        given = ctypes.byref(args), TYPES.index(dtype)
+        common = ctypes.byref(args), TYPES.index(dtype)
         if self._reference:
-            code = getattr(self._library, f"{name}_reference")(*given, *of_reference)
+            code = getattr(self._library, f"{name}_reference")(*common, *of_reference)
         else:
-            code = getattr(self._library, name)(*given, _pointer(stream))
+            code = getattr(self._library, name)(*common, _pointer(stream))
         if code:
             raise WorkError(f"{name} failed with CUDA error {code} (1: arguments out of range).")

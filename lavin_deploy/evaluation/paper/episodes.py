@@ -40,14 +40,14 @@ class Published:
 
     def __init__(self, folder: Path, *, size: int, pairs: int, seed: int = 0) -> None:
         self._size, self._pairs, self._seed = size, pairs, seed
-        there = [make(folder / name) for name, make in SETS.items() if (folder / name).is_dir()]
-        self._found: dict[str, tuple[PublishedSet, dict[int, list[Key]]]] = {}
+        sets = [make(folder / name) for name, make in SETS.items() if (folder / name).is_dir()]
+        self._tasks: dict[str, tuple[PublishedSet, dict[int, list[Key]]]] = {}
         for task in PAPER_TASK_EVALS:
-            for data in there:
+            for data in sets:
                 groups = self._groups(data.samples(task))
                 if groups:
-                    self._found[task] = data, groups
-        if not self._found:
+                    self._tasks[task] = data, groups
+        if not self._tasks:
             raise InputError(
                 f"{folder} has no published test set with {pairs + 2} pictures of a kind; it needs "
                 f"at least one of the folders {', '.join(SETS)}."
@@ -56,11 +56,11 @@ class Published:
     @property
     def tasks(self) -> Sequence[str]:
         """Tasks that the folder has enough pictures for."""
-        return tuple(self._found)
+        return tuple(self._tasks)
 
     def count(self, task: str) -> int:
         """Return how many different queries a task has."""
-        return sum(len(group) for group in self._found[task][1].values())
+        return sum(len(group) for group in self._tasks[task][1].values())
 
     def episode(self, task: str, index: int) -> Episode:
         """Return sample number ``index`` of a task.
@@ -68,7 +68,7 @@ class Published:
         Raises:
             InputError: a file cannot be read.
         """
-        data, groups = self._found[task]
+        data, groups = self._tasks[task]
         queries = [key for group in groups.values() for key in group]
         name = zlib.crc32(task.encode())
         order = np.random.default_rng((self._seed, name)).permutation(len(queries))

@@ -80,13 +80,13 @@ class Pascal5i:
         if kind not in ("pascal_segmentation", "pascal_detection"):
             return ()
         classes = set(range(5 * int(fold) - 4, 5 * int(fold) + 1))
-        found = []
-        for name, there in self._classes.items():
-            own = sorted(classes & there)
+        samples = []
+        for name, present in self._classes.items():
+            own = sorted(classes & present)
             if kind == "pascal_detection":
                 own = own if len(own) == 1 and self._single(name, own[0]) else []
-            found += [(name, label) for label in own]
-        return found
+            samples += [(name, label) for label in own]
+        return samples
 
     def draw_style(self, task: str, rng: np.random.Generator) -> Style:
         """Draw a colour far from black."""
@@ -168,9 +168,9 @@ class NyuV2:
     def draw(self, task: str, key: Key, style: Style, rng: np.random.Generator, size: int) -> Drawn:
         """Read a picture and its depth or normals; depth is resized to the nearest pixel."""
         name, _ = key
-        given = read_square(self._folder / f"{name}_rgb.png", size)
+        photo = read_square(self._folder / f"{name}_rgb.png", size)
         if task == "nyu_normals":
-            return Drawn(input=given, target=read_square(self._folder / f"{name}_normal.png", size))
+            return Drawn(input=photo, target=read_square(self._folder / f"{name}_normal.png", size))
         file = self._folder / f"{name}_depth.png"
         stored = _open(file)
         if not stored.mode.startswith("I"):
@@ -183,7 +183,7 @@ class NyuV2:
         if not depth.any():
             raise InputError(f"{file} has no known depth; take it out of the folder.")
         target = paint(near_share(depth), style.foreground, style.background)
-        return Drawn(input=given, target=target, depth=depth)
+        return Drawn(input=photo, target=target, depth=depth)
 
 
 class Photos:

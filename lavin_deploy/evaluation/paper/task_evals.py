@@ -1,4 +1,4 @@
-"""The suite ``paper``: how published test sets are judged, and what was published.
+"""The suite ``paper``: how published test sets are evaluated, and what was published.
 
 The figures are those of LaVin-DiT with 3.4 B parameters. The paper does not ship its evaluation;
 where it leaves something open, what is done here stands in ``note`` or in the test set's class.
@@ -40,8 +40,8 @@ def _delta1(episode: Episode, image: U8) -> float:
 
 
 def _within(episode: Episode, image: U8) -> float:
-    found = metrics.angles(image, episode.truth)
-    return float((found < 11.25).mean()) if len(found) else float("nan")
+    errors = metrics.angles(image, episode.truth)
+    return float((errors < 11.25).mean()) if len(errors) else float("nan")
 
 
 BOX_IOU = Metric(name="box_iou", measure=_box_iou)

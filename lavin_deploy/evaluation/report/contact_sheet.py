@@ -20,13 +20,13 @@ def contact_sheet(result: TaskResult) -> U8:
 
     rows = [
         {
-            "pair: input": shown.episode.pairs[0][0],
-            "pair: target": shown.episode.pairs[0][1],
-            "query": shown.episode.query,
-            "truth": shown.episode.truth,
-            **shown.answers,
+            "pair: input": sample.episode.pairs[0][0],
+            "pair: target": sample.episode.pairs[0][1],
+            "query": sample.episode.query,
+            "truth": sample.episode.truth,
+            **sample.answers,
         }
-        for shown in result.shown
+        for sample in result.pictures
     ]
     names = list(rows[0]) if rows else []
     step = CELL + GAP

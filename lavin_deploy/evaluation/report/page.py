@@ -61,11 +61,11 @@ def _overview(results: tuple[TaskResult, ...]) -> Html:
     columns = (MODEL, WRONG_PROMPT, CEILING)
     rows: list[list[Cell]] = []
     for result in results:
-        there = {row.name: cell(row.scores[result.metrics[0].name]) for row in result.rows}
+        by_row = {row.name: cell(row.scores[result.metrics[0].name]) for row in result.rows}
         gain = result.gain
         over = None if gain is None else f"{gain.mean:.3f} ({gain.low:.3f} to {gain.high:.3f})"
         link = Html(f'<a href="#{text(result.task)}">{text(result.task)}</a>')
-        rows.append([link, heads(result)[0], *map(there.get, columns), over])
+        rows.append([link, heads(result)[0], *map(by_row.get, columns), over])
         if published:
             rows[-1].append(result.published.get(result.metrics[0].name))
     names = ["task", "headline", *columns, "gain over wrong prompt (95 %)"]
@@ -85,7 +85,7 @@ def _section(result: TaskResult, settings: Mapping[str, Any]) -> list[Html]:
         table(("", "answer", *names), rows, "  " + "n" * len(names)),
         *(tag("p", sentence) for sentence in sentences(result)),
     ]
-    if result.shown:
+    if result.pictures:
         parts.append(sheet(contact_sheet(result), f"answers to {result.task}, a row a sample"))
     return parts
 

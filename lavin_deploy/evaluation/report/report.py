@@ -80,11 +80,13 @@ def _task_json(result: TaskResult) -> dict[str, Any]:
 def _task_lines(result: TaskResult, settings: Mapping[str, Any]) -> list[str]:
     names = heads(result)
     widths = [max(len(name), 15) for name in names]
-    found = [
+    printed = [
         title(result, settings),
         f"  {'':<27}" + "".join(f"  {h:>{w}}" for h, w in zip(names, widths, strict=True)),
     ]
     for line in lines(result):
         cells = zip(line.cells, widths, strict=True)
-        found.append(f"  {line.kind:<9} {line.name:<17}" + "".join(f"  {c:>{w}}" for c, w in cells))
-    return [*found, *(f"  {each}" for each in sentences(result))]
+        printed.append(
+            f"  {line.kind:<9} {line.name:<17}" + "".join(f"  {c:>{w}}" for c, w in cells)
+        )
+    return [*printed, *(f"  {each}" for each in sentences(result))]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lavin_deploy.evaluation.kid import Distance
+from lavin_deploy.evaluation.kid import KernelDistance
 from lavin_deploy.evaluation.paper.task_evals import PUBLISHED_BY
 from lavin_deploy.evaluation.suite import Score, TaskResult
 
@@ -22,22 +22,22 @@ class Line:
 
 def title(result: TaskResult, settings: Mapping[str, Any]) -> str:
     """Return the task, how many samples it had and how it was sampled."""
-    given = ", ".join(f"{name} {value:g}" for name, value in settings.items())
-    return f"{result.task}: {result.samples} held-out samples" + (f", {given}" if given else "")
+    listed = ", ".join(f"{name} {value:g}" for name, value in settings.items())
+    return f"{result.task}: {result.samples} held-out samples" + (f", {listed}" if listed else "")
 
 
 def heads(result: TaskResult) -> list[str]:
     """Return a head for each metric, with its unit and an arrow to what is better."""
-    found = [
+    headings = [
         f"{m.name}{f' ({m.unit})' if m.unit else ''} {'↑' if m.higher_is_better else '↓'}"
         for m in result.metrics
     ]
-    return found if result.kid is None else [*found, "kid ↓"]
+    return headings if result.kid is None else [*headings, "kid ↓"]
 
 
 def lines(result: TaskResult) -> list[Line]:
     """Return a line for each row, for what was published, and for the floor of distances."""
-    found = [
+    table = [
         Line(
             kind=row.kind,
             name=row.name,
@@ -51,39 +51,39 @@ def lines(result: TaskResult) -> list[Line]:
     else:
         published = []
     if result.kid is None:
-        return [*found, *published]
+        return [*table, *published]
     kid = result.kid
     published = [replace(row, cells=(*row.cells, "-")) for row in published]
-    found = [replace(row, cells=(*row.cells, _distance(kid.rows[row.name]))) for row in found]
+    table = [replace(row, cells=(*row.cells, _distance(kid.rows[row.name]))) for row in table]
     dashes = ("-",) * len(result.metrics)
     floor = Line(kind="floor", name="real/real", cells=(*dashes, _distance(kid.floor)))
-    return [*found, *published, floor]
+    return [*table, *published, floor]
 
 
 def sentences(result: TaskResult) -> list[str]:
     """Return what the swap test and the comparison with wrong prompts found."""
-    found = []
+    notes = []
     if result.swap is not None:
         swap = result.swap
-        found.append(
+        notes.append(
             f"swapped pairs: the answer follows a new colour in {_percent(swap.colour)} of "
             f"{swap.colour_cases} cases, exchanged colours in {_percent(swap.polarity)} of "
             f"{swap.polarity_cases}"
         )
     if result.gain is not None:
         gain = result.gain
-        found.append(
+        notes.append(
             f"{result.metrics[0].name} better than with pairs of another task by {gain.mean:.3f} "
             f"(95 % interval {gain.low:.3f} to {gain.high:.3f}, {gain.count} samples)"
         )
     if result.kid is not None:
-        found.append(
+        notes.append(
             f"kid: {result.kid.features}, answers to one half of {result.kid.samples} samples "
             "against truths of the other, ± the spread over halvings; real/real has truths in both"
         )
     if result.note:
-        found.append(result.note)
-    return found
+        notes.append(result.note)
+    return notes
 
 
 def cell(score: Score) -> str:
@@ -99,7 +99,7 @@ def _published(result: TaskResult, metric: str) -> Score:
     return Score(mean=result.published.get(metric), error=None, count=0)
 
 
-def _distance(distance: Distance) -> str:
+def _distance(distance: KernelDistance) -> str:
     return f"{distance.mean:.3f} ±{distance.spread:.3f}"
 
 

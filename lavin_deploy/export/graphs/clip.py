@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lavin_deploy.bundle.manifest import Seam, Stream
+from lavin_deploy.bundle.manifest import ChunkBoundaryError, Stream
 from lavin_deploy.errors import InputError, WorkError
 from lavin_deploy.export.graphs.spec import GraphPlan
 from lavin_deploy.models.clip3d import ClipDecoder, ClipEncoder, causal_convs
@@ -106,8 +106,10 @@ def measure_streams(
         return None
     found = [check_stream(vae, backend, draw_clips(*size, chunk)) for size in sizes]
 
-    def worst(seams: Sequence[Seam]) -> Seam:
-        return Seam(l2=max(seam.l2 for seam in seams), max=max(seam.max for seam in seams))
+    def worst(seams: Sequence[ChunkBoundaryError]) -> ChunkBoundaryError:
+        return ChunkBoundaryError(
+            l2=max(seam.l2 for seam in seams), max=max(seam.max for seam in seams)
+        )
 
     return Stream(
         chunk=chunk,
@@ -140,10 +142,10 @@ def check_stream(vae: STVAE, backend: Backend, clips: Sequence[Tensor]) -> Strea
     coded = Deviation.between((_through(encoder, clip) for clip in clips), latents)
     shown = Deviation.between((_through(decoder, one) for one in latents), pixels)
     measured = Stream(
-        chunk=decoder.piece,
+        chunk=decoder.chunk,
         frames=tuple(clip.shape[2] for clip in clips),
-        encoder=Seam(l2=coded.l2, max=coded.max),
-        decoder=Seam(l2=shown.l2, max=shown.max),
+        encoder=ChunkBoundaryError(l2=coded.l2, max=coded.max),
+        decoder=ChunkBoundaryError(l2=shown.l2, max=shown.max),
     )
     exact = vae.config.temporal_norm == "frame" and backend.variant.precision == "fp32"
     if exact and not max(coded.max, shown.max) <= TOLERANCE:

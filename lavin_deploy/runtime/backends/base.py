@@ -136,16 +136,16 @@ class Backend(ABC):
 
 
 def _validated(graph: Graph, feed: Mapping[str, Array]) -> dict[str, Array]:
-    wanted = {spec.name: spec for spec in graph.inputs}
-    if feed.keys() != wanted.keys():
+    expected = {spec.name: spec for spec in graph.inputs}
+    if feed.keys() != expected.keys():
         raise InputError(
-            f"the graph {graph.name!r} takes the inputs {sorted(wanted)}; given: {sorted(feed)}."
+            f"the graph {graph.name!r} takes the inputs {sorted(expected)}; given: {sorted(feed)}."
         )
-    for name, spec in wanted.items():
+    for name, spec in expected.items():
         array = feed[name]
         if array.dtype != np.dtype(spec.dtype) or array.shape != spec.shape:
             raise InputError(
                 f"the input {name!r} of the graph {graph.name!r} is {spec.dtype} {spec.shape}; "
                 f"given: {array.dtype} {array.shape}."
             )
-    return {name: np.ascontiguousarray(feed[name]) for name in wanted}
+    return {name: np.ascontiguousarray(feed[name]) for name in expected}

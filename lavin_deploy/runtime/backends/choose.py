@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from lavin_deploy.bundle.reader import Bundle
 from lavin_deploy.errors import LavinError, unknown_name
+from lavin_deploy.names import BACKENDS
 from lavin_deploy.runtime.backends.base import Backend
-
-BACKENDS = ("auto", "onnxruntime", "tensorrt")
 
 
 def make_backend(

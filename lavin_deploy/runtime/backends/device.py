@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import numpy as np
 
 from lavin_deploy.arrays import Array
 from lavin_deploy.bundle.manifest import Graph, Tensor, Variant
 from lavin_deploy.bundle.reader import Bundle
+from lavin_deploy.engines.store import StoredEngine
 from lavin_deploy.errors import BundleError
 from lavin_deploy.flow.grids import Grid
 from lavin_deploy.flow.solvers import Latents
@@ -27,8 +27,7 @@ class DeviceBackend(Backend):
         bundle: open bundle.
         variant: the variant to run.
         open_device: makes the device when the back end is activated.
-        plan_of: gives the engine's bytes for a graph, and the file with its weights where it was
-            built without; raises BundleError where there is none.
+        find_engine: gives the engine for a graph; raises BundleError where there is none.
     """
 
     name = "tensorrt"
@@ -39,10 +38,10 @@ class DeviceBackend(Backend):
         variant: Variant,
         *,
         open_device: Callable[[], Device],
-        plan_of: Callable[[Graph], tuple[bytes, Path | None]],
+        find_engine: Callable[[Graph], StoredEngine],
     ) -> None:
         super().__init__(bundle, variant)
-        self._open_device, self._plan_of = open_device, plan_of
+        self._open_device, self._find_engine = open_device, find_engine
         self._device: Device | None = None
         self._engines: dict[str, Engine] = {}
         self._buffers: dict[str, dict[str, Address]] = {}
@@ -126,7 +125,7 @@ class DeviceBackend(Backend):
     def _engine(self, graph: Graph) -> Engine:
         device = self._active()
         if graph.file not in self._engines:
-            engine = device.load(*self._plan_of(graph))
+            engine = device.load(self._find_engine(graph))
             for mine, its in ((graph.inputs, engine.inputs), (graph.outputs, engine.outputs)):
                 if {spec.name: spec for spec in mine} != {spec.name: spec for spec in its}:
                     raise BundleError(

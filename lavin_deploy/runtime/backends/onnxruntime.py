@@ -81,11 +81,11 @@ class OnnxRuntimeBackend(Backend):
 
     def prepare(self, graph: Graph) -> None:
         """See :class:`Backend`."""
-        self._session(graph)
+        self.session(graph)
 
     def infer_impl(self, graph: Graph, feed: Mapping[str, Array]) -> dict[str, Array]:
         """See :class:`Backend`."""
-        session = self._session(graph)
+        session = self.session(graph)
         names = [spec.name for spec in graph.outputs]
         try:
             outputs = session.run(names, dict(feed))
@@ -93,7 +93,8 @@ class OnnxRuntimeBackend(Backend):
             raise WorkError(f"the graph {graph.name!r} failed in onnxruntime: {error}") from error
         return dict(zip(names, outputs, strict=True))
 
-    def _session(self, graph: Graph) -> Any:
+    def session(self, graph: Graph) -> Any:
+        """Return ONNX Runtime's session of a graph, made when it is first asked for."""
         if self._ort is None:
             raise RuntimeError("the back end is not active; use it in a with block")
         if graph.file not in self._sessions:
@@ -127,10 +128,10 @@ class OnnxRuntimeBackend(Backend):
             (graph.inputs, session.get_inputs()),
             (graph.outputs, session.get_outputs()),
         ):
-            given = {node.name: tuple(node.shape) for node in nodes}
-            if given != {spec.name: spec.shape for spec in specs}:
+            shapes = {node.name: tuple(node.shape) for node in nodes}
+            if shapes != {spec.name: spec.shape for spec in specs}:
                 raise BundleError(
-                    f"{graph.file!r} has {given} where the manifest says "
+                    f"{graph.file!r} has {shapes} where the manifest says "
                     f"{ {spec.name: spec.shape for spec in specs} }; export the bundle again."
                 )
         return session

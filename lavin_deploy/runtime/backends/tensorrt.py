@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from lavin_deploy.bundle.manifest import Graph
 from lavin_deploy.bundle.reader import Bundle
 from lavin_deploy.engines.gpu import Gpu, find_gpu
-from lavin_deploy.engines.identity import Wanted, onnx_digest
-from lavin_deploy.engines.library import TARGETS, Library, load_library
+from lavin_deploy.engines.identity import Requirements, onnx_digest
+from lavin_deploy.engines.library import Library, load_library
 from lavin_deploy.engines.plugins import find_plugins, plugin_digest, register_plugins
-from lavin_deploy.engines.store import EngineStore
+from lavin_deploy.engines.store import EngineStore, StoredEngine
 from lavin_deploy.errors import InputError
+from lavin_deploy.names import TARGETS
 from lavin_deploy.runtime.backends.device import DeviceBackend
 from lavin_deploy.runtime.device.device import Device
 
@@ -46,24 +46,25 @@ def make_tensorrt(
     if plugins is not None and library.target == "tensorrt":
         register_plugins(library, plugins)
 
-    def plan_of(graph: Graph) -> tuple[bytes, Path | None]:
-        wanted = Wanted(
+    def find_engine(graph: Graph) -> StoredEngine:
+        required = Requirements(
             onnx=onnx_digest(bundle.manifest, variant, graph),
             library=library.target,
             version=library.version,
             gpu=gpu,
             plugins=plugin_digest(plugins),
         )
-        plan = store.find(variant, graph, wanted)
-        return plan.data, bundle.graph_file(variant, graph) if plan.stripped else None
+        return store.find(variant, graph, required)
 
     def open_device() -> Device:
         from lavin_deploy.runtime.device.cuda.device import CudaDevice
 
         return CudaDevice(gpu, library)
 
-    plan_of(variant.graph("modulation"))  # say now that nothing was built, not at the first frame
-    return DeviceBackend(bundle, variant, open_device=open_device, plan_of=plan_of)
+    find_engine(
+        variant.graph("modulation")
+    )  # say now that nothing was built, not at the first frame
+    return DeviceBackend(bundle, variant, open_device=open_device, find_engine=find_engine)
 
 
 def choose_library(store: EngineStore, library_here: Callable[[str], Library]) -> Library:
@@ -72,13 +73,13 @@ def choose_library(store: EngineStore, library_here: Callable[[str], Library]) -
     Raises:
         InputError: neither is installed.
     """
-    found, faults = [], []
+    installed, faults = [], []
     for target in TARGETS:
         try:
-            found.append(library_here(target))
+            installed.append(library_here(target))
         except InputError as error:
             faults.append(str(error))
-    if not found:
+    if not installed:
         raise InputError(" Or: ".join(faults))
-    there = {record.identity.library for _, record in store.records()}
-    return next((library for library in found if library.target in there), found[0])
+    used = {record.identity.library for _, record in store.records()}
+    return next((library for library in installed if library.target in used), installed[0])

@@ -8,11 +8,11 @@ have one in numpy that runs the same programs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 from lavin_deploy.arrays import Array
 from lavin_deploy.bundle.manifest import Tensor
+from lavin_deploy.engines.store import StoredEngine
 
 Address = int
 CapturedGraph = Any
@@ -43,13 +43,8 @@ class Device(Protocol):
     def enter(self) -> None:
         """Make this the device of the thread that calls; first of all in every piece of work."""
 
-    def load(self, plan: bytes, weights: Path | None) -> Engine:
-        """Make an engine ready to run; it lives until ``close``.
-
-        Args:
-            plan: its bytes.
-            weights: the ONNX file that an engine without weights takes them from.
-        """
+    def load(self, stored: StoredEngine) -> Engine:
+        """Make an engine ready to run; it lives until ``close``."""
 
     def upload(self, target: Address, array: Array) -> None:
         """Queue a copy from the host; ``array`` may change as soon as this returns."""
@@ -95,11 +90,11 @@ class Device(Protocol):
     def capture(self, work: Callable[[], None]) -> CapturedGraph:
         """Return what ``work`` queues, to be launched as one; it is not run by this."""
 
-    def launch(self, captured: CapturedGraph) -> None:
-        """Queue what was captured."""
+    def launch(self, captured_graph: CapturedGraph) -> None:
+        """Queue a captured graph."""
 
-    def mark(self, moment: Event | None = None) -> Event:
-        """Queue the taking of a time; a moment that was taken before is taken anew."""
+    def mark(self, event: Event | None = None) -> Event:
+        """Queue the recording of an event; one that was recorded before is recorded anew."""
 
     def between(self, first: Event, last: Event) -> float:
         """Return the seconds between two marks; both have passed."""

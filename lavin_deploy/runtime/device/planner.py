@@ -204,7 +204,7 @@ class _Branch:
     def velocity(self, step: int) -> Run:
         raise NotImplementedError
 
-    def known(self, graph: Graph, prefix: str = "") -> dict[str, str]:
+    def keys_values(self, graph: Graph, prefix: str = "") -> dict[str, str]:
         """Keys and values of a graph's inputs or outputs, by buffers of this branch."""
         names = [spec.name for spec in (*graph.inputs, *graph.outputs)]
         return {name: f"{prefix}{name}{self._suffix}" for name in names if name[:2] in ("k.", "v.")}
@@ -218,8 +218,8 @@ class _Joint(_Branch):
     def velocity(self, step: int) -> Run:
         context = NULL_CONTEXT if self._null else CONTEXT
         row = self._planner.row(step)
-        given: Places = {"latent": LATENT, "context": context, "modulation": row}
-        return self._planner.run(self.graph("step"), given, {"velocity": self._out})
+        feed: Places = {"latent": LATENT, "context": context, "modulation": row}
+        return self._planner.run(self.graph("step"), feed, {"velocity": self._out})
 
 
 class _Refresh(_Joint):
@@ -232,30 +232,30 @@ class _Refresh(_Joint):
         if step % self._every == 0:
             graph = self.graph("refresh")
             context = NULL_CONTEXT if self._null else CONTEXT
-            given: Places = {"latent": LATENT, "context": context, "modulation": row}
-            return planner.run(graph, given, {"velocity": self._out, **self.known(graph)})
+            feed: Places = {"latent": LATENT, "context": context, "modulation": row}
+            return planner.run(graph, feed, {"velocity": self._out, **self.keys_values(graph)})
         graph = self.graph("step")
-        given = {"latent": LATENT, "modulation": row, **self.known(graph)}
-        return planner.run(graph, given, {"velocity": self._out})
+        feed = {"latent": LATENT, "modulation": row, **self.keys_values(graph)}
+        return planner.run(graph, feed, {"velocity": self._out})
 
 
 class _Frozen(_Branch):
     def once(self, clean: int) -> Sequence[Operation]:
         graph = self.graph("context")
-        given: Places = {"context": CONTEXT, "modulation": self._planner.row(clean)}
-        return [self._planner.run(graph, given, self.known(graph, "pair_"))]
+        feed: Places = {"context": CONTEXT, "modulation": self._planner.row(clean)}
+        return [self._planner.run(graph, feed, self.keys_values(graph, "pair_"))]
 
     def place_query(self) -> Sequence[Operation]:
         return [] if self._null else [self._planner.scaled_query(QUERY, 1)]
 
     def begin(self, clean: int) -> Sequence[Operation]:
         graph = self.graph("query")
-        pairs = {f"pair_{name}": f"pair_{name}" for name in self.known(graph)}
-        given: Places = {"query": QUERY, "modulation": self._planner.row(clean), **pairs}
-        return [self._planner.run(graph, given, self.known(graph))]
+        pairs = {f"pair_{name}": f"pair_{name}" for name in self.keys_values(graph)}
+        feed: Places = {"query": QUERY, "modulation": self._planner.row(clean), **pairs}
+        return [self._planner.run(graph, feed, self.keys_values(graph))]
 
     def velocity(self, step: int) -> Run:
         graph = self.graph("step")
         row = self._planner.row(step)
-        given: Places = {"latent": LATENT, "modulation": row, **self.known(graph)}
-        return self._planner.run(graph, given, {"velocity": self._out})
+        feed: Places = {"latent": LATENT, "modulation": row, **self.keys_values(graph)}
+        return self._planner.run(graph, feed, {"velocity": self._out})

@@ -1,9 +1,9 @@
 """An answer as a list of operations on named buffers: what a device does, decided without one.
 
-One program serves one size, number of pairs, time grid and guidance weight. Constants (the rows of
-the folded timestep, the noise, the latents of the pairs) are uploaded once; ``once`` runs after
-that, ``encode``, ``sample`` and ``decode`` for every frame. Nothing but the picture goes up and
-nothing but the picture and the latents come back.
+One program serves one size, number of pairs, time grid and guidance weight. Constants (the
+precomputed modulation for each timestep, the noise, the latents of the pairs) are uploaded once;
+``once`` runs after that, ``encode``, ``sample`` and ``decode`` for every frame. Nothing but the
+picture goes up and nothing but the picture and the latents come back.
 """
 
 from __future__ import annotations
@@ -106,19 +106,19 @@ class Program:
     @property
     def graphs(self) -> tuple[Graph, ...]:
         """Every graph that is run, each once."""
-        found = {}
+        graphs = {}
         for operation in (*self.once, *self.encode, *self.sample, *self.decode):
             if isinstance(operation, Run):
-                found[operation.graph.file] = operation.graph
-        return tuple(found.values())
+                graphs[operation.graph.file] = operation.graph
+        return tuple(graphs.values())
 
     def offsets(self) -> tuple[dict[str, int], int]:
         """Lay the buffers one behind the other: each one's offset, and the bytes of all."""
-        found, end = {}, 0
+        offsets, end = {}, 0
         for name, size in self.buffers.items():
-            found[name] = end
+            offsets[name] = end
             end += aligned(size)
-        return found, end
+        return offsets, end
 
 
 def tensor_bytes(tensor: Tensor) -> int:

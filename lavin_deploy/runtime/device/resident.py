@@ -66,7 +66,7 @@ class Resident:
         self._latents = np.empty(noise.shape, np.float32)
         self._loop: CapturedGraph | None = None
         self._frames = 0
-        self._moments: list[Event] = []
+        self._events: list[Event] = []
         self._upload(program, row, noise, pairs)
 
     def answer(self, picture: U8) -> tuple[Latents, U8, Mapping[str, float]]:
@@ -104,8 +104,8 @@ class Resident:
         self._mark(3)
         device.synchronize()
         self._frames += 1
-        stages = zip(("encode", "sample", "decode"), pairwise(self._moments), strict=True)
-        seconds = {stage: device.between(*moments) for stage, moments in stages}
+        stages = zip(("encode", "sample", "decode"), pairwise(self._events), strict=True)
+        seconds = {stage: device.between(*events) for stage, events in stages}
         return self._latents.copy(), to_u8(self._pixels), seconds
 
     def _upload(
@@ -130,10 +130,10 @@ class Resident:
         self._device.synchronize()
 
     def _mark(self, which: int) -> None:
-        if which == len(self._moments):
-            self._moments.append(self._device.mark())
+        if which == len(self._events):
+            self._events.append(self._device.mark())
         else:
-            self._device.mark(self._moments[which])
+            self._device.mark(self._events[which])
 
     def _address(self, place: Place) -> int:
         return self._addresses[place.buffer] + place.offset

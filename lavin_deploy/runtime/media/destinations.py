@@ -29,7 +29,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Plan:
+class OutputPlan:
     """All that a run writes.
 
     Attributes:
@@ -45,7 +45,7 @@ class Plan:
 
 def plan_outputs(
     inputs: Inputs, task: str, output: Path | None = None, data: Path | None = None
-) -> Plan:
+) -> OutputPlan:
     """Decide where results go.
 
     Args:
@@ -77,13 +77,13 @@ def plan_outputs(
 def _identity(path: Path) -> tuple[int, int] | None:
     """Return what is the same for all names of one file; None if there is none."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
-def _plan_one(source: MediaFile, task: str, output: Path | None, data: Path | None) -> Plan:
+def _plan_one(source: MediaFile, task: str, output: Path | None, data: Path | None) -> OutputPlan:
     name = _writable_name(source)
     default = f"{name.stem}.{task}{name.suffix}"
     if output is None:
@@ -98,33 +98,33 @@ def _plan_one(source: MediaFile, task: str, output: Path | None, data: Path | No
         )
     require_writable(output)
     if data is None:
-        return Plan((Item(source, output, None),), output)
+        return OutputPlan((Item(source, output, None),), output)
     if data.suffix.lower() != ".npz":
         data = data / f"{source.path.stem}.npz" if source.kind == "image" else data
         folder = data.parent if source.kind == "image" else data
         require_folder(folder, empty=source.kind == "video", ours=FRAME_FILE)
         folders = (folder,) if source.kind == "image" else ()
-        return Plan((Item(source, output, data),), output, folders)
+        return OutputPlan((Item(source, output, data),), output, folders)
     require_writable(data)
-    return Plan((Item(source, output, data),), output)
+    return OutputPlan((Item(source, output, data),), output)
 
 
 def _plan_many(
     inputs: Inputs, folder: Path, task: str, output: Path | None, data: Path | None
-) -> Plan:
+) -> OutputPlan:
     if output is None:
         here = folder.absolute().resolve()
         output = here.with_name(f"{here.name}.{task}")
-    for given, what in ((output, "output"), (data, "--data")):
-        if given is None:
+    for place, what in ((output, "output"), (data, "--data")):
+        if place is None:
             continue
-        if not given.is_dir() and given.suffix.lower() in (
+        if not place.is_dir() and place.suffix.lower() in (
             *(*IMAGE_SUFFIXES, *VIDEO_SUFFIXES, ".npz"),
         ):
             raise InputError(
-                f"the {what} {given} is one file, but the input has many; name a folder."
+                f"the {what} {place} is one file, but the input has many; name a folder."
             )
-        require_folder(given, empty=False)
+        require_folder(place, empty=False)
     items: list[Item] = []
     folders = dict.fromkeys([output] if data is None else [output, data])
     for source in inputs.files:
@@ -143,7 +143,7 @@ def _plan_many(
                 f"{other.source.path} and {item.source.path} would both be written to "
                 f"{item.output}; rename one."
             )
-    return Plan(tuple(items), output, tuple(folders))
+    return OutputPlan(tuple(items), output, tuple(folders))
 
 
 def _outputs(source: MediaFile) -> tuple[str, ...]:

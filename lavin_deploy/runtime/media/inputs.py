@@ -54,37 +54,39 @@ class Inputs:
     skipped: int = 0
 
 
-def find_inputs(given: str) -> Inputs:
-    """Find the files that ``given`` names.
+def find_inputs(argument: str) -> Inputs:
+    """Find the files that an argument names.
 
     Args:
-        given: path of an image or a video, of a folder that holds some (not searched deeper), or
+        argument: path of an image or a video, of a folder that holds some (not searched deeper), or
             a pattern with ``*``, ``?``, ``[...]`` or ``**``.
 
     Raises:
         InputError: there is no such file, nothing in the folder to work on, or the source is of a
             kind that this version does not read (camera, URL, standard input).
     """
-    path = Path(given)
+    path = Path(argument)
     if path.is_dir():
-        return _many([entry for entry in path.iterdir() if entry.is_file()], path, given)
+        return _many([entry for entry in path.iterdir() if entry.is_file()], path, argument)
     if path.is_file():
         return Inputs(files=(MediaFile(path, kind_of(path), Path(path.name)),))
-    if given == "-" or given.isdecimal() or re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", given):
-        what = {"-": "standard input"}.get(given, "a camera" if given.isdecimal() else "a URL")
-        raise InputError(
-            f"the input {given!r} is {what}, which this version does not read; {_ACCEPTED}."
+    if argument == "-" or argument.isdecimal() or re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", argument):
+        what = {"-": "standard input"}.get(
+            argument, "a camera" if argument.isdecimal() else "a URL"
         )
-    if glob.has_magic(given):
-        found = [Path(name) for name in glob.glob(given, recursive=True)]
-        files = [entry for entry in found if entry.is_file()]
+        raise InputError(
+            f"the input {argument!r} is {what}, which this version does not read; {_ACCEPTED}."
+        )
+    if glob.has_magic(argument):
+        matches = [Path(name) for name in glob.glob(argument, recursive=True)]
+        files = [entry for entry in matches if entry.is_file()]
         if not files:
-            raise InputError(f"no file matches {given!r}; {_ACCEPTED}.")
+            raise InputError(f"no file matches {argument!r}; {_ACCEPTED}.")
         folder = Path(os.path.commonpath([entry.parent.absolute() for entry in files]))
-        return _many(files, folder, given)
+        return _many(files, folder, argument)
     if path.exists():
-        raise InputError(f"{given} is a device or a pipe; {_ACCEPTED}.")
-    raise InputError(f"{given} does not exist; {_ACCEPTED}.")
+        raise InputError(f"{argument} is a device or a pipe; {_ACCEPTED}.")
+    raise InputError(f"{argument} does not exist; {_ACCEPTED}.")
 
 
 def kind_of(path: Path) -> Kind:
@@ -107,9 +109,9 @@ def kind_of(path: Path) -> Kind:
     return "video"
 
 
-def _many(found: list[Path], folder: Path, given: str) -> Inputs:
+def _many(paths: list[Path], folder: Path, argument: str) -> Inputs:
     files, skipped = [], 0
-    for path in sorted(path for path in found if not path.name.startswith(".")):
+    for path in sorted(path for path in paths if not path.name.startswith(".")):
         kind = _kind_by_suffix(path)
         if kind is None:
             skipped += 1
@@ -117,7 +119,7 @@ def _many(found: list[Path], folder: Path, given: str) -> Inputs:
             name = path.absolute().relative_to(folder.absolute())
             files.append(MediaFile(path, kind, name))
     if not files:
-        raise InputError(f"{given} holds no image and no video; {_ACCEPTED}.")
+        raise InputError(f"{argument} holds no image and no video; {_ACCEPTED}.")
     return Inputs(files=tuple(files), folder=folder, skipped=skipped)
 
 

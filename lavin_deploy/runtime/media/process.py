@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lavin_deploy.errors import WorkError
 from lavin_deploy.files import kept_folder
-from lavin_deploy.runtime.media.destinations import Item, Plan
+from lavin_deploy.runtime.media.destinations import Item, OutputPlan
 from lavin_deploy.runtime.media.images import read_image, write_image
 from lavin_deploy.runtime.media.tensors import picture_tensors, video_tensors
 from lavin_deploy.runtime.media.views import compose, view_size
@@ -66,7 +66,7 @@ class Report:
 def process(
     model: Model,
     task: str,
-    plan: Plan,
+    plan: OutputPlan,
     *,
     view: str,
     options: Mapping[str, Any],

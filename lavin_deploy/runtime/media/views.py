@@ -6,9 +6,8 @@ import numpy as np
 
 from lavin_deploy.arrays import U8
 from lavin_deploy.errors import InputError, unknown_name
+from lavin_deploy.names import VIEWS
 from lavin_deploy.runtime.letterbox import check_image
-
-VIEWS = ("overlay", "target", "side-by-side")
 
 OVERLAY_STRENGTH = 0.6  # of a pixel of full brightness; the input shines through the rest
 

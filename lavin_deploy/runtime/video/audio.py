@@ -52,15 +52,15 @@ class AudioCopy:
             )
             return None
         if not _can_hold(self._output.format.name, stream):
-            made = _add_encoded(self._output, stream, encoder)
+            added = _add_encoded(self._output, stream, encoder)
             self.notices.append(
                 f"audio track {stream.index} is encoded anew as {encoder}: "
                 f"{self._output.format.name} cannot hold {name}."
             )
-            return _Track(made, encode=True)
-        made = self._output.add_stream_from_template(stream)
-        made.metadata.update(stream.metadata)
-        return _Track(made, encode=False)
+            return _Track(added, encode=True)
+        added = self._output.add_stream_from_template(stream)
+        added.metadata.update(stream.metadata)
+        return _Track(added, encode=False)
 
     def feed(self, until: Fraction | None, shift: Fraction = Fraction(0)) -> None:
         """Write the packets that start before ``until`` seconds, or all that are left.
@@ -148,7 +148,7 @@ def _add_encoded(output: Any, stream: Any, encoder: str) -> Any:
     av = import_av()
     rates = av.codec.Codec(encoder, "w").audio_rates
     rate = stream.rate if not rates or stream.rate in rates else 48000
-    made = output.add_stream(encoder, rate=rate)
-    made.layout = stream.layout.name if stream.layout.nb_channels <= 2 else "stereo"
-    made.metadata.update(stream.metadata)
-    return made
+    added = output.add_stream(encoder, rate=rate)
+    added.layout = stream.layout.name if stream.layout.nb_channels <= 2 else "stereo"
+    added.metadata.update(stream.metadata)
+    return added

@@ -42,7 +42,7 @@ class LengthCheck:
             self._ends[index] = max(end, self._ends.get(index, end))
 
     def broken_off(self) -> bool:
-        """Whether pieces are missing at the end: any by count, or more than a frame by time."""
+        """Whether parts are missing at the end: any by count, or more than a frame by time."""
         if self._last_is_corrupt:  # a part of it is missing
             return True
         family = self._container.format.name.split(",")

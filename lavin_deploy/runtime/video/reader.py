@@ -170,7 +170,7 @@ class VideoReader:
             with suppress(av.FFmpegError):  # is the rest there, though it cannot be decoded?
                 for packet in packets:
                     check.saw(packet)
-            if check.broken_off():  # rather say so than that the last piece cannot be decoded
+            if check.broken_off():  # rather say so than that the last part cannot be decoded
                 raise self._too_short(count) from error
             raise InputError(
                 f"{self.path} cannot be decoded after {count} frames ({error.strerror}); "

@@ -289,10 +289,10 @@ class VideoWriter:
 
 
 def _format_of(path: Path) -> _Format:
-    found = _FORMATS.get(path.suffix.lower())
-    if found is None:
+    form = _FORMATS.get(path.suffix.lower())
+    if form is None:
         raise InputError(
             f"{path} has no suffix of a video that can be written; use one of "
             f"{', '.join(VIDEO_OUTPUTS)}."
         )
-    return found
+    return form

@@ -16,7 +16,7 @@ from lavin_deploy.evaluation.paper.episodes import Published
 from lavin_deploy.evaluation.paper.sets import Pascal5i
 from lavin_deploy.evaluation.paper.task_evals import PAPER_TASK_EVALS
 from lavin_deploy.evaluation.suite import evaluate_task
-from tests.helpers import published as made
+from tests.helpers import published as published_sets
 
 pytestmark = pytest.mark.data
 
@@ -40,7 +40,7 @@ PERFECT = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made.published(tmp_path_factory.mktemp("published"))
+    return published_sets.published(tmp_path_factory.mktemp("published"))
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +77,8 @@ def test_an_episode_is_of_different_pictures_and_always_the_same(
     assert episode.style == again.style
     assert episode.query.shape == episode.truth.shape == (64, 64, 3)
     assert len(episode.pairs) == 2
-    inputs = [given for given, _ in (*episode.pairs, episode.spare)] + [episode.query]
-    assert len({given.tobytes() for given in inputs}) == 4
+    inputs = [image for image, _ in (*episode.pairs, episode.spare)] + [episode.query]
+    assert len({image.tobytes() for image in inputs}) == 4
     count = source.count(task)
     queries = [source.episode(task, index).query for index in range(count)]
     if task != "imagenet_inpainting":  # which has another hole each time
@@ -107,13 +107,13 @@ def test_perfect_answers_have_perfect_scores(source: Published, task: str) -> No
 
 def test_a_mask_is_the_class_in_one_colour_on_black(source: Published) -> None:
     episode = source.episode("pascal_segmentation_s3", 0)
-    top, left, bottom, right = made.BOX
+    top, left, bottom, right = published_sets.BOX
     place = (top * 64 // 120, left * 64 // 160, -(-bottom * 64 // 120), -(-right * 64 // 160))
     for picture in (episode.truth, *(target for _, target in episode.pairs)):
         mask = (picture == episode.style.foreground).all(axis=-1)
         assert (picture[~mask] == 0).all()
-        found = paper_metrics.box_of(mask)
-        assert np.abs(np.subtract(found, place)).max() <= 1  # void round it is not the object
+        box = paper_metrics.box_of(mask)
+        assert np.abs(np.subtract(box, place)).max() <= 1  # void round it is not the object
     assert max(episode.style.foreground) >= 128
 
 
@@ -194,7 +194,7 @@ def test_what_the_folders_lack_is_told(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_depth_picture_in_eight_bits_is_refused(tmp_path: Path) -> None:
-    nyu = made.nyu(tmp_path / "nyu-v2")
+    nyu = published_sets.nyu(tmp_path / "nyu-v2")
     for file in nyu.glob("*_depth.png"):
         Image.new("L", (96, 72), 9).save(file)
     with pytest.raises(InputError, match="has mode L; a depth picture is a 16-bit grey PNG"):

@@ -49,20 +49,20 @@ def test_inputs_need_not_be_contiguous(bundle: Bundle) -> None:
     decoder = variant.graph("decoder", height=32, width=32)
     latents = np.random.default_rng(0).normal(size=(4, 4, 1, 16, 1)).astype(np.float32).T
     with OnnxRuntimeBackend(bundle, variant) as backend:
-        given = backend.infer_one(decoder, latents=latents)
+        pixels = backend.infer_one(decoder, latents=latents)
         copied = backend.infer_one(decoder, latents=latents.copy())
-    np.testing.assert_array_equal(given, copied)
+    np.testing.assert_array_equal(pixels, copied)
 
 
 def test_mapped_weights_give_the_same(bundle: Bundle) -> None:
     variant = bundle.variant()
     decoder = variant.graph("decoder", height=32, width=32)
     latents = np.random.default_rng(0).standard_normal((1, 16, 1, 4, 4), np.float32)
-    found = []
+    outputs = []
     for mapped in (False, True):
         with OnnxRuntimeBackend(bundle, variant, mapped=mapped) as backend:
-            found.append(backend.infer_one(decoder, latents=latents))
-    np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-5)
+            outputs.append(backend.infer_one(decoder, latents=latents))
+    np.testing.assert_allclose(*outputs, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_failing_computation_is_a_work_error(
 
     variant = bundle.variant()
     with OnnxRuntimeBackend(bundle, variant) as backend:
-        monkeypatch.setattr(backend, "_session", lambda graph: Session())
+        monkeypatch.setattr(backend, "session", lambda graph: Session())
         with pytest.raises(WorkError, match="'modulation' failed in onnxruntime: out of memory"):
             backend.infer(modulation(variant), {"t": np.zeros(1, np.float32)})
 
@@ -174,7 +174,7 @@ def test_threads_default_to_physical_cores(bundle: Bundle) -> None:
 def test_workers_spin_within_a_run_only(bundle: Bundle) -> None:
     variant = bundle.variant()
     with OnnxRuntimeBackend(bundle, variant) as backend:
-        options = backend._session(modulation(variant)).get_session_options()
+        options = backend.session(modulation(variant)).get_session_options()
         assert options.get_session_config_entry("session.force_spinning_stop") == "1"
 
 

@@ -84,8 +84,8 @@ def test_missing_engines_are_told_before_the_first_frame(bundle: Bundle) -> None
 
 def test_engines_that_fit_make_a_back_end(bundle: Bundle) -> None:
     keep_engine(bundle, JETPACK)
-    made = make_tensorrt(bundle, gpu_here=lambda: ADA, library_here=installed(JETPACK))
-    assert (made.name, made.variant.dialect) == ("tensorrt", "portable")
+    backend = make_tensorrt(bundle, gpu_here=lambda: ADA, library_here=installed(JETPACK))
+    assert (backend.name, backend.variant.dialect) == ("tensorrt", "portable")
 
 
 def test_engines_of_another_version_are_refused(bundle: Bundle) -> None:
@@ -190,9 +190,9 @@ def test_the_kernels_are_their_source(tmp_path: Path) -> None:
     words = ["nvcc", "-ptx", "-arch=compute_75", source, "-o", tmp_path / "new.ptx"]
     subprocess.run(words, check=True)
     lines = [line for line in (tmp_path / "new.ptx").read_text().splitlines() if line]
-    made = [".version 7.5" if line.startswith(".version") else line for line in lines]
-    made = [line for line in made if not line.startswith("//")]
-    assert driver.KERNELS.read_text().splitlines() == made
+    compiled = [".version 7.5" if line.startswith(".version") else line for line in lines]
+    compiled = [line for line in compiled if not line.startswith("//")]
+    assert driver.KERNELS.read_text().splitlines() == compiled
     for architecture in ("75", "87", "90", "120"):
         out = tmp_path / architecture
         subprocess.run(["ptxas", f"-arch=sm_{architecture}", driver.KERNELS, "-o", out], check=True)

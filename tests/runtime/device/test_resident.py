@@ -14,6 +14,7 @@ from lavin_deploy.bundle.manifest import Tensor
 from lavin_deploy.bundle.reader import Bundle, open_bundle
 from lavin_deploy.cli.export import export
 from lavin_deploy.config import preset
+from lavin_deploy.engines.store import StoredEngine
 from lavin_deploy.errors import BundleError
 from lavin_deploy.flow.grids import uniform
 from lavin_deploy.runtime.backends.onnxruntime import OnnxRuntimeBackend
@@ -48,15 +49,15 @@ def compare(bundle: Bundle, precision: str, guidance: float) -> Counter[str]:
     on_device, device = numpy_backend(bundle, variant)
     onnxruntime = OnnxRuntimeBackend(bundle, variant, threads=1)
     with Model(bundle, onnxruntime) as host, Model(bundle, on_device) as model:
-        wanted = list(host.stream("segmentation", frames(4), guidance=guidance, steps=5))
-        for found, right in zip(
+        expected = list(host.stream("segmentation", frames(4), guidance=guidance, steps=5))
+        for result, reference in zip(
             model.stream("segmentation", frames(4), guidance=guidance, steps=5),
-            wanted,
+            expected,
             strict=True,
         ):
-            np.testing.assert_allclose(found.latents, right.latents, atol=2e-5)
-            assert np.abs(found.image.astype(int) - right.image).max() <= 1
-            assert found.timings["sample"] == 0.001
+            np.testing.assert_allclose(result.latents, reference.latents, atol=2e-5)
+            assert np.abs(result.image.astype(int) - reference.image).max() <= 1
+            assert result.timings["sample"] == 0.001
     assert device.closed
     return Counter(device.calls)
 
@@ -131,8 +132,8 @@ def test_an_engine_of_another_shape_is_refused(exported: Bundle) -> None:
     backend, device = numpy_backend(exported, exported.variant("fp32"))
     load = device.load
 
-    def other(plan: bytes, weights: None) -> object:
-        engine = load(plan, weights)
+    def other(stored: StoredEngine) -> object:
+        engine = load(stored)
         if engine.graph.name == "encoder":
             pixels = Tensor(name="pixels", dtype="float32", shape=(1, 3, 1, 64, 64))
             engine.graph = replace(engine.graph, inputs=(pixels,))

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from lavin_deploy.errors import InputError
-from lavin_deploy.runtime.media.destinations import Plan, plan_outputs
+from lavin_deploy.runtime.media.destinations import OutputPlan, plan_outputs
 from lavin_deploy.runtime.media.images import write_image
 from lavin_deploy.runtime.media.inputs import find_inputs
 from tests.helpers.videos import write_video
@@ -83,7 +83,7 @@ def test_patterns(media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "match"),
+    ("argument", "match"),
     [
         ("none.png", "none.png does not exist"),
         ("none*.png", "no file matches"),
@@ -96,20 +96,20 @@ def test_patterns(media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_refusals_say_what_is_accepted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, match: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argument: str, match: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "notes.txt").write_text("")
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError, match=match) as caught:
-        find_inputs(given)
+        find_inputs(argument)
     assert "a folder of them" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def plan(given: Path | str, output: Path | None = None, data: Path | None = None) -> Plan:
-    return plan_outputs(find_inputs(str(given)), "edges", output, data)
+def plan(argument: Path | str, output: Path | None = None, data: Path | None = None) -> OutputPlan:
+    return plan_outputs(find_inputs(str(argument)), "edges", output, data)
 
 
 def test_default_names(media: Path) -> None:
@@ -146,7 +146,7 @@ def test_data_names(media: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "output", "data", "match"),
+    ("argument", "output", "data", "match"),
     [
         ("b.png", "b.png", None, "is an input"),
         ("b.png", "link.png", None, "is an input"),
@@ -166,7 +166,7 @@ def test_data_names(media: Path, tmp_path: Path) -> None:
 def test_bad_outputs(
     media: Path,
     monkeypatch: pytest.MonkeyPatch,
-    given: str,
+    argument: str,
     output: str | None,
     data: str | None,
     match: str,
@@ -175,7 +175,7 @@ def test_bad_outputs(
     (media / "link.png").symlink_to(media / "b.png")
     before = sorted(media.rglob("*"))
     with pytest.raises(InputError, match=match):
-        plan(given, output and Path(output), data and Path(data))
+        plan(argument, output and Path(output), data and Path(data))
     assert sorted(media.rglob("*")) == before
 
 

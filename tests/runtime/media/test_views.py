@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lavin_deploy.errors import InputError
-from lavin_deploy.runtime.media.views import OVERLAY_STRENGTH, VIEWS, compose, view_size
+from lavin_deploy.names import VIEWS
+from lavin_deploy.runtime.media.views import OVERLAY_STRENGTH, compose, view_size
 
 pytestmark = pytest.mark.unit
 

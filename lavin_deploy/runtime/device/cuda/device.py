@@ -10,6 +10,7 @@ from typing import Any
 from lavin_deploy.bundle.manifest import Tensor
 from lavin_deploy.engines.gpu import Gpu
 from lavin_deploy.engines.library import Library
+from lavin_deploy.engines.store import StoredEngine
 from lavin_deploy.errors import BundleError, WorkError
 from lavin_deploy.runtime.device.cuda.driver import Driver
 from lavin_deploy.runtime.device.device import Engine
@@ -48,15 +49,15 @@ class CudaDevice(Driver):
         """See :class:`Device`."""
         return f"{self._library.target} {self._library.version} on {self._gpu}"
 
-    def load(self, plan: bytes, weights: Path | None) -> LoadedEngine:
+    def load(self, stored: StoredEngine) -> LoadedEngine:
         """See :class:`Device`."""
-        engine = self._runtime.deserialize_cuda_engine(plan)
+        engine = self._runtime.deserialize_cuda_engine(stored.plan)
         if engine is None:
             raise BundleError(
                 f"{self.describe()} does not load the engine; build it again with lavin-build."
             )
-        if weights is not None:
-            self._put_weights(engine, weights)
+        if stored.weights is not None:
+            self._put_weights(engine, stored.weights)
         trt = self._library.module
         strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
         context = engine.create_execution_context(strategy)
@@ -64,14 +65,17 @@ class CudaDevice(Driver):
             raise WorkError(f"{self.describe()} has no room for an engine's context.")
         if needed := engine.device_memory_size_v2:
             context.set_device_memory(self._shared(needed), needed)
-        found: dict[Any, list[Tensor]] = {trt.TensorIOMode.INPUT: [], trt.TensorIOMode.OUTPUT: []}
+        specs_by_mode: dict[Any, list[Tensor]] = {
+            trt.TensorIOMode.INPUT: [],
+            trt.TensorIOMode.OUTPUT: [],
+        }
         for index in range(engine.num_io_tensors):
             name = engine.get_tensor_name(index)
             kind = engine.get_tensor_dtype(name).name
             shape = tuple(engine.get_tensor_shape(name))
             spec = Tensor(name=name, dtype=_TYPES.get(kind, kind.lower()), shape=shape)
-            found[engine.get_tensor_mode(name)].append(spec)
-        inputs, outputs = (tuple(specs) for specs in found.values())
+            specs_by_mode[engine.get_tensor_mode(name)].append(spec)
+        inputs, outputs = (tuple(specs) for specs in specs_by_mode.values())
         loaded = LoadedEngine(inputs=inputs, outputs=outputs, context=context, engine=engine)
         self._loaded.append(loaded)
         return loaded

@@ -144,23 +144,23 @@ class Driver:
             raise
         graph = self.ask("cuStreamEndCapture", self.stream)
         try:
-            found = self.ask("cuGraphInstantiate", graph, 0)
+            captured_graph = self.ask("cuGraphInstantiate", graph, 0)
         finally:
             self.ask("cuGraphDestroy", graph)
-        self._graphs.append(found)
-        return found
+        self._graphs.append(captured_graph)
+        return captured_graph
 
-    def launch(self, captured: Any) -> None:
+    def launch(self, captured_graph: Any) -> None:
         """See :class:`Device`."""
-        self.ask("cuGraphLaunch", captured, self.stream)
+        self.ask("cuGraphLaunch", captured_graph, self.stream)
 
-    def mark(self, moment: Any = None) -> Any:
+    def mark(self, event: Any = None) -> Any:
         """See :class:`Device`."""
-        if moment is None:
-            moment = self.ask("cuEventCreate", self._cuda.CUevent_flags.CU_EVENT_DEFAULT)
-            self._events.append(moment)
-        self.ask("cuEventRecord", moment, self.stream)
-        return moment
+        if event is None:
+            event = self.ask("cuEventCreate", self._cuda.CUevent_flags.CU_EVENT_DEFAULT)
+            self._events.append(event)
+        self.ask("cuEventRecord", event, self.stream)
+        return event
 
     def between(self, first: Any, last: Any) -> float:
         """See :class:`Device`."""
