@@ -42,7 +42,7 @@ from lavin_deploy.bundle.manifest import Graph, Source
 from lavin_deploy.bundle.reader import open_bundle
 from lavin_deploy.config import Inference, preset
 from lavin_deploy.export.exporter import export_bundle
-from lavin_deploy.export.graphs.catalogue import GraphChoice, plan_graphs
+from lavin_deploy.export.graphs.catalogue import GraphChoice, graph_specs
 from lavin_deploy.export.graphs.trace import Traced, trace
 from lavin_deploy.export.graphs.weights import WeightFile
 from lavin_deploy.export.precision import quantise as own
@@ -387,7 +387,7 @@ def main(
             guidance=1.0,
         )
         export_bundle(dit, vae, request)
-        plans = {p.name: p for p in plan_graphs(dit, vae, GraphChoice(sizes=[SIZE], pairs=[1]))}
+        plans = {p.name: p for p in graph_specs(dit, vae, GraphChoice(sizes=[SIZE], pairs=[1]))}
         names = ("step",) if step_only else GRAPHS
         traced = {name: trace(plans[name]) for name in names}
         with open_bundle(request.out) as bundle:

@@ -80,7 +80,7 @@ def test_samples_are_checked_before_anything_is_traced(
     golden: Path, golden_tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "lavin_deploy.export.dialect_export.trace", lambda plan: pytest.fail("traced")
+        "lavin_deploy.export.dialect_export.trace", lambda spec: pytest.fail("traced")
     )
     pairs(tmp_path / "samples" / "depth", "a")
     words = ["--ckpt", golden, "--tasks", golden_tasks, "--validation", tmp_path / "samples"]

@@ -18,8 +18,8 @@ from lavin_deploy.bundle.reader import Bundle, open_bundle
 from lavin_deploy.cli.export import export
 from lavin_deploy.config import preset
 from lavin_deploy.errors import WorkError
-from lavin_deploy.export.graphs.catalogue import GraphChoice, plan_graphs
-from lavin_deploy.export.graphs.spec import GraphPlan
+from lavin_deploy.export.graphs.catalogue import GraphChoice, graph_specs
+from lavin_deploy.export.graphs.spec import GraphSpec
 from lavin_deploy.export.graphs.trace import Traced, trace
 from lavin_deploy.export.graphs.weights import WeightFile
 from lavin_deploy.export.precision.lowering import Lowering, lower
@@ -151,13 +151,13 @@ def test_tensorrt_builds_what_ships_in_fp16(name: str, tmp_path: Path) -> None:
 
 
 @functools.cache
-def further_plans() -> dict[str, GraphPlan]:
+def further_specs() -> dict[str, GraphSpec]:
     """Graphs that the exports above have not: refreshing ones, and those for video."""
     models = random_models(preset("tiny"))
     choice = GraphChoice(sizes=[(32, 48)], pairs=[1], context="frozen", clips=[5], chunk=1)
-    plans = {plan.name: plan for plan in plan_graphs(*models, choice)}
+    specs = {spec.name: spec for spec in graph_specs(*models, choice)}
     known = ("modulation", "encoder", "decoder", "step", "step_null")
-    return {name: plan for name, plan in plans.items() if name not in known}
+    return {name: spec for name, spec in specs.items() if name not in known}
 
 
 FURTHER = (
@@ -167,22 +167,22 @@ FURTHER = (
 
 
 def test_no_graph_is_left_out() -> None:
-    assert set(further_plans()) == set(FURTHER)
+    assert set(further_specs()) == set(FURTHER)
 
 
 @pytest.mark.parametrize("name", FURTHER)
 def test_further_graphs(name: str, tmp_path: Path) -> None:
     openvino = pytest.importorskip("openvino")
-    plan = further_plans()[name]
-    traced = trace(plan)
+    spec = further_specs()[name]
+    traced = trace(spec)
     (tmp_path / "fp32").mkdir()
     file = saved(traced, tmp_path / "fp32")
     onnx.checker.check_model(file, full_check=True)
-    given = plan.example(3).feed
+    given = spec.example(3).feed
     compiled = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found = compiled(given)
     session = ort.InferenceSession(file, providers=["CPUExecutionProvider"])
-    for output, wanted in zip(plan.outputs, session.run(plan.outputs, given), strict=True):
+    for output, wanted in zip(spec.outputs, session.run(spec.outputs, given), strict=True):
         off = np.abs(found[output] - wanted).max() / np.abs(wanted).max()
         assert off < TOLERANCE, f"{output}: {off}"
     assert rtx.build(saved(lower(traced, Lowering(low="fp16")), tmp_path)) > 10_000

@@ -20,7 +20,7 @@ from lavin_deploy.config import DiTConfig, ModelConfig, VAEConfig
 from lavin_deploy.errors import InputError, WorkError
 from lavin_deploy.export.checks.gate import (
     Check,
-    Distance,
+    TensorDistance,
     Limits,
     SpeedCheck,
     Verdict,
@@ -36,10 +36,10 @@ SMALL = ModelConfig(
     vae=VAEConfig(block_out_channels=(16, 16, 32, 32), layers_per_block=1, norm_groups=16),
 )
 LIMITS = read_limits("fp16")
-GOOD = Distance(rel_l2=1e-3, cosine=1.0, p99=1e-3, finite=True)
+GOOD = TensorDistance(rel_l2=1e-3, cosine=1.0, p99=1e-3, finite=True)
 
 
-def check(distance: Distance = GOOD, **more: object) -> Check:
+def check(distance: TensorDistance = GOOD, **more: object) -> Check:
     given = {"graph": "graphs/step.onnx", "output": "velocity", "runtime": "torch", **more}
     return Check(distance=distance, **given).judged(LIMITS)  # type: ignore[arg-type]
 
@@ -70,10 +70,10 @@ def test_every_rule_refuses(found: Check, why: str) -> None:
 
 def test_distances_are_what_they_say() -> None:
     wanted = np.array([3.0, 0.0, 4.0], np.float32)
-    found = Distance.between([wanted + np.array([0, 0.5, 0], np.float32)], [wanted])
+    found = TensorDistance.between([wanted + np.array([0, 0.5, 0], np.float32)], [wanted])
     assert found.rel_l2 == pytest.approx(0.1)
     assert found.cosine == pytest.approx(25 / (5 * 25.25**0.5))
-    assert not Distance.between([np.array([np.nan])], [np.array([1.0], np.float32)]).finite
+    assert not TensorDistance.between([np.array([np.nan])], [np.array([1.0], np.float32)]).finite
 
 
 def test_a_slow_variant_fails_and_overflow_cannot_be_forced() -> None:

@@ -13,11 +13,11 @@ import torch
 
 from lavin_deploy.config import DiTConfig, ModelConfig, Upsampler, preset
 from lavin_deploy.errors import InputError
-from lavin_deploy.export.graphs.catalogue import GraphChoice, plan_graphs
-from lavin_deploy.export.graphs.dialects import NativeKernels
+from lavin_deploy.export.graphs.catalogue import GraphChoice, graph_specs
+from lavin_deploy.export.graphs.dialects import NativeOps
 from lavin_deploy.export.graphs.fused import FusedDiT, head_order
 from lavin_deploy.export.graphs.savings import DEFAULT, GraphRewrites
-from lavin_deploy.export.graphs.spec import GraphPlan
+from lavin_deploy.export.graphs.spec import GraphSpec
 from lavin_deploy.export.graphs.step import ModulationGraph, StepGraph
 from lavin_deploy.export.graphs.trace import trace
 from lavin_deploy.export.graphs.weights import WeightFile
@@ -32,7 +32,7 @@ TINY = preset("tiny")
 
 
 def fused(dit: JDiT) -> FusedDiT:
-    return FusedDiT(dit, NativeKernels(), DEFAULT)
+    return FusedDiT(dit, NativeOps(), DEFAULT)
 
 
 def test_reordered_heads_give_the_same_scores() -> None:
@@ -108,7 +108,7 @@ def test_2d_form_leaves_the_model_alone() -> None:
 def test_traced_step_uses_the_standard_operators() -> None:
     dit, vae = random_models(TINY)
     choice = GraphChoice(sizes=[(32, 32)], pairs=[1])
-    step = next(p for p in plan_graphs(dit, vae, choice) if p.name == "step")
+    step = next(p for p in graph_specs(dit, vae, choice) if p.name == "step")
     model = trace(step).model
     operators = [node.op_type for node in model.graph.node]
     assert operators.count("Attention") == TINY.dit.depth
@@ -119,8 +119,8 @@ def test_traced_step_uses_the_standard_operators() -> None:
     assert b"/" + b"lavin_deploy" not in model.SerializeToString()  # no source paths
 
 
-def by_name(choice: GraphChoice, dit: JDiT, vae: STVAE) -> dict[str, GraphPlan]:
-    return {plan.name: plan for plan in plan_graphs(dit, vae, choice)}
+def by_name(choice: GraphChoice, dit: JDiT, vae: STVAE) -> dict[str, GraphSpec]:
+    return {spec.name: spec for spec in graph_specs(dit, vae, choice)}
 
 
 @pytest.mark.parametrize("switched", [field.name for field in fields(GraphRewrites)])
@@ -129,25 +129,25 @@ def test_each_saving_changes_the_graph_and_no_number(switched: str, tmp_path: Pa
     dit, vae = random_models(TINY)
     choice = GraphChoice(sizes=[(32, 32)], pairs=[2])
     word = [switched.replace("_", "-")]
-    savings = (
+    rewrites = (
         GraphRewrites.chosen(off=word)
         if getattr(DEFAULT, switched)
         else GraphRewrites.chosen(on=word)
     )
-    other = replace(choice, savings=savings)
+    other = replace(choice, rewrites=rewrites)
     name = "decoder" if switched == "single_frame_vae" else "step"
     outputs, operators = [], []
     for index, given in enumerate((choice, other)):
-        plan = by_name(given, dit, vae)[name]
+        spec = by_name(given, dit, vae)[name]
         weights = WeightFile(tmp_path / f"{index}.weights")
-        model = weights.externalise(trace(plan))
+        model = weights.externalise(trace(spec))
         onnx.save(model, tmp_path / f"{index}.onnx")
         options = ort.SessionOptions()
         options.log_severity_level = 3
         session = ort.InferenceSession(tmp_path / f"{index}.onnx", options)
-        example = plan.example(5)
+        example = spec.example(5)
         (output,) = session.run(None, example.feed)
-        (reference,) = plan.reference(**example.given)
+        (reference,) = spec.reference(**example.given)
         assert np.abs(output - reference.numpy()).max() < 1e-5 * reference.abs().max()
         outputs.append(output)
         operators.append([node.op_type for node in model.graph.node])
@@ -164,11 +164,11 @@ def test_an_unknown_saving_is_refused() -> None:
 def test_frozen_graphs_are_the_frozen_model() -> None:
     config = replace(TINY, dit=replace(TINY.dit, context="frozen"))
     dit, vae = random_models(config)
-    plans = by_name(GraphChoice(sizes=[(32, 48)], pairs=[2], context="frozen"), dit, vae)
-    assert {"context", "query", "step", "query_null", "step_null"} <= set(plans)
+    specs = by_name(GraphChoice(sizes=[(32, 48)], pairs=[2], context="frozen"), dit, vae)
+    assert {"context", "query", "step", "query_null", "step_null"} <= set(specs)
     context, x, t = torch.randn(1, 16, 5, 4, 6), torch.randn(1, 16, 1, 4, 6), torch.rand(1)
     row, clean = (ModulationGraph(dit)(time) for time in (t, torch.ones(1)))
-    build = {name: plan.build() for name, plan in plans.items()}
+    build = {name: spec.build() for name, spec in specs.items()}
     pairs = build["context"](context[:, :, :-1], clean)
     known = build["query"](context[:, :, -1:], clean, *pairs)
     for index in range(config.dit.depth):  # later frames never reach the pairs
@@ -199,10 +199,10 @@ def test_a_frozen_model_is_not_the_joint_one() -> None:
 @torch.no_grad()
 def test_refresh_gives_the_keys_that_a_step_goes_on_with() -> None:
     dit, vae = random_models(TINY)
-    plans = by_name(GraphChoice(sizes=[(32, 32)], pairs=[1], context="frozen"), dit, vae)
-    assert "context" not in plans
+    specs = by_name(GraphChoice(sizes=[(32, 32)], pairs=[1], context="frozen"), dit, vae)
+    assert "context" not in specs
     x, context, row = torch.randn(1, 16, 1, 4, 4), torch.randn(1, 16, 3, 4, 4), torch.rand(1)
     row = ModulationGraph(dit)(row)
-    velocity, *known = plans["refresh"].build()(x, context, row)
-    again = plans["step"].build()(x, row, *known)
+    velocity, *known = specs["refresh"].build()(x, context, row)
+    again = specs["step"].build()(x, row, *known)
     torch.testing.assert_close(again, velocity, rtol=1e-4, atol=1e-4)

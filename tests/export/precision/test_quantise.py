@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from lavin_deploy.config import ModelConfig, preset
-from lavin_deploy.export.graphs.catalogue import GraphChoice, plan_graphs
+from lavin_deploy.export.graphs.catalogue import GraphChoice, graph_specs
 from lavin_deploy.export.graphs.savings import DEFAULT, GraphRewrites
 from lavin_deploy.export.graphs.trace import Traced, trace
 from lavin_deploy.export.graphs.weights import WeightFile
@@ -36,12 +36,12 @@ Calibrated = tuple[dict[str, Traced], dict[str, Sequence[Feed]]]
 
 
 def calibrated(
-    config: ModelConfig, names: Sequence[str], savings: GraphRewrites = DEFAULT
+    config: ModelConfig, names: Sequence[str], rewrites: GraphRewrites = DEFAULT
 ) -> Calibrated:
-    choice = GraphChoice(sizes=[(32, 48)], pairs=[1], context=config.dit.context, savings=savings)
-    plans = {plan.name: plan for plan in plan_graphs(*random_models(config), choice)}
-    traced = {name: trace(plans[name]) for name in names}
-    return traced, {n: [plans[n].example(seed).feed for seed in range(4)] for n in names}
+    choice = GraphChoice(sizes=[(32, 48)], pairs=[1], context=config.dit.context, rewrites=rewrites)
+    specs = {spec.name: spec for spec in graph_specs(*random_models(config), choice)}
+    traced = {name: trace(specs[name]) for name in names}
+    return traced, {n: [specs[n].example(seed).feed for seed in range(4)] for n in names}
 
 
 @pytest.fixture(scope="module")
@@ -166,9 +166,9 @@ def test_levelled_channels_give_the_same_and_round_better(tmp_path: Path) -> Non
     dit, vae = random_models(TINY)
     for block in dit.joint_blocks():  # a few channels far above the others, as trained models have
         block.get_parameter("x_mlp.up_proj.weight").data[::50] *= 30
-    plans = plan_graphs(dit, vae, GraphChoice(sizes=[(32, 48)], pairs=[1]))
-    plan = next(plan for plan in plans if plan.name == "step")
-    traced, feeds = trace(plan), [plan.example(seed).feed for seed in range(4)]
+    specs = graph_specs(dit, vae, GraphChoice(sizes=[(32, 48)], pairs=[1]))
+    spec = next(spec for spec in specs if spec.name == "step")
+    traced, feeds = trace(spec), [spec.example(seed).feed for seed in range(4)]
     given = Quantisation(precision="int8")
     nodes = products(traced.model, given)
     channels = Probe(traced, {node.input[0]: -1 for node in nodes}, feeds).channels()
@@ -206,8 +206,8 @@ def test_other_forms_of_the_step(kind: str, tmp_path: Path) -> None:
         config = replace(TINY, dit=replace(TINY.dit, context="frozen"))
         traced, feeds = calibrated(config, ["query", "step"])
     else:
-        savings = GraphRewrites.chosen(off=["fused_projections", "folded_time"])
-        traced, feeds = calibrated(TINY, ["step"], savings)
+        rewrites = GraphRewrites.chosen(off=["fused_projections", "folded_time"])
+        traced, feeds = calibrated(TINY, ["step"], rewrites)
     made = quantise(traced, feeds, Quantisation(precision="int8"))
     for name, given in made.items():
         wanted = run(traced[name], feeds[name][1], tmp_path)
