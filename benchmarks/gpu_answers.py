@@ -25,7 +25,6 @@ import numpy as np
 import torch
 import torch._dynamo.utils
 from gpu_engines import build
-from lavin_deploy.runtime.letterbox import to_pixels, to_u8
 from timing import timings
 from torch import Tensor
 
@@ -38,6 +37,7 @@ from lavin_deploy.flow.grids import Grid
 from lavin_deploy.flow.noise import normal
 from lavin_deploy.models.checkpoint import load_checkpoint
 from lavin_deploy.planning.budget import Setting, budget
+from lavin_deploy.runtime.letterbox import to_pixels, to_u8
 from lavin_deploy.runtime.pipeline import Model, load
 from lavin_deploy.runtime.request import choose_grid
 
@@ -189,7 +189,8 @@ def main(
             answers["torch.compile"] = Torch(checkpoint, question, device, dtype, fast=True)
         exact = by_bundle(plain, question)()
         far = {
-            name: TensorDistance.between([answer()], [exact]).rel_l2 for name, answer in answers.items()
+            name: TensorDistance.between([answer()], [exact]).rel_l2
+            for name, answer in answers.items()
         }
         times = timings(answers, rounds)
         peak = roofline(device)

@@ -49,15 +49,15 @@ DIALECTS = ("native", "portable")
     "--refresh", default=4, show_default=True, metavar="R", help="Frozen: evaluations per refresh."
 )
 @click.option("--euler", is_flag=True, help="Also a step with the Euler update inside.")
-@click.option("--without", multiple=True, metavar="SAVING", help="Leave an exact saving out.")
-@click.option("--with", "added", multiple=True, metavar="SAVING", help="fused-gate-up, for one.")
+@click.option("--without", multiple=True, metavar="REWRITE", help="Leave an exact rewrite out.")
+@click.option("--with", "added", multiple=True, metavar="REWRITE", help="fused-gate-up, for one.")
 @click.option(
     "--clip", "clips", multiple=True, type=int, metavar="FRAMES", help="Whole clips; repeatable."
 )
-@click.option("--stream", type=int, metavar="LATENTS", help="Video in pieces of 4 LATENTS frames.")
+@click.option("--stream", type=int, metavar="LATENTS", help="Video in chunks of 4 LATENTS frames.")
 @click.option("--calibration", type=Path, help="Folder of pairs per task, for int8 and fp8.")
 @click.option("--gate", type=Path, help="JSON with limits in place of the package's.")
-@click.option("--auto", is_flag=True, help="Search the smallest float32 island that passes.")
+@click.option("--auto", is_flag=True, help="Search the fewest modules to keep in fp32.")
 @click.option("--force", is_flag=True, help="Ship what the gate refuses, unless it overflows.")
 @click.option("--licence", default="see the source of the weights", help="Licence of the weights.")
 @click.option("--model-card", type=Path, help="Text put into the bundle as README.md.")
@@ -127,7 +127,7 @@ def export(
         context=cast("ContextMode", context or config.dit.context),
         refresh=refresh,
         euler=euler,
-        savings=GraphRewrites.chosen(off=without, on=added),
+        rewrites=GraphRewrites.chosen(off=without, on=added),
         precisions=precisions,
         dialects=cast("tuple[Dialect, ...]", dialects),
         calibration=calibration,

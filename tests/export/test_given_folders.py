@@ -29,8 +29,8 @@ def test_tasks_are_the_folders_that_are_not_hidden(tmp_path: Path) -> None:
         pairs(tmp_path / name, "a")
     (tmp_path / "edges" / "task.json").write_text('{"steps": 3, "description": "lines"}')
     (tmp_path / "ATTRIBUTION.md").write_text("thanks")
-    found = find_tasks(tmp_path)
-    assert [(task.name, task.steps) for task, _ in found] == [("depth", None), ("edges", 3)]
+    tasks = find_tasks(tmp_path)
+    assert [(task.name, task.steps) for task, _ in tasks] == [("depth", None), ("edges", 3)]
 
 
 @pytest.mark.parametrize(

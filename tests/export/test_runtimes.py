@@ -61,10 +61,10 @@ def agree(bundle: Bundle, variant: Variant) -> None:
             file = bundle.graph_file(variant, graph)
             exact = {"INFERENCE_PRECISION_HINT": "f32"}
             compiled = core.compile_model(file, "CPU", exact)
-            given = feed(graph)
-            found = compiled(given)
-            for name, wanted in backend.infer(graph, given).items():
-                off = np.abs(found[name] - wanted).max() / np.abs(wanted).max()
+            inputs = feed(graph)
+            outputs = compiled(inputs)
+            for name, expected in backend.infer(graph, inputs).items():
+                off = np.abs(outputs[name] - expected).max() / np.abs(expected).max()
                 assert off < TOLERANCE, f"{graph.file} {name}: {off}"
 
 
@@ -85,9 +85,9 @@ def test_dialects_agree(bundle: Bundle) -> None:
     ):
         for left, right in zip(native.graphs, portable.graphs, strict=True):
             assert left.inputs == right.inputs
-            given, found = feed(left), other.infer(right, feed(right))
-            for name, wanted in one.infer(left, given).items():
-                assert np.abs(found[name] - wanted).max() < 1e-5 * np.abs(wanted).max()
+            outputs = other.infer(right, feed(right))
+            for name, expected in one.infer(left, feed(left)).items():
+                assert np.abs(outputs[name] - expected).max() < 1e-5 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("dialect", ["native", "portable"])
@@ -98,9 +98,9 @@ def test_the_checker_knows_every_shape(bundle: Bundle, precision: str, dialect: 
         model = onnx.shape_inference.infer_shapes(
             onnx.load(file, load_external_data=False), strict_mode=True, data_prop=True
         )
-        known = {i.name for i in (*model.graph.value_info, *model.graph.output)}
-        made = {name for node in model.graph.node for name in node.output if name}
-        assert made <= known
+        typed = {i.name for i in (*model.graph.value_info, *model.graph.output)}
+        outputs = {name for node in model.graph.node for name in node.output if name}
+        assert outputs <= typed
 
 
 def read_by_polygraphy(graph: Graph, file: Path) -> None:
@@ -156,8 +156,8 @@ def further_specs() -> dict[str, GraphSpec]:
     models = random_models(preset("tiny"))
     choice = GraphChoice(sizes=[(32, 48)], pairs=[1], context="frozen", clips=[5], chunk=1)
     specs = {spec.name: spec for spec in graph_specs(*models, choice)}
-    known = ("modulation", "encoder", "decoder", "step", "step_null")
-    return {name: spec for name, spec in specs.items() if name not in known}
+    exported = ("modulation", "encoder", "decoder", "step", "step_null")
+    return {name: spec for name, spec in specs.items() if name not in exported}
 
 
 FURTHER = (
@@ -178,12 +178,12 @@ def test_further_graphs(name: str, tmp_path: Path) -> None:
     (tmp_path / "fp32").mkdir()
     file = saved(traced, tmp_path / "fp32")
     onnx.checker.check_model(file, full_check=True)
-    given = spec.example(3).feed
+    inputs = spec.example(3).feed
     compiled = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    found = compiled(given)
+    results = compiled(inputs)
     session = ort.InferenceSession(file, providers=["CPUExecutionProvider"])
-    for output, wanted in zip(spec.outputs, session.run(spec.outputs, given), strict=True):
-        off = np.abs(found[output] - wanted).max() / np.abs(wanted).max()
+    for output, expected in zip(spec.outputs, session.run(spec.outputs, inputs), strict=True):
+        off = np.abs(results[output] - expected).max() / np.abs(expected).max()
         assert off < TOLERANCE, f"{output}: {off}"
     assert rtx.build(saved(lower(traced, Lowering(low="fp16")), tmp_path)) > 10_000
 
@@ -197,9 +197,9 @@ def test_tensorrt_builds_the_further_graphs_of_an_int8_export(
     words += ["--precision=int8", "--context=frozen", "--clip=5", "--stream=1"]
     export(words, standalone_mode=False)
     with open_bundle(tmp_path / "m.lavin") as opened:
-        made = files(opened, "int8")
-        assert {graph.name for graph, _ in made} >= set(FURTHER)
-        for graph, file in made:
+        quantised = files(opened, "int8")
+        assert {graph.name for graph, _ in quantised} >= set(FURTHER)
+        for graph, file in quantised:
             assert rtx.build(file) > 10_000, graph.file
 
 

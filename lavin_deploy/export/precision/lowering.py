@@ -98,11 +98,11 @@ def choose_wide(model: onnx.ModelProto, lowering: Lowering) -> dict[str, str]:
         if node.op_type in NORMS or (from_norm and node.op_type in ("Add", "Mul", "Reshape")):
             normed |= set(node.output)
         reason = next((name for name, rule in RULES.items() if rule(node)), None)
-        kept = next((m for m in lowering.fp32_modules if within(module_of(node), m)), None)
+        module = next((m for m in lowering.fp32_modules if within(module_of(node), m)), None)
         if not _accepts(node, lowering.low, opset):
             reasons[index] = "type"
-        elif node.op_type not in MOVEMENT and (reason or kept):
-            reasons[index] = reason or kept
+        elif node.op_type not in MOVEMENT and (cause := reason or module):
+            reasons[index] = cause
         elif node.op_type not in MOVEMENT and node.output[0] in normed:
             reasons[index] = "norm_affine"
         elif node.name in lowering.wide:

@@ -33,7 +33,7 @@ BOUNDS = {"fp32": 1e-5, "fp16": 3e-3}
 
 
 # Every norm, every up-sampler; a chunk of one latent has layers that see a single frame. Whole
-# exports have pieces of two.
+# exports have chunks of two.
 @pytest.mark.parametrize(
     ("norm", "upsampler", "chunk"),
     [("frame", "resize_conv", 1), ("clip", "deconv", 1)],
@@ -54,17 +54,17 @@ def test_graphs_compute_what_the_model_does(
         }
         assert shapes == spec.inputs
         example = spec.example(1)
-        wanted = spec.reference(**example.given)
+        expected = spec.reference(**example.model_inputs)
         for precision, bound in BOUNDS.items():
             folder = tmp_path / f"{spec.name}-{precision}"
             lowered = traced if precision == "fp32" else lower(traced, Lowering(low="fp16"))
             model = save(lowered, folder)
             assert any(low_outputs(model.graph)) == (precision == "fp16")
             session = ort.InferenceSession(folder / "graph.onnx")
-            given = session.run(list(spec.outputs), example.feed)
-            found = Interpreter(model, folder).run(example.given)
-            for name, array, reference in zip(spec.outputs, given, wanted, strict=True):
-                for answer in (torch.from_numpy(array), found[name]):
+            in_onnxruntime = session.run(list(spec.outputs), example.feed)
+            in_torch = Interpreter(model, folder).run(example.model_inputs)
+            for name, array, reference in zip(spec.outputs, in_onnxruntime, expected, strict=True):
+                for answer in (torch.from_numpy(array), in_torch[name]):
                     assert answer.dtype == torch.float32
                     error = (answer - reference).norm() / reference.norm()
                     assert error < bound, (spec.name, name, precision)
@@ -95,7 +95,7 @@ def test_a_clip_of_one_frame_keeps_its_3d_convolutions() -> None:
     ("size", "chunk", "length", "sentence"),
     [
         ((16, 20), 1, 5, "16x20 cannot be exported"),
-        ((16, 16), 0, 5, "pieces of 0 latents"),
+        ((16, 16), 0, 5, "chunks of 0 latents"),
         ((16, 16), None, 8, "clips of 8 frames"),
     ],
 )
