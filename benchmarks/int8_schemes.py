@@ -2,8 +2,9 @@
 
 Graphs are calibrated on leave-one-out episodes of stored tasks and measured on validation samples.
 ``ort`` schemes are made by onnxruntime.quantization, ``own`` ones by
-``export/precision/quantise.py``. Speeds are medians of the ratios to fp32 in the same of several interleaved rounds, each call after an
-untimed one; errors are relative L2 distances from fp32, mean and largest.
+``export/precision/quantise.py``. Speeds are medians of the ratios to fp32 in the same of several
+interleaved rounds, each call after an untimed one; errors are relative L2 distances from fp32, mean
+and largest.
 
     python benchmarks/int8_schemes.py [--model edge|0.1b] [--ckpt FOLDER] [--json FILE]
 

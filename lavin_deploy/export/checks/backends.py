@@ -1,4 +1,4 @@
-"""A back end that runs a bundle's ONNX files in torch, in their real types: what gates check by."""
+"""A back end that runs a bundle's ONNX files in torch, in their real types, for the gate."""
 
 from __future__ import annotations
 

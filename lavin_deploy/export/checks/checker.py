@@ -266,7 +266,7 @@ def fitted(graph: Graph, feed: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def distances(run: Run, cases: Sequence[Case]) -> dict[str, TensorDistance]:
-    """TensorDistance of every output over all cases; keys and values count as one."""
+    """Distance of every output over all cases; keys and values count as one."""
     outputs: dict[str, list[Array]] = {}
     expected: dict[str, list[NDArray[np.float32]]] = {}
     for case in cases:

@@ -23,7 +23,7 @@ LOWERED: tuple[str, ...] = get_args(Low)
 TYPES = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 DTYPES = {"fp16": np.dtype(np.float16), "bf16": np.dtype(ml_dtypes.bfloat16)}
 TYPE_NAMES = {"fp16": "tensor(float16)", "bf16": "tensor(bfloat16)"}
-FP32 = TensorProto.FLOAT
+FLOAT32 = TensorProto.FLOAT
 
 TIME_INPUTS = ("modulation", "t", "dt", "positions")
 DATA_INPUTS = {("Resize", ""): (0,), ("RoPE3D", ""): (0, 1), ("RoPE3D", "keys"): (0,)}
@@ -59,9 +59,9 @@ class _Graph:
     def __post_init__(self) -> None:
         graph = self.model.graph
         for info in (*graph.value_info, *graph.input, *graph.output):
-            if info.type.tensor_type.elem_type == FP32:
+            if info.type.tensor_type.elem_type == FLOAT32:
                 self.floats.add(info.name)
-        self.floats |= {tensor.name for tensor in graph.initializer if tensor.data_type == FP32}
+        self.floats |= {tensor.name for tensor in graph.initializer if tensor.data_type == FLOAT32}
         for index, node in enumerate(graph.node):
             self.makers |= dict.fromkeys(node.output, index)
             for name in data_inputs(node):
@@ -156,7 +156,7 @@ def lower(traced: Traced, lowering: Lowering) -> Traced:
 
     def cast(name: str, to: int) -> str:
         if (name, to) not in casts:
-            casts[name, to] = f"{name}.{'wide' if to == FP32 else lowering.low}"
+            casts[name, to] = f"{name}.{'wide' if to == FLOAT32 else lowering.low}"
             nodes.append(helper.make_node("Cast", [name], [casts[name, to]], to=to))
             nodes[-1].name = f"{casts[name, to]}.cast"
         return casts[name, to]
@@ -190,13 +190,13 @@ def lower(traced: Traced, lowering: Lowering) -> Traced:
             if not keep and name in stored:
                 copy.input[position] = lowered(name)
             elif keep == (name in is_low):
-                copy.input[position] = cast(name, FP32 if keep else low)
+                copy.input[position] = cast(name, FLOAT32 if keep else low)
         nodes.append(copy)
     for info in model.graph.output:
-        target_type = low if lowering.keys_values and _is_key_value(info.name) else FP32
+        target_type = low if lowering.keys_values and _is_key_value(info.name) else FLOAT32
         if (info.name in is_low) == (target_type == low):
             continue
-        inner = f"{info.name}.{lowering.low if target_type == FP32 else 'wide'}"
+        inner = f"{info.name}.{lowering.low if target_type == FLOAT32 else 'wide'}"
         for node in nodes:
             _rename(node, info.name, inner)
         nodes.append(helper.make_node("Cast", [inner], [info.name], to=target_type))
