@@ -32,7 +32,7 @@ from lavin_deploy.arrays import U8
 from lavin_deploy.config import ModelConfig
 from lavin_deploy.errors import LavinError
 from lavin_deploy.export.checks.end_to_end import draw_pictures
-from lavin_deploy.export.checks.gate import Distance
+from lavin_deploy.export.checks.gate import TensorDistance
 from lavin_deploy.flow.grids import Grid
 from lavin_deploy.flow.noise import normal
 from lavin_deploy.models.checkpoint import load_checkpoint
@@ -189,7 +189,8 @@ def main(
             answers["torch.compile"] = Torch(checkpoint, question, device, dtype, fast=True)
         exact = by_bundle(plain, question)()
         far = {
-            name: Distance.between([answer()], [exact]).rel_l2 for name, answer in answers.items()
+            name: TensorDistance.between([answer()], [exact]).rel_l2
+            for name, answer in answers.items()
         }
         times = timings(answers, rounds)
         peak = roofline(device)

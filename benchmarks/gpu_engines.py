@@ -29,7 +29,7 @@ from lavin_deploy.engines.build import BuildRequest, build_bundle
 from lavin_deploy.engines.identity import graph_label
 from lavin_deploy.errors import LavinError
 from lavin_deploy.export.checks.backends import TorchBackend
-from lavin_deploy.export.checks.gate import Distance
+from lavin_deploy.export.checks.gate import TensorDistance
 from lavin_deploy.runtime.backends.base import Backend
 from lavin_deploy.runtime.backends.choose import make_backend
 
@@ -131,7 +131,7 @@ def compare(bundle: Bundle, variant: Variant, name: str, reference: Backend) -> 
             exact, mine, its = (run(each, graph, feed) for each in (reference, backend, torch))
             for output, values in exact.items():
                 error, allowed = (
-                    Distance.between([each[output]], [values]).rel_l2 for each in (mine, its)
+                    TensorDistance.between([each[output]], [values]).rel_l2 for each in (mine, its)
                 )
                 floor = FLOOR.get(variant.precision, 1e-3)
                 yield Row(

@@ -1,9 +1,10 @@
 """How to quantise for ONNX Runtime on a CPU: error and speed of several schemes, in one run.
 
 Graphs are calibrated on leave-one-out episodes of stored tasks and measured on validation samples.
-``ort`` schemes are made by onnxruntime.quantization, ``own`` ones by ``precision.quantise``. Speeds
-are medians of the ratios to fp32 in the same of several interleaved rounds, each call after an
-untimed one; errors are relative L2 distances from fp32, mean and largest.
+``ort`` schemes are made by onnxruntime.quantization, ``own`` ones by
+``precision.quantise``. Speeds are medians of the ratios to fp32 in the same of several
+interleaved rounds, each call after an untimed one; errors are relative L2 distances from fp32, mean
+and largest.
 
     python benchmarks/int8_schemes.py [--model edge|0.1b] [--ckpt FOLDER] [--json FILE]
 
@@ -42,13 +43,13 @@ from lavin_deploy.bundle.manifest import Graph, WeightSource
 from lavin_deploy.bundle.reader import open_bundle
 from lavin_deploy.config import Inference, preset
 from lavin_deploy.export.exporter import export_bundle
-from lavin_deploy.export.graphs.catalogue import GraphChoice, plan_graphs
+from lavin_deploy.export.graphs.catalogue import GraphChoice, graph_specs
 from lavin_deploy.export.graphs.trace import Traced, trace
 from lavin_deploy.export.graphs.weights import WeightFile
 from lavin_deploy.export.precision import quantise as own
 from lavin_deploy.export.precision.calibration import Feed, leave_one_out, record_feeds
 from lavin_deploy.export.precision.quantise import Quantisation, products
-from lavin_deploy.export.precision.smoothing import Levelled
+from lavin_deploy.export.precision.smoothing import Smoothed
 from lavin_deploy.export.request import ExportRequest
 from lavin_deploy.flow.grids import grid_for
 from lavin_deploy.flow.noise import normal
@@ -165,8 +166,8 @@ class OrtSchemes:
         return file
 
 
-def unlevelled(traced: Traced, nodes: object, levels: object) -> Levelled:
-    return Levelled(traced=traced, divisors={})
+def unsmoothed(traced: Traced, nodes: object, factors: object) -> Smoothed:
+    return Smoothed(traced=traced, divisors={})
 
 
 def own_schemes(
@@ -180,15 +181,15 @@ def own_schemes(
     )
     choices = {
         "own int8": Quantisation(precision="int8"),
-        "own int8, not levelled": Quantisation(precision="int8"),
-        "own int8, MLPs only": Quantisation(precision="int8", islands=attention),
+        "own int8, not smoothed": Quantisation(precision="int8"),
+        "own int8, MLPs only": Quantisation(precision="int8", fp32_modules=attention),
         "own int8, Conv too": Quantisation(precision="int8", convolutions=True),
         "own fp8, Conv too": Quantisation(precision="fp8", convolutions=True),
     }
     files: dict[str, Files] = {}
     for name, choice in choices.items():
-        level = unlevelled if "not levelled" in name else own.level
-        with mock.patch.object(own, "level", level):
+        smooth = unsmoothed if "not smoothed" in name else own.smooth
+        with mock.patch.object(own, "smooth", smooth):
             quantised = own.quantise(traced, feeds, choice)
         files[name] = {
             graph: write(model, folder / f"{graph}-{name}.onnx".replace(" ", "_"))
@@ -387,7 +388,7 @@ def main(
             guidance=1.0,
         )
         export_bundle(dit, vae, request)
-        plans = {p.name: p for p in plan_graphs(dit, vae, GraphChoice(sizes=[SIZE], pairs=[1]))}
+        plans = {p.name: p for p in graph_specs(dit, vae, GraphChoice(sizes=[SIZE], pairs=[1]))}
         names = ("step",) if step_only else GRAPHS
         traced = {name: trace(plans[name]) for name in names}
         with open_bundle(request.out) as bundle:

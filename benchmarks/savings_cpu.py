@@ -60,7 +60,7 @@ ANSWERS = 1
 
 
 def export(
-    ckpt: Path, out: Path, *, context: str = "joint", savings: GraphRewrites = DEFAULT
+    ckpt: Path, out: Path, *, context: str = "joint", rewrites: GraphRewrites = DEFAULT
 ) -> Path:
     """Export the checkpoint as the bundle ``out``, unless that is there; return ``out``."""
     if out.exists():
@@ -82,7 +82,7 @@ def export(
         steps=STEPS,
         guidance=1.0,
         context=context,
-        savings=savings,
+        rewrites=rewrites,
     )
     export_bundle(*load_released(files.dit, files.vae, config), request)
     return out
@@ -299,7 +299,7 @@ def main(ckpt: Path, bundles: Path | None, rounds: int, out: Path | None) -> Non
         for title, name in SWITCHES.items():
             other = replace(DEFAULT, **{name: not getattr(DEFAULT, name)})
             place = folder / f"{title.replace(' ', '-')}.lavin"
-            places[title] = export(ckpt, place, savings=other)
+            places[title] = export(ckpt, place, rewrites=other)
         dit, vae = load_joint(ckpt)
         episode = first_episode(vae)
         sides = {}

@@ -128,7 +128,7 @@ def export(
         context=context or config.dit.context,
         refresh=refresh,
         euler=euler,
-        savings=GraphRewrites.chosen(off=without, on=added),
+        rewrites=GraphRewrites.chosen(off=without, on=added),
         precisions=precisions,
         dialects=cast("tuple[Dialect, ...]", dialects),
         calibration=calibration,

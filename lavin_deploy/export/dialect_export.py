@@ -1,4 +1,4 @@
-"""Trace the plans of a dialect once, and write variants of them into a bundle being made."""
+"""Trace the graphs of a dialect once, and write variants of them into a bundle being made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from lavin_deploy.bundle import manifest
 from lavin_deploy.bundle.writer import BundleWriter, writing
-from lavin_deploy.export.graphs.spec import GraphPlan
+from lavin_deploy.export.graphs.spec import GraphSpec
 from lavin_deploy.export.graphs.trace import Traced, trace
 from lavin_deploy.export.graphs.weights import WeightFile
 
@@ -25,27 +25,27 @@ class DialectExport:
     Attributes:
         writer: of the bundle.
         dialect: ``native`` or ``portable``.
-        plans: what to export.
+        specs: the graphs to export.
         context: ``joint`` or ``frozen``.
         weights: precision -> the file that all dialects of that precision share.
-        traced: the plans' graphs in float32.
+        traced: the same graphs in float32.
     """
 
     writer: BundleWriter
     dialect: str
-    plans: Sequence[GraphPlan]
+    specs: Sequence[GraphSpec]
     context: str
     weights: dict[str, WeightFile]
     traced: list[Traced] = field(default_factory=list)
 
     def trace(self) -> None:
-        """Trace every plan."""
-        self.traced = [trace(p) for p in tqdm(self.plans, desc="trace", disable=None)]
+        """Trace every graph."""
+        self.traced = [trace(spec) for spec in tqdm(self.specs, desc="trace", disable=None)]
 
     def write(
-        self, precision: str, graphs: Sequence[Traced], islands: Sequence[str] = ()
+        self, precision: str, graphs: Sequence[Traced], fp32_modules: Sequence[str] = ()
     ) -> manifest.Variant:
-        """Write one graph for each plan.
+        """Write one graph for each spec, with the modules that ``--auto`` kept in fp32.
 
         Raises:
             WorkError: the disk refused.
@@ -57,14 +57,14 @@ class DialectExport:
         file = self.weights[precision]
         marks = [m for m in (self.dialect, precision) if m not in ("native", FP32)]
         described = []
-        for plan, traced in zip(self.plans, graphs, strict=True):
+        for spec, traced in zip(self.specs, graphs, strict=True):
             with writing(f"{weights!r} of the bundle"):
                 model = file.externalise(traced)
-            path = f"graphs/{'.'.join((plan.stem, *marks))}.onnx"
+            path = f"graphs/{'.'.join((spec.stem, *marks))}.onnx"
             with writing(f"{path!r} of the bundle"):
                 onnx.save(model, self.writer.folder / path)
             self.writer.claim(path)
-            described.append(_describe(path, plan, model))
+            described.append(_describe(path, spec, model))
         self.writer.claim(weights)
         return manifest.Variant(
             precision=precision,
@@ -72,7 +72,7 @@ class DialectExport:
             context=self.context,
             weights=(weights,),
             graphs=tuple(described),
-            islands=tuple(islands),
+            islands=tuple(fp32_modules),
         )
 
 
@@ -81,7 +81,7 @@ def files_of(variant: manifest.Variant) -> set[str]:
     return {*variant.weights, *(graph.file for graph in variant.graphs)}
 
 
-def _describe(path: str, plan: GraphPlan, model: onnx.ModelProto) -> manifest.Graph:
+def _describe(path: str, spec: GraphSpec, model: onnx.ModelProto) -> manifest.Graph:
     """The manifest's entry of a graph; inputs that a run need not give are left out."""
     stored = {tensor.name for tensor in model.graph.initializer}
 
@@ -97,9 +97,9 @@ def _describe(path: str, plan: GraphPlan, model: onnx.ModelProto) -> manifest.Gr
         )
 
     return manifest.Graph(
-        name=plan.name,
+        name=spec.name,
         file=path,
         inputs=tensors(model.graph.input),
         outputs=tensors(model.graph.output),
-        **plan.bucket,
+        **spec.bucket,
     )

@@ -1,7 +1,7 @@
 """From a checkpoint to a bundle, written whole or not at all, in three stages.
 
 ``float32`` traces, writes and checks the graphs; ``fill`` adds what they compute once: tables,
-stored tasks, the self-test; ``lower`` adds variants of lower precision, judged by the gate. One
+stored tasks, the self-test; ``lower`` adds variants of lower precision, checked by the gate. One
 :class:`Draft` goes from stage to stage.
 """
 
@@ -27,7 +27,7 @@ from lavin_deploy.models.stvae import STVAE
 
 
 def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> Manifest:
-    """Trace all graphs, check them, lower what is asked for, judge it, and write the bundle.
+    """Trace all graphs, check them, lower and check what is asked for, and write the bundle.
 
     Raises:
         InputError: sizes, pairs or steps that the model does not have, or samples that cannot be
@@ -59,9 +59,9 @@ def _pictures(draft: Draft) -> list[Comparison]:
     """The first sample of every task, as float32 and every other variant answer it."""
     assert draft.exact is not None, "a draft is finished after lower"
     comparisons = []
-    for task, (query, truth, answer) in draft.exact.shown.items():
+    for task, (query, truth, answer) in draft.exact.first_samples.items():
         others = {
-            f"{one.variant.precision} {one.variant.dialect}": one.answers.shown[task][2]
+            f"{one.variant.precision} {one.variant.dialect}": one.answers.first_samples[task][2]
             for one in draft.judged
         }
         answers = {FP32: answer, **others}

@@ -13,7 +13,7 @@ from lavin_deploy.export.checks.backends import in_onnxruntime
 from lavin_deploy.export.checks.parity import Parity, cases_of, check_graph
 from lavin_deploy.export.dialect_export import FP32, DialectExport
 from lavin_deploy.export.draft import Draft
-from lavin_deploy.export.graphs.catalogue import plan_graphs
+from lavin_deploy.export.graphs.catalogue import graph_specs
 from lavin_deploy.export.graphs.weights import WeightFile
 from lavin_deploy.export.request import ExportRequest, first_manifest
 from lavin_deploy.models.jdit import JDiT
@@ -31,12 +31,12 @@ def export_float32(dit: JDiT, vae: STVAE, request: ExportRequest, writer: Bundle
         dialect: replace(each.write(FP32, each.traced), refresh=_refresh(request))
         for dialect, each in dialect_exports.items()
     }
-    plans = dialect_exports[request.dialects[0]].plans
+    specs = dialect_exports[request.dialects[0]].specs
     draft = Draft(
         writer=writer,
         manifest=first_manifest(request, tuple(bases.values())),
         dialect_exports=dialect_exports,
-        cases={plan.stem: cases_of(plan) for plan in tqdm(plans, "model", disable=None)},
+        cases={spec.stem: cases_of(spec) for spec in tqdm(specs, "model", disable=None)},
         parity=(),
     )
     return replace(draft, parity=tuple(_checked(draft, bases)))
@@ -51,7 +51,7 @@ def _traced(
         dialect_exports[dialect] = DialectExport(
             writer=writer,
             dialect=dialect,
-            plans=list(plan_graphs(dit, vae, replace(request.choice, dialect=dialect))),
+            specs=list(graph_specs(dit, vae, replace(request.choice, dialect=dialect))),
             context=request.context,
             weights=weights,
         )
@@ -63,11 +63,11 @@ def _checked(draft: Draft, bases: Mapping[str, Variant]) -> list[Parity]:
     """Compare every float32 graph with the plain model."""
     bundle, rows = draft.bundle, list[Parity]()
     for dialect, base in bases.items():
-        plans = draft.dialect_exports[dialect].plans
-        graphs = zip(plans, base.graphs, strict=True)
-        for plan, graph in tqdm(graphs, "check", total=len(plans), disable=None):
+        specs = draft.dialect_exports[dialect].specs
+        graphs = zip(specs, base.graphs, strict=True)
+        for spec, graph in tqdm(graphs, "check", total=len(specs), disable=None):
             with in_onnxruntime(bundle, base) as backend:  # one graph in memory at a time
-                rows += check_graph(backend, graph, draft.cases[plan.stem])
+                rows += check_graph(backend, graph, draft.cases[spec.stem])
     return rows
 
 

@@ -82,18 +82,18 @@ def add_validation(writer: BundleWriter, samples: HeldOutSamples) -> dict[str, V
 
 
 def _read(place: Path) -> list[tuple[str, U8, U8]]:
-    found = find_pairs(place)
-    if len(found) > MOST_SAMPLES:
+    pairs = find_pairs(place)
+    if len(pairs) > MOST_SAMPLES:
         raise InputError(
-            f"{str(place)!r} has {len(found)} samples; a bundle stores at most {MOST_SAMPLES} of "
+            f"{str(place)!r} has {len(pairs)} samples; a bundle stores at most {MOST_SAMPLES} of "
             "each task, so take some out."
         )
-    for pair in found:
+    for pair in pairs:
         try:
             check_path(f"validation/{place.name}/{pair.id}_target.png")
         except BundleError as error:
             raise InputError(f"{str(pair.input)!r} cannot keep its name: {error}") from error
-    return read_pairs(found)
+    return read_pairs(pairs)
 
 
 def find_tasks(folder: Path) -> tuple[tuple[StoredTask, Path], ...]:
@@ -118,10 +118,10 @@ def find_tasks(folder: Path) -> tuple[tuple[StoredTask, Path], ...]:
         check_task_name(place.name)
         find_pairs(place)
         notes = place / TASK_FILE
-        given = parse(notes.read_bytes(), str(notes)) if notes.is_file() else {}
-        if not isinstance(given, dict):
+        settings = parse(notes.read_bytes(), str(notes)) if notes.is_file() else {}
+        if not isinstance(settings, dict):
             raise InputError(f"{str(notes)!r} holds no JSON object; write {{...}} or delete it.")
-        task = from_json(StoredTask, {**given, "name": place.name, "pairs": []}, str(notes))
+        task = from_json(StoredTask, {**settings, "name": place.name, "pairs": []}, str(notes))
         if task.steps is not None and task.steps < 1:
             raise InputError(f"{str(notes)!r} has steps {task.steps}; at least 1.")
         tasks.append((task, place))

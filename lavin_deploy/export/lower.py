@@ -1,4 +1,4 @@
-"""Third stage of an export: variants of lower precision, each judged by the gate."""
+"""Third stage of an export: variants of lower precision, each checked by the gate."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from lavin_deploy.export.precision.calibration import (
     leave_one_out,
     record_feeds,
 )
-from lavin_deploy.export.request import QUANTISED, ExportRequest
+from lavin_deploy.export.precision.quantise import QUANTISED
+from lavin_deploy.export.request import ExportRequest
 from lavin_deploy.export.variants import make_variant
 from lavin_deploy.flow.grids import check_grid, uniform
 from lavin_deploy.models.stvae import STVAE
@@ -64,7 +65,7 @@ def lower(
     judged = []
     for precision, of_precision in limits.items():
         for dialect, dialect_export in draft.dialect_exports.items():
-            made = make_variant(
+            judged_variant = make_variant(
                 dialect_export,
                 bases[dialect],
                 checker,
@@ -75,9 +76,10 @@ def lower(
                 auto=request.auto,
                 force=request.force,
             )
-            with checker.over(draft.writer.files).backend(made.variant) as backend:
+            with checker.over(draft.writer.files).backend(judged_variant.variant) as backend:
                 stream = measure_streams(vae, backend, request.sizes, request.stream)
-            judged.append(replace(made, variant=replace(made.variant, stream=stream)))
+            variant = replace(judged_variant.variant, stream=stream)
+            judged.append(replace(judged_variant, variant=variant))
     if FP32 not in request.precisions:
         for path in {path for base in bases.values() for path in files_of(base)}:
             draft.writer.discard(path)

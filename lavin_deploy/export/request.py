@@ -15,11 +15,10 @@ from lavin_deploy.export.graphs.catalogue import GraphChoice
 from lavin_deploy.export.graphs.clip import check_video
 from lavin_deploy.export.graphs.dialects import Dialect
 from lavin_deploy.export.graphs.savings import DEFAULT, GraphRewrites
+from lavin_deploy.export.precision.quantise import QUANTISED
 from lavin_deploy.flow.grids import Grid, grid_for
 from lavin_deploy.flow.guidance import check_weight
 from lavin_deploy.tasks.stored import StoredTask
-
-QUANTISED = ("int8", "fp8")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,16 +39,16 @@ class ExportRequest:
         refresh: for ``frozen`` exports of joint models: evaluations from one computation of the
             context to the next.
         euler: also export a step with the Euler update inside.
-        savings: what the graphs leave out.
+        rewrites: what the graphs leave out.
         precisions: of the variants, the default first.
         dialects: ``native`` or ``portable`` or both.
         calibration: folder of samples that int8 and fp8 are fitted to, one folder per task; None
             takes the tasks' own pairs.
         gate: JSON file with limits in place of the package's, or None.
-        auto: search float32 islands where a lowering does not pass.
+        auto: search which modules to keep in float32 where a lowering does not pass.
         force: ship what the gate refuses, unless it overflows.
         clips: frames of whole clips to encode and decode at once, each 4k + 1.
-        stream: latents of a stream's piece (4 frames each); None: no stream graphs.
+        stream: latents of a stream's chunk (4 frames each); None: no stream graphs.
         model_card: README.md of the bundle, or None.
         credits: DATA.md of the bundle, what the weights were trained on, or None.
         tasks: tasks to store, each with the folder of its pairs.
@@ -68,7 +67,7 @@ class ExportRequest:
     context: ContextMode = "joint"
     refresh: int = 4
     euler: bool = False
-    savings: GraphRewrites = DEFAULT
+    rewrites: GraphRewrites = DEFAULT
     precisions: Sequence[str] = (FP32,)
     dialects: Sequence[Dialect] = ("native",)
     calibration: Path | None = None
@@ -90,21 +89,23 @@ class ExportRequest:
                 )
         if any(count < 1 for count in self.pairs):
             raise InputError(f"pairs {list(self.pairs)} must all be at least 1.")
-        for name, given in (
+        for name, values in (
             ("size", self.sizes),
             ("pairs", self.pairs),
             ("precision", self.precisions),
             ("dialect", self.dialects),
         ):
-            if len(set(given)) != len(given):
-                raise InputError(f"a {name} is given twice: {list(given)}; give each once.")
+            if len(set(values)) != len(values):
+                raise InputError(f"a {name} is given twice: {list(values)}; give each once.")
         if self.context == "joint" and self.config.dit.context == "frozen":
             raise InputError(
                 "this model was trained with a frozen context and cannot be exported as a joint "
                 "one; use --context frozen."
             )
-        if self.context == "frozen" and self.savings != DEFAULT:
-            raise InputError("savings can be switched in joint exports only; use one of both.")
+        if self.context == "frozen" and self.rewrites != DEFAULT:
+            raise InputError(
+                "graph rewrites can be switched in joint exports only; use one of both."
+            )
         if set(self.precisions) & set(QUANTISED) and not self.tasks and self.calibration is None:
             raise InputError(
                 f"{' and '.join(p for p in self.precisions if p in QUANTISED)} is fitted to real "
@@ -131,7 +132,7 @@ class ExportRequest:
             pairs=self.pairs,
             context=self.context,
             euler=self.euler,
-            savings=self.savings,
+            rewrites=self.rewrites,
             clips=self.clips,
             chunk=self.stream,
         )

@@ -1,4 +1,4 @@
-"""One variant of a bundle: convert, write and judge it, and fix or refuse it."""
+"""One variant of a bundle: convert, write and check it, and fix or refuse it."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from lavin_deploy.export.precision.converters import (
     QdqConverter,
     in_torch,
 )
-from lavin_deploy.export.precision.lowering import Low
+from lavin_deploy.export.precision.lowering import LOWERED, Low
 from lavin_deploy.export.precision.quantise import Quantised
 from lavin_deploy.export.precision.sensitivity import Contribution, smallest_fp32_set
 
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedVariant:
-    """A variant that was judged.
+    """A variant and the gate's verdict.
 
     Attributes:
         variant: as the manifest has it.
         verdict: of the gate.
-        wide: rule or island -> number of nodes that it keeps in float32.
+        wide: rule or module -> number of nodes that it keeps in float32.
         ranking: modules by what they add, worst first.
         answers: of the bundle's tasks.
         calibration: hash and size of what a quantised variant was fitted to; else None.
@@ -59,7 +59,7 @@ def make_variant(
     auto: bool,
     force: bool,
 ) -> JudgedVariant:
-    """Lower, judge, and with ``auto`` fix a variant.
+    """Lower, check, and with ``auto`` fix a variant.
 
     Args:
         dialect_export: of the variant's dialect, traced.
@@ -69,14 +69,14 @@ def make_variant(
         limits: of the gate.
         exact: what float32 answers to the bundle's tasks.
         feeds: calibration data of the base, for int8 and fp8.
-        auto: search the smallest island that passes where the plain lowering does not.
+        auto: search the fewest modules to keep in float32 where the plain lowering does not pass.
         force: ship what does not pass, unless it overflows.
 
     Raises:
         WorkError: the gate refuses the variant; the message names check and modules.
     """
     converter: PrecisionConverter
-    if precision in ("fp16", "bf16"):
+    if precision in LOWERED:
         converter = CastConverter.measured(
             dialect_export, cast(Low, precision), base, checker, limits.range
         )
@@ -88,19 +88,19 @@ def make_variant(
             feeds=feeds,
             base=base,
         )
-    islands: frozenset[str] = frozenset()
+    fp32_modules: frozenset[str] = frozenset()
     ranking: list[Contribution] = []
     small = not is_large(checker.bundle, base)
     if small or auto:
         ranking = converter.ranking(base, checker)
     if auto:
         names = list(dict.fromkeys(one.module for one in ranking))
-        island = smallest_fp32_set(
+        smallest = smallest_fp32_set(
             names, _Accepts(converter=converter, checker=checker, limits=limits)
         )
-        islands = frozenset() if island is None else island
+        fp32_modules = frozenset() if smallest is None else smallest
     variant = replace(
-        dialect_export.write(precision, converter.graphs(islands), sorted(islands)),
+        dialect_export.write(precision, converter.graphs(fp32_modules), sorted(fp32_modules)),
         refresh=base.refresh,
     )
     checker = checker.over(dialect_export.writer.files)
@@ -125,7 +125,7 @@ def make_variant(
     return JudgedVariant(
         variant=variant,
         verdict=verdict,
-        wide=converter.kept(islands),
+        wide=converter.kept(fp32_modules),
         ranking=ranking,
         answers=answers,
         calibration=None if feeds is None else feeds.summary(),
@@ -134,19 +134,20 @@ def make_variant(
 
 @dataclass(frozen=True, kw_only=True)
 class _Accepts:
-    """Whether the graphs of the default size pass with an island, judged in torch."""
+    """Whether the graphs of the default size pass with some modules in float32, in torch."""
 
     converter: PrecisionConverter
     checker: VariantChecker
     limits: Limits
 
-    def __call__(self, islands: frozenset[str]) -> bool:
+    def __call__(self, fp32_modules: frozenset[str]) -> bool:
         dialect_export = self.converter.dialect_export
-        for plan, made in zip(dialect_export.plans, self.converter.graphs(islands), strict=True):
-            found = distances(in_torch(Interpreter.of(made)), self.checker.cases[plan.stem])
-            for output, distance in found.items():
-                check = Check(graph=plan.stem, output=output, runtime="torch", distance=distance)
-                if check.judged(self.limits).why:
+        converted = self.converter.graphs(fp32_modules)
+        for spec, traced in zip(dialect_export.specs, converted, strict=True):
+            run = in_torch(Interpreter.of(traced))
+            for output, distance in distances(run, self.checker.cases[spec.stem]).items():
+                check = Check(graph=spec.stem, output=output, runtime="torch", distance=distance)
+                if check.against(self.limits).why:
                     return False
         return True
 
@@ -166,7 +167,7 @@ def _refusal(
         for one in ranking[:3]
     )
     more = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
-    advice = "" if auto else "let --auto search an island in float32, "
+    advice = "" if auto else "let --auto search which modules to keep in float32, "
     return (
         f"the {precision} {dialect} variant is refused: {failures[0]}{more}; modules that add "
         f"most: {worst or 'not ranked'}; {advice}choose another precision or, if nothing "

@@ -88,8 +88,8 @@ def test_golden_pipeline(golden_bundle: Path, golden_io: dict[str, np.ndarray]) 
             result = model.run(
                 pairs=pairs, query=images[4], noise=golden_io["pipe.noise"], guidance=guidance
             )
-            wanted = golden_io[f"pipe.{name}.latent"]
-            assert np.abs(result.latents - wanted).max() / np.abs(wanted).max() < 1e-4
+            expected = golden_io[f"pipe.{name}.latent"]
+            assert np.abs(result.latents - expected).max() / np.abs(expected).max() < 1e-4
             pixels = golden_io[f"pipe.{name}.image_u8"][0, :, 0].transpose(1, 2, 0)
             close = np.abs(result.target.astype(int) - pixels.astype(int)) <= 1
             assert close.mean() >= 0.999
@@ -141,11 +141,11 @@ def test_a_frozen_model_runs_from_its_bundle(tmp_path: Path) -> None:
         assert {v.context for v in model.manifest.variants} == {"frozen"}
         for guidance in (1.0, 1.5):
             for pairs in ([pictures[:2]], [pictures[:2], pictures[2:4]]):
-                shown = [(a, b) for a, b in pairs]
+                examples = [(a, b) for a, b in pairs]
                 for query in pictures[4:]:  # the second one meets the keys of the first
-                    wanted, _ = reference(models, shown, query, noise, guidance)
-                    result = model.run(pairs=shown, query=query, noise=noise, guidance=guidance)
-                    assert np.abs(result.latents - wanted).max() / np.abs(wanted).max() < 1e-3
+                    expected, _ = reference(models, examples, query, noise, guidance)
+                    result = model.run(pairs=examples, query=query, noise=noise, guidance=guidance)
+                    assert np.abs(result.latents - expected).max() / np.abs(expected).max() < 1e-3
 
 
 def test_a_joint_model_with_refreshes(tmp_path: Path) -> None:
@@ -166,9 +166,9 @@ def test_a_joint_model_with_refreshes(tmp_path: Path) -> None:
         assert set(refresh.error) == {"2", "3", "4", "8", "19"}
         assert 0 < refresh.error["2"] < refresh.error["19"]
         one = model.run(pairs=pairs, query=pictures[2], noise=noise, steps=3, guidance=1)
-        wanted, _ = reference(models, pairs, pictures[2], noise, 1.0, steps=3)
+        expected, _ = reference(models, pairs, pictures[2], noise, 1.0, steps=3)
         # t = 0, 0.05, ...: the first is a whole step, so only the others are off.
-        off = np.linalg.norm(one.latents - wanted) / np.linalg.norm(wanted)
+        off = np.linalg.norm(one.latents - expected) / np.linalg.norm(expected)
         assert 1e-5 < off < 0.5
 
 

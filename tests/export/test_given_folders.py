@@ -29,8 +29,8 @@ def test_tasks_are_the_folders_that_are_not_hidden(tmp_path: Path) -> None:
         pairs(tmp_path / name, "a")
     (tmp_path / "edges" / "task.json").write_text('{"steps": 3, "description": "lines"}')
     (tmp_path / "ATTRIBUTION.md").write_text("thanks")
-    found = find_tasks(tmp_path)
-    assert [(task.name, task.steps) for task, _ in found] == [("depth", None), ("edges", 3)]
+    tasks = find_tasks(tmp_path)
+    assert [(task.name, task.steps) for task, _ in tasks] == [("depth", None), ("edges", 3)]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_samples_are_checked_before_anything_is_traced(
     golden: Path, golden_tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "lavin_deploy.export.dialect_export.trace", lambda plan: pytest.fail("traced")
+        "lavin_deploy.export.dialect_export.trace", lambda spec: pytest.fail("traced")
     )
     pairs(tmp_path / "samples" / "depth", "a")
     words = ["--ckpt", golden, "--tasks", golden_tasks, "--validation", tmp_path / "samples"]

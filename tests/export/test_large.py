@@ -21,7 +21,7 @@ GIB = 1 << 30
 MEMORY = 20 * GIB
 DISK = 25e9
 """What the export itself writes at most, beside the checkpoint that it reads: the bundle, and the
-float32 graphs that it is judged by."""
+float32 graphs that it is checked against."""
 
 STEP = """
 import json, sys

@@ -18,8 +18,8 @@ from lavin_deploy.bundle.reader import Bundle, open_bundle
 from lavin_deploy.cli.export import export
 from lavin_deploy.config import preset
 from lavin_deploy.errors import WorkError
-from lavin_deploy.export.graphs.catalogue import GraphChoice, plan_graphs
-from lavin_deploy.export.graphs.spec import GraphPlan
+from lavin_deploy.export.graphs.catalogue import GraphChoice, graph_specs
+from lavin_deploy.export.graphs.spec import GraphSpec
 from lavin_deploy.export.graphs.trace import Traced, trace
 from lavin_deploy.export.graphs.weights import WeightFile
 from lavin_deploy.export.precision.lowering import Lowering, lower
@@ -61,10 +61,10 @@ def agree(bundle: Bundle, variant: Variant) -> None:
             file = bundle.graph_file(variant, graph)
             exact = {"INFERENCE_PRECISION_HINT": "f32"}
             compiled = core.compile_model(file, "CPU", exact)
-            given = feed(graph)
-            found = compiled(given)
-            for name, wanted in backend.infer(graph, given).items():
-                off = np.abs(found[name] - wanted).max() / np.abs(wanted).max()
+            inputs = feed(graph)
+            outputs = compiled(inputs)
+            for name, expected in backend.infer(graph, inputs).items():
+                off = np.abs(outputs[name] - expected).max() / np.abs(expected).max()
                 assert off < TOLERANCE, f"{graph.file} {name}: {off}"
 
 
@@ -85,9 +85,9 @@ def test_dialects_agree(bundle: Bundle) -> None:
     ):
         for left, right in zip(native.graphs, portable.graphs, strict=True):
             assert left.inputs == right.inputs
-            given, found = feed(left), other.infer(right, feed(right))
-            for name, wanted in one.infer(left, given).items():
-                assert np.abs(found[name] - wanted).max() < 1e-5 * np.abs(wanted).max()
+            outputs = other.infer(right, feed(right))
+            for name, expected in one.infer(left, feed(left)).items():
+                assert np.abs(outputs[name] - expected).max() < 1e-5 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("dialect", ["native", "portable"])
@@ -98,9 +98,9 @@ def test_the_checker_knows_every_shape(bundle: Bundle, precision: str, dialect: 
         model = onnx.shape_inference.infer_shapes(
             onnx.load(file, load_external_data=False), strict_mode=True, data_prop=True
         )
-        known = {i.name for i in (*model.graph.value_info, *model.graph.output)}
-        made = {name for node in model.graph.node for name in node.output if name}
-        assert made <= known
+        typed = {i.name for i in (*model.graph.value_info, *model.graph.output)}
+        outputs = {name for node in model.graph.node for name in node.output if name}
+        assert outputs <= typed
 
 
 def read_by_polygraphy(graph: Graph, file: Path) -> None:
@@ -151,13 +151,13 @@ def test_tensorrt_builds_what_ships_in_fp16(name: str, tmp_path: Path) -> None:
 
 
 @functools.cache
-def further_plans() -> dict[str, GraphPlan]:
+def further_specs() -> dict[str, GraphSpec]:
     """Graphs that the exports above have not: refreshing ones, and those for video."""
     models = random_models(preset("tiny"))
     choice = GraphChoice(sizes=[(32, 48)], pairs=[1], context="frozen", clips=[5], chunk=1)
-    plans = {plan.name: plan for plan in plan_graphs(*models, choice)}
-    known = ("modulation", "encoder", "decoder", "step", "step_null")
-    return {name: plan for name, plan in plans.items() if name not in known}
+    specs = {spec.name: spec for spec in graph_specs(*models, choice)}
+    exported = ("modulation", "encoder", "decoder", "step", "step_null")
+    return {name: spec for name, spec in specs.items() if name not in exported}
 
 
 FURTHER = (
@@ -167,23 +167,23 @@ FURTHER = (
 
 
 def test_no_graph_is_left_out() -> None:
-    assert set(further_plans()) == set(FURTHER)
+    assert set(further_specs()) == set(FURTHER)
 
 
 @pytest.mark.parametrize("name", FURTHER)
 def test_further_graphs(name: str, tmp_path: Path) -> None:
     openvino = pytest.importorskip("openvino")
-    plan = further_plans()[name]
-    traced = trace(plan)
+    spec = further_specs()[name]
+    traced = trace(spec)
     (tmp_path / "fp32").mkdir()
     file = saved(traced, tmp_path / "fp32")
     onnx.checker.check_model(file, full_check=True)
-    given = plan.example(3).feed
+    inputs = spec.example(3).feed
     compiled = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    found = compiled(given)
+    results = compiled(inputs)
     session = ort.InferenceSession(file, providers=["CPUExecutionProvider"])
-    for output, wanted in zip(plan.outputs, session.run(plan.outputs, given), strict=True):
-        off = np.abs(found[output] - wanted).max() / np.abs(wanted).max()
+    for output, expected in zip(spec.outputs, session.run(spec.outputs, inputs), strict=True):
+        off = np.abs(results[output] - expected).max() / np.abs(expected).max()
         assert off < TOLERANCE, f"{output}: {off}"
     assert rtx.build(saved(lower(traced, Lowering(low="fp16")), tmp_path)) > 10_000
 
@@ -197,9 +197,9 @@ def test_tensorrt_builds_the_further_graphs_of_an_int8_export(
     words += ["--precision=int8", "--context=frozen", "--clip=5", "--stream=1"]
     export(words, standalone_mode=False)
     with open_bundle(tmp_path / "m.lavin") as opened:
-        made = files(opened, "int8")
-        assert {graph.name for graph, _ in made} >= set(FURTHER)
-        for graph, file in made:
+        quantised = files(opened, "int8")
+        assert {graph.name for graph, _ in quantised} >= set(FURTHER)
+        for graph, file in quantised:
             assert rtx.build(file) > 10_000, graph.file
 
 

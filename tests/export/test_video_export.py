@@ -1,4 +1,4 @@
-"""Video through whole exports: streams in any pieces, seams in the manifest, whole clips."""
+"""Video through whole exports: streams in any chunks, their boundary errors, whole clips."""
 
 from __future__ import annotations
 
@@ -59,26 +59,26 @@ def exported(norm: TemporalNorm, video: str, folder: Path) -> Iterator[Exported]
 
 @pytest.fixture(scope="module")
 def exact(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exported]:
-    """Norms per frame; pieces of 2 latents."""
+    """Norms per frame; chunks of 2 latents."""
     yield from exported("frame", "--stream 2 --clip 5 --clip 9", tmp_path_factory.mktemp("exact"))
 
 
 @pytest.fixture(scope="module")
-def seamed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exported]:
-    """Norms over time; pieces of 1 latent."""
-    yield from exported("clip", "--stream 1", tmp_path_factory.mktemp("seamed"))
+def over_time(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exported]:
+    """Norms over time; chunks of 1 latent."""
+    yield from exported("clip", "--stream 1", tmp_path_factory.mktemp("over_time"))
 
 
 def through(backend: Backend, part: Part, clip: F32, cuts: list[int]) -> F32:
-    """The answer of a stream that is pushed in pieces which end at the cuts."""
+    """The answer of a stream that is pushed in parts which end at the cuts."""
     codec = ClipStream(backend, part, height=HEIGHT, width=WIDTH)
-    answers = [codec.push(piece) for piece in np.split(clip, sorted(cuts), axis=2)]
+    answers = [codec.push(part) for part in np.split(clip, sorted(cuts), axis=2)]
     return np.concatenate([*answers, codec.finish()], axis=2)
 
 
-def off(given: F32, wanted: torch.Tensor) -> float:
-    assert given.shape == wanted.shape
-    return float(np.abs(given - wanted.numpy()).max() / wanted.abs().max())
+def off(output: F32, expected: torch.Tensor) -> float:
+    assert output.shape == expected.shape
+    return float(np.abs(output - expected.numpy()).max() / expected.abs().max())
 
 
 @settings(deadline=None, max_examples=12)
@@ -89,9 +89,9 @@ def test_a_stream_is_the_whole_clip_however_it_is_cut(
     pixels = video(4 * k + 1, seed)
     with torch.no_grad():
         latents = exact.vae.encode(pixels).mean
-        shown = exact.vae.decode(latents)
+        decoded = exact.vae.decode(latents)
     assert off(through(exact.backend, "encoder", pixels.numpy(), cuts), latents) < 1e-5
-    assert off(through(exact.backend, "decoder", latents.numpy(), cuts), shown) < 1e-5
+    assert off(through(exact.backend, "decoder", latents.numpy(), cuts), decoded) < 1e-5
 
 
 def test_frames_of_a_real_video(exact: Exported) -> None:
@@ -101,10 +101,10 @@ def test_frames_of_a_real_video(exact: Exported) -> None:
     pixels = np.concatenate([to_pixels(box.forward(image)) for image in images], axis=2)
     with torch.no_grad():
         latents = exact.vae.encode(torch.from_numpy(pixels)).mean
-        shown = exact.vae.decode(latents)
+        decoded = exact.vae.decode(latents)
     coded = through(exact.backend, "encoder", pixels, [6, 10])
     assert off(coded, latents) < 1e-5
-    assert off(through(exact.backend, "decoder", latents.numpy(), [2]), shown) < 1e-5
+    assert off(through(exact.backend, "decoder", latents.numpy(), [2]), decoded) < 1e-5
 
 
 def test_memory_does_not_grow_with_the_video(exact: Exported) -> None:
@@ -124,17 +124,18 @@ def test_the_export_measured_that_streams_are_exact(exact: Exported) -> None:
     assert f"streams (fp32, norms per frame): {stream}" in exact.printed
 
 
-def test_the_export_measured_the_seams(seamed: Exported) -> None:
-    stream = seamed.backend.variant.stream
+def test_the_export_measured_the_chunk_boundary_errors(over_time: Exported) -> None:
+    stream = over_time.backend.variant.stream
     assert stream is not None
-    wanted = chunk_boundary_error(seamed.vae, draw_clips(*SIZE, 1), chunk=1)
-    assert (stream.chunk, stream.frames) == (wanted.chunk, wanted.frames) == (1, (9, 9))
-    for found, of_model in ((stream.encoder, wanted.encoder), (stream.decoder, wanted.decoder)):
-        assert found.l2 == pytest.approx(of_model.l2, rel=1e-3)
-        assert found.max == pytest.approx(of_model.max, rel=1e-3)
-        assert 1e-3 < found.l2 < 10
-    assert f"streams (fp32, norms over time): {stream}" in seamed.printed
-    assert f"{stream.encoder.l2:.2e} of the latents" in seamed.printed
+    expected = chunk_boundary_error(over_time.vae, draw_clips(*SIZE, 1), chunk=1)
+    assert (stream.chunk, stream.frames) == (expected.chunk, expected.frames) == (1, (9, 9))
+    for part in ("encoder", "decoder"):
+        measured, of_model = getattr(stream, part), getattr(expected, part)
+        assert measured.l2 == pytest.approx(of_model.l2, rel=1e-3)
+        assert measured.max == pytest.approx(of_model.max, rel=1e-3)
+        assert 1e-3 < measured.l2 < 10
+    assert f"streams (fp32, norms over time): {stream}" in over_time.printed
+    assert f"{stream.encoder.l2:.2e} of the latents" in over_time.printed
 
 
 def test_whole_clips_are_the_models(exact: Exported) -> None:
@@ -144,10 +145,10 @@ def test_whole_clips_are_the_models(exact: Exported) -> None:
         pixels = video(frames)
         with torch.no_grad():
             latents = exact.vae.encode(pixels).mean
-            shown = exact.vae.decode(latents)
+            decoded = exact.vae.decode(latents)
         encoder, decoder = (variant.graph(f"clip_{p}", **place) for p in ("encoder", "decoder"))
         assert off(exact.backend.infer_one(encoder, pixels=pixels.numpy()), latents) < 1e-5
-        assert off(exact.backend.infer_one(decoder, latents=latents.numpy()), shown) < 1e-5
+        assert off(exact.backend.infer_one(decoder, latents=latents.numpy()), decoded) < 1e-5
 
 
 def test_every_video_graph_was_checked(exact: Exported) -> None:
@@ -188,9 +189,9 @@ def test_a_stream_graph_that_is_wrong_is_refused(exact: Exported) -> None:
     [
         (["--clip", "6"], "clips of 6 frames cannot be exported; give 4k"),
         (["--clip", "5", "--clip", "5"], "a clip length is given twice"),
-        (["--stream", "0"], "pieces of 0 latents cannot be exported"),
+        (["--stream", "0"], "chunks of 0 latents cannot be exported"),
     ],
 )
-def test_video_that_cannot_be_had(golden: Path, words: list[str], sentence: str) -> None:
+def test_video_that_cannot_be_exported(golden: Path, words: list[str], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         export(["--ckpt", str(golden), "--size", "32x32", *words], standalone_mode=False)

@@ -22,7 +22,7 @@ from lavin_deploy.bundle.manifest import (
 )
 from lavin_deploy.bundle.writer import BundleWriter
 from lavin_deploy.config import DiTConfig, ModelConfig, TemporalNorm, Upsampler, preset
-from lavin_deploy.export.graphs.clip import plan_clips
+from lavin_deploy.export.graphs.clip import clip_specs
 from lavin_deploy.export.graphs.trace import Traced, trace
 from lavin_deploy.export.graphs.weights import WeightFile
 from lavin_deploy.models.stvae import STVAE
@@ -61,17 +61,17 @@ def write_clips(path: Path, vae: STVAE, chunk: int, lengths: Sequence[int] = ())
     with BundleWriter(path) as writer:
         graphs = []
         weights = WeightFile(writer.folder / "graphs" / "all.weights")
-        for plan in plan_clips(vae, [SIZE], chunk, lengths):
-            model = weights.externalise(trace(plan))
-            file = f"graphs/{plan.stem}.onnx"
+        for spec in clip_specs(vae, [SIZE], chunk, lengths):
+            model = weights.externalise(trace(spec))
+            file = f"graphs/{spec.stem}.onnx"
             writer.add_file(file, model.SerializeToString())
             graphs.append(
                 Graph(
-                    name=plan.name,
+                    name=spec.name,
                     file=file,
                     inputs=_specs(model.graph.input),
                     outputs=_specs(model.graph.output),
-                    **plan.bucket,
+                    **spec.bucket,
                 )
             )
         writer.claim("graphs/all.weights")

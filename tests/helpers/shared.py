@@ -11,9 +11,7 @@ import pytest
 from filelock import FileLock
 
 
-def made_once(
-    factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]
-) -> Path:
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
     """Return the folder of that name, which the first process to ask for it makes.
 
     Under pytest-xdist every process has a temporary folder of its own beside those of the others;

@@ -17,7 +17,7 @@ import lavin_deploy
 from lavin_deploy.bundle.manifest import Graph, Manifest
 from lavin_deploy.config import DiTConfig, ModelConfig, VAEConfig, preset
 from lavin_deploy.errors import InputError
-from lavin_deploy.export.graphs.dialects import KERNELS
+from lavin_deploy.export.graphs.dialects import DIALECT_OPS
 from lavin_deploy.export.graphs.frozen import ContextGraph, NullQueryGraph, TargetGraph
 from lavin_deploy.export.graphs.fused import FusedDiT
 from lavin_deploy.export.graphs.savings import DEFAULT
@@ -107,7 +107,7 @@ CASES: dict[tuple[str, bool], Case] = {
 @pytest.mark.parametrize(("name", "frozen"), list(CASES))
 def test_flops_of_jdit_are_those_torch_counts(model: ModelConfig, name: str, frozen: bool) -> None:
     dit = JDiT(model.dit).eval()
-    module, inputs = CASES[name, frozen](FusedDiT(dit, KERNELS["native"], DEFAULT), model)
+    module, inputs = CASES[name, frozen](FusedDiT(dit, DIALECT_OPS["native"], DEFAULT), model)
     row = torch.randn(1, dit.modulation_width)
     at = 2 if isinstance(module, StepGraph) else 1
     counted = flops(module, *inputs[:at], row, *inputs[at:])

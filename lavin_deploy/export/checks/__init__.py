@@ -1,1 +1,1 @@
-"""What judges an export: parity with the model, gates, end-to-end answers."""
+"""What checks an export: parity with the model, gates, end-to-end answers."""

@@ -1,4 +1,4 @@
-"""A back end that runs a bundle's ONNX files in torch, in their real types: what gates judge by."""
+"""A back end that runs a bundle's ONNX files in torch, in their real types, for the gate."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ class TorchBackend(Backend):
                 top = float(tensor.float().abs().max().nan_to_num(np.inf, np.inf))
                 largest[name] = max(top, largest.get(name, 0.0))
 
-        given = {name: to_tensor(array) for name, array in feed.items()}
-        found = self.interpreter(graph).run(given, watch, self.rounded)
-        return {spec.name: found[spec.name].numpy() for spec in graph.outputs}
+        tensors = {name: to_tensor(array) for name, array in feed.items()}
+        outputs = self.interpreter(graph).run(tensors, watch, self.rounded)
+        return {each.name: outputs[each.name].numpy() for each in graph.outputs}
 
 
 def low_outputs(graph: onnx.GraphProto) -> Iterator[str]:

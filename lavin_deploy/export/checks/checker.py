@@ -9,7 +9,6 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from lavin_deploy.arrays import U8, Array
@@ -19,8 +18,8 @@ from lavin_deploy.evaluation.stored_samples import StoredSamples
 from lavin_deploy.evaluation.task_evals import TASK_EVALS
 from lavin_deploy.export.checks.backends import TorchBackend, in_onnxruntime
 from lavin_deploy.export.checks.end_to_end import Answer, answer_by_graphs, draw_pictures
-from lavin_deploy.export.checks.gate import Check, Distance, Limits, SpeedCheck, TaskCheck
-from lavin_deploy.export.checks.interpreter import Rounded
+from lavin_deploy.export.checks.gate import Check, Limits, SpeedCheck, TaskCheck, TensorDistance
+from lavin_deploy.export.checks.interpreter import TORCH_TYPES, Rounded
 from lavin_deploy.export.checks.parity import Case
 from lavin_deploy.export.graphs.spec import Arrays
 from lavin_deploy.flow.grids import check_grid
@@ -43,7 +42,7 @@ ROUNDS = 7
 
 @dataclass(frozen=True, kw_only=True)
 class VariantChecker:
-    """Judges the variants of one bundle being made.
+    """Checks the variants of one bundle being made.
 
     Attributes:
         bundle: with tasks and samples, and every variant that is asked about.
@@ -64,29 +63,29 @@ class VariantChecker:
         """Check every graph in torch, in its real types, and in ONNX Runtime if that has them.
 
         Args:
-            variant: what is judged.
+            variant: what is checked.
             base: the float32 variant of the same dialect.
-            limits: to judge by.
+            limits: to check against.
         """
-        low = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(variant.precision)
+        low = TORCH_TYPES.get(variant.precision)
         for graph, exact in zip(variant.graphs, base.graphs, strict=True):
             cases = self.cases[stem(exact)]
-            own: dict[str, Distance] = {}
+            own: dict[str, TensorDistance] = {}
             if low is not None:
                 with TorchBackend(self.bundle, base, Rounded(dtype=low)) as backend:
                     own = _distances(backend, exact, cases)
             with TorchBackend(self.bundle, variant) as backend:
-                found = _distances(backend, graph, cases)
+                in_torch = _distances(backend, graph, cases)
                 watched = backend.largest[graph.file]
                 tops = {n: watched[n] for n in backend.low_tensors(graph) if n in watched}
             widest = max(tops, key=lambda name: tops[name], default="")
-            results = [("torch", found)]
+            results = [("torch", in_torch)]
             if runs(variant):
                 with in_onnxruntime(self.bundle, variant) as plain:
                     results.append(("onnxruntime", _distances(plain, graph, cases)))
             for name, measured in results:
                 for output, distance in measured.items():
-                    reference = own.get(output) if low is not None else found[output]
+                    reference = own.get(output) if low is not None else in_torch[output]
                     sound = reference is not None and reference.finite
                     yield Check(
                         graph=graph.file,
@@ -96,7 +95,7 @@ class VariantChecker:
                         largest=tops.get(widest),
                         widest=widest,
                         torch_rel_l2=reference.rel_l2 if reference and sound else None,
-                    ).judged(limits)
+                    ).against(limits)
 
     def answers_by(self, graph: Graph) -> bool:
         """Whether an answer of the default size runs a graph, without guidance."""
@@ -108,12 +107,14 @@ class VariantChecker:
     def answer(self, variant: Variant, limits: Limits) -> Iterator[Check]:
         """Check the whole answer from the fixed noise."""
         with self.backend(variant) as backend:
-            given = self.solve(backend)
+            answer = self.solve(backend)
         for part in ("latents", "pixels"):
-            distance = Distance.between([getattr(given, part)], [getattr(self.expected, part)])
+            distance = TensorDistance.between(
+                [getattr(answer, part)], [getattr(self.expected, part)]
+            )
             yield Check(
                 graph="end-to-end", output=part, runtime=backend.name, distance=distance
-            ).judged(limits)
+            ).against(limits)
 
     def solve(self, backend: Backend) -> Answer:
         """The whole answer through a back end."""
@@ -125,10 +126,10 @@ class VariantChecker:
     def tasks(self, variant: Variant) -> TaskAnswers:
         """Answer the validation samples of every task that has some."""
         manifest = self.bundle.manifest
-        found = TaskAnswers()
+        answers = TaskAnswers()
         names = [task.name for task in manifest.tasks if task.name in manifest.validation]
         if not names:
-            return found
+            return answers
         with Model(self.bundle, self.backend(variant)) as model:
             size = manifest.defaults.size
             available = min(len(model.task(name).pairs) for name in names)
@@ -155,11 +156,11 @@ class VariantChecker:
                     )
                     scores.append(np.atleast_1d(metric.measure(episode, result.image)))
                     if index == 0:
-                        found.shown[name] = (episode.query, episode.truth, result.image)
+                        answers.first_samples[name] = (episode.query, episode.truth, result.image)
                 mean = np.nanmean(np.stack(scores), axis=0)
                 best = mean.max() if metric.higher_is_better else mean.min()
-                found.scores[name] = (metric.name, float(best), metric.higher_is_better)
-        return found
+                answers.scores[name] = (metric.name, float(best), metric.higher_is_better)
+        return answers
 
     def speed(self, variant: Variant, base: Variant, least: float) -> SpeedCheck:
         """Time whole answers of two variants in ONNX Runtime: query in, pixels out."""
@@ -223,11 +224,11 @@ class TaskAnswers:
 
     Attributes:
         scores: task -> name of the metric, its mean over the samples, whether higher is better.
-        shown: task -> query, truth and answer (H, W, 3) uint8 of the first sample.
+        first_samples: task -> query, truth and answer (H, W, 3) uint8 of the first sample.
     """
 
     scores: dict[str, tuple[str, float, bool]] = field(default_factory=dict)
-    shown: dict[str, tuple[U8, U8, U8]] = field(default_factory=dict)
+    first_samples: dict[str, tuple[U8, U8, U8]] = field(default_factory=dict)
 
     def against(self, base: TaskAnswers, limits: Limits) -> tuple[TaskCheck, ...]:
         """Check by what float32 reaches."""
@@ -261,20 +262,20 @@ def stem(graph: Graph) -> str:
 
 def fitted(graph: Graph, feed: Mapping[str, Array]) -> dict[str, Array]:
     """A feed in the types that a graph takes."""
-    return {spec.name: feed[spec.name].astype(spec.dtype, copy=False) for spec in graph.inputs}
+    return {each.name: feed[each.name].astype(each.dtype, copy=False) for each in graph.inputs}
 
 
-def distances(run: Run, cases: Sequence[Case]) -> dict[str, Distance]:
+def distances(run: Run, cases: Sequence[Case]) -> dict[str, TensorDistance]:
     """Distance of every output over all cases; keys and values count as one."""
-    given: dict[str, list[Array]] = {}
+    outputs: dict[str, list[Array]] = {}
     expected: dict[str, list[NDArray[np.float32]]] = {}
     for case in cases:
         for name, array in run(case.feed).items():
             group = KEYS_VALUES if name.partition(".")[0] in ("k", "v") else name
-            given.setdefault(group, []).append(array)
+            outputs.setdefault(group, []).append(array)
             expected.setdefault(group, []).append(case.expected[name])
-    return {name: Distance.between(given[name], expected[name]) for name in given}
+    return {name: TensorDistance.between(outputs[name], expected[name]) for name in outputs}
 
 
-def _distances(backend: Backend, graph: Graph, cases: Sequence[Case]) -> dict[str, Distance]:
+def _distances(backend: Backend, graph: Graph, cases: Sequence[Case]) -> dict[str, TensorDistance]:
     return distances(lambda feed: backend.infer(graph, fitted(graph, feed)), cases)

@@ -67,8 +67,8 @@ def answer_by_models(
     context = torch.cat([vae.scale(vae.encode(picture).mean) for picture in pictures], dim=2)
     null = torch.cat((torch.zeros_like(context[:, :, -1:]), context[:, :, -1:]), dim=2)
 
-    def run(z: Latents, t: np.float32, shown: torch.Tensor) -> Latents:
-        velocity: Latents = dit(torch.from_numpy(z), torch.tensor([float(t)]), shown).numpy()
+    def run(z: Latents, t: np.float32, condition: torch.Tensor) -> Latents:
+        velocity: Latents = dit(torch.from_numpy(z), torch.tensor([float(t)]), condition).numpy()
         return velocity
 
     field = guided(lambda z, t: run(z, t, context), lambda z, t: run(z, t, null), defaults.guidance)

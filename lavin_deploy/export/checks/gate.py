@@ -33,9 +33,9 @@ class Limits:
         p99: 99th percentile of the deviation, relative to the reference's largest value.
         answer: largest relative L2 distance of whole answers, latents and pixels.
         range: largest absolute value of a tensor in the lower precision.
-        factor: a graph may be off by so many times what torch is at that precision.
+        factor: a graph's error may be this multiple of torch's own at that precision.
         task_drop: share of its float32 value by which a task's metric may get worse.
-        speedup: least speed, relative to the float32 variant; 0 where speed is not judged.
+        speedup: least speed, relative to the float32 variant; 0 where speed is not checked.
     """
 
     rel_l2: float
@@ -58,31 +58,31 @@ def read_limits(precision: str, file: Path | None = None) -> Limits:
     Raises:
         InputError: the file is missing, no such JSON, or names what is no limit.
     """
-    known = json.loads(files("lavin_deploy.export.checks").joinpath("gate.json").read_text())
-    given: Any = {}
+    defaults = json.loads(files("lavin_deploy.export.checks").joinpath("gate.json").read_text())
+    overrides: Any = {}
     if file is not None:
         try:
-            given = parse(file.read_bytes(), str(file))
+            overrides = parse(file.read_bytes(), str(file))
         except (OSError, BundleError) as error:
             raise InputError(f"--gate {file} cannot be read: {error}") from error
-        if not isinstance(given, dict):
+        if not isinstance(overrides, dict):
             raise InputError(f"--gate {file} holds no JSON object; write {{precision: {{...}}}}.")
-        for name, limits in given.items():
-            if name not in known:
-                raise unknown_name("precision of --gate", name, list(known))
+        for name, limits in overrides.items():
+            if name not in defaults:
+                raise unknown_name("precision of --gate", name, list(defaults))
             if not isinstance(limits, dict):
                 raise InputError(f"--gate {file}: {name} must be an object of limits.")
             for limit, value in limits.items():
-                if limit not in known[name]:
-                    raise unknown_name("limit of --gate", limit, list(known[name]))
+                if limit not in defaults[name]:
+                    raise unknown_name("limit of --gate", limit, list(defaults[name]))
                 if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
                     raise InputError(f"--gate {file}: {name}.{limit} is {value!r}, no limit.")
-    merged = {**known[precision], **given.get(precision, {})}
+    merged = {**defaults[precision], **overrides.get(precision, {})}
     return Limits(**{name: float(value) for name, value in merged.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distance:
+class TensorDistance:
     """How far arrays lie from their references, over all of them.
 
     Attributes:
@@ -100,7 +100,7 @@ class Distance:
     @classmethod
     def between(
         cls, outputs: Sequence[NDArray[Any]], reference: Sequence[NDArray[np.float32]]
-    ) -> Distance:
+    ) -> TensorDistance:
         """Measure; arrays in one order and of equal shapes."""
         a = np.concatenate([np.asarray(x, np.float64).ravel() for x in outputs])
         b = np.concatenate([np.asarray(x, np.float64).ravel() for x in reference])
@@ -118,7 +118,7 @@ class Distance:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One output of a graph in one runtime, judged.
+    """One output of a graph in one runtime, and what is wrong with it.
 
     Attributes:
         graph: its file, or ``end-to-end``.
@@ -135,13 +135,13 @@ class Check:
     graph: str
     output: str
     runtime: str
-    distance: Distance
+    distance: TensorDistance
     largest: float | None = None
     widest: str = ""
     torch_rel_l2: float | None = None
     why: str = ""
 
-    def judged(self, limits: Limits) -> Check:
+    def against(self, limits: Limits) -> Check:
         """The same with ``why`` filled in."""
         d, whole = self.distance, self.graph == "end-to-end"
         top = limits.answer if whole else limits.rel_l2
@@ -205,10 +205,10 @@ class SpeedCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """All that was judged of one variant.
+    """All that was checked of one variant.
 
     Attributes:
-        limits: it was judged by.
+        limits: it was checked against.
         checks: graphs and whole answers.
         tasks: metrics of the bundle's tasks.
         speed: None where the back end at hand cannot run it, or nothing asks for it of a large one.

@@ -22,10 +22,12 @@ from torch import Tensor
 
 from lavin_deploy.errors import WorkError
 from lavin_deploy.export.checks.operators import OPERATORS, Attributes, Operator
-from lavin_deploy.export.graphs.trace import PENDING, Traced
+from lavin_deploy.export.graphs.trace import PENDING, Load, Traced
 
 Watch = Callable[[str, Tensor], None]
 
+TORCH_TYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+"""Of the precisions that are computed in torch op by op."""
 RAW = (
     ("bfloat16", np.int16, torch.bfloat16),
     ("float8_e4m3fn", np.int8, torch.float8_e4m3fn),
@@ -53,15 +55,17 @@ class Rounded:
     dtype: torch.dtype
     nodes: frozenset[str] | None = None
 
-    def apply(self, operator: Operator, name: str, given: Sequence[Tensor], a: Attributes) -> Any:
+    def apply(
+        self, operator: Operator, name: str, operands: Sequence[Tensor], a: Attributes
+    ) -> Any:
         """Run one node, in the lower type if it is one of these."""
         if self.nodes is not None and name not in self.nodes:
-            return operator(given, a)
-        low = [x.to(self.dtype) if x.dtype == torch.float32 else x for x in given]
-        found = operator(low, a)
-        if isinstance(found, Tensor):
-            return found.float() if found.dtype == self.dtype else found
-        return [x.float() if x.dtype == self.dtype else x for x in found]
+            return operator(operands, a)
+        low = [x.to(self.dtype) if x.dtype == torch.float32 else x for x in operands]
+        result = operator(low, a)
+        if isinstance(result, Tensor):
+            return result.float() if result.dtype == self.dtype else result
+        return [x.float() if x.dtype == self.dtype else x for x in result]
 
 
 class Interpreter:
@@ -70,24 +74,28 @@ class Interpreter:
     Args:
         model: with external weights in ``folder``, or none.
         folder: where the external weights lie.
+        pending: weights that are in no file yet, by the names of their initialisers.
     """
 
-    def __init__(self, model: onnx.ModelProto, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        folder: Path | None = None,
+        pending: Mapping[str, Load] | None = None,
+    ) -> None:
         self.graph = model.graph
         self._constants = {
             tensor.name: _constant(tensor, folder)
             for tensor in self.graph.initializer
             if not _is_pending(tensor)
         }
+        self._constants |= {name: to_tensor(load()) for name, load in (pending or {}).items()}
         self._last = {n: index for index, node in enumerate(self.graph.node) for n in node.input}
 
     @classmethod
     def of(cls, traced: Traced) -> Interpreter:
         """A graph that was not written yet, with its weights in memory."""
-        made = cls(traced.model)
-        for name, load in traced.weights.items():
-            made._constants[name] = to_tensor(load())
-        return made
+        return cls(traced.model, pending=traced.weights)
 
     @torch.no_grad()
     def run(
@@ -107,15 +115,15 @@ class Interpreter:
                 node is taken from it.
 
         Raises:
-            WorkError: an operator is not known here.
+            WorkError: an operator that the interpreter does not have.
         """
-        known = {**self._constants, **feed}
+        tensors = {**self._constants, **feed}
         results = {info.name for info in self.graph.output}
         changed: set[str] = set()
         for index, node in enumerate(self.graph.node):
             if exact is not None and rounded is not None:
                 if node.name not in (rounded.nodes or ()) and not changed & set(node.input):
-                    known |= {name: exact[name] for name in node.output if name}
+                    tensors |= {name: exact[name] for name in node.output if name}
                     continue
                 changed |= set(node.output)
             operator = OPERATORS.get(node.op_type)
@@ -123,20 +131,20 @@ class Interpreter:
                 raise WorkError(f"the torch interpreter has no operator {node.op_type!r}.")
             attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
             attributes["outputs"] = len(node.output)
-            given = [known[name] for name in node.input if name]
+            operands = [tensors[name] for name in node.input if name]
             if rounded is None or node.op_type == "Cast":
-                found = operator(given, attributes)
+                result = operator(operands, attributes)
             else:
-                found = rounded.apply(operator, node.name, given, attributes)
-            found = [found] if isinstance(found, Tensor) else found
-            for name, tensor in zip(node.output, found, strict=False):
-                known[name] = tensor
+                result = rounded.apply(operator, node.name, operands, attributes)
+            outputs = [result] if isinstance(result, Tensor) else result
+            for name, tensor in zip(node.output, outputs, strict=False):
+                tensors[name] = tensor
                 if watch is not None:
                     watch(name, tensor)
             for name in node.input:
                 if self._last.get(name) == index and name not in results:
-                    known.pop(name, None)
-        return {name: known[name] for name in results}
+                    tensors.pop(name, None)
+        return {name: tensors[name] for name in results}
 
 
 def _is_pending(tensor: onnx.TensorProto) -> bool:

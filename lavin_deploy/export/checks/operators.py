@@ -1,4 +1,4 @@
-"""What the torch interpreter knows of ONNX: the operators that this package's graphs use."""
+"""The ONNX operators of the torch interpreter: those that this package's graphs use."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def _accumulated(operator: Operator) -> Operator:
     """The operator with its sums in float32 and its result rounded to the type of its input."""
 
     def run(x: Sequence[Tensor], a: Attributes) -> Tensor:
-        found = operator([part.float() for part in x], a)
-        assert isinstance(found, Tensor)
-        return found.to(x[0].dtype)
+        result = operator([part.float() for part in x], a)
+        assert isinstance(result, Tensor)
+        return result.to(x[0].dtype)
 
     return run
 
 
-def _axes(given: Sequence[Tensor]) -> list[int]:
-    return [int(axis) for axis in given[1].reshape(-1)]
+def _axes(x: Sequence[Tensor]) -> list[int]:
+    return [int(axis) for axis in x[1].reshape(-1)]
 
 
 def _slice(x: Sequence[Tensor], a: Attributes) -> Tensor:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lavin_deploy.bundle.manifest import Graph
 from lavin_deploy.errors import WorkError
-from lavin_deploy.export.graphs.spec import Arrays, GraphPlan
+from lavin_deploy.export.graphs.spec import Arrays, GraphSpec
 from lavin_deploy.runtime.backends.base import Backend
 
 SEEDS = (1, 2)
@@ -58,19 +58,19 @@ class Parity:
         return asdict(self)
 
 
-def compare(graph: str, seed: int, given: NDArray[Any], reference: NDArray[Any]) -> Parity:
+def compare(graph: str, seed: int, output: NDArray[Any], reference: NDArray[Any]) -> Parity:
     """Measure a deviation.
 
     Raises:
         WorkError: an output is not finite, has another shape, or deviates by more than allowed.
     """
-    if given.shape != reference.shape or not np.isfinite(given).all():
+    if output.shape != reference.shape or not np.isfinite(output).all():
         raise WorkError(
-            f"{graph} gave {given.shape} with finite={bool(np.isfinite(given).all())} where the "
+            f"{graph} gave {output.shape} with finite={bool(np.isfinite(output).all())} where the "
             f"model gives {reference.shape}; nothing was exported."
         )
     scale = float(np.abs(reference).max())
-    error = np.abs(given.astype(np.float64) - reference) / max(scale, 1e-12)
+    error = np.abs(output.astype(np.float64) - reference) / max(scale, 1e-12)
     worst = np.unravel_index(int(error.argmax()), error.shape)
     row = Parity(
         graph=graph,
@@ -97,18 +97,18 @@ def check_graph(backend: Backend, graph: Graph, cases: Sequence[Case]) -> Iterat
         WorkError: it deviates by more than allowed.
     """
     for seed, case in zip(SEEDS, cases, strict=True):
-        given = backend.infer(graph, case.feed)
+        outputs = backend.infer(graph, case.feed)
         for name, expected in case.expected.items():
-            yield compare(f"{graph.file}:{name}", seed, given[name], expected)
+            yield compare(f"{graph.file}:{name}", seed, outputs[name], expected)
 
 
-def cases_of(plan: GraphPlan) -> list[Case]:
+def cases_of(spec: GraphSpec) -> list[Case]:
     """Seeded inputs other than those of the tracing, and what the plain model makes of them."""
     cases = []
     for seed in SEEDS:
-        example = plan.example(seed)
+        example = spec.example(seed)
         with torch.no_grad():
-            outputs = plan.reference(**example.given)
-        expected = {n: o.numpy() for n, o in zip(plan.outputs, outputs, strict=True)}
+            outputs = spec.reference(**example.model_inputs)
+        expected = {n: o.numpy() for n, o in zip(spec.outputs, outputs, strict=True)}
         cases.append(Case(feed=example.feed, expected=expected))
     return cases

@@ -9,12 +9,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from lavin_deploy.config import ContextMode
-from lavin_deploy.export.graphs.clip import plan_clips
-from lavin_deploy.export.graphs.dialects import KERNELS, Dialect
+from lavin_deploy.export.graphs.clip import clip_specs
+from lavin_deploy.export.graphs.dialects import DIALECT_OPS, Dialect
 from lavin_deploy.export.graphs.frozen import ContextGraph, NullQueryGraph, TargetGraph
 from lavin_deploy.export.graphs.fused import FusedDiT
 from lavin_deploy.export.graphs.savings import DEFAULT, GraphRewrites
-from lavin_deploy.export.graphs.spec import Arrays, Example, GraphPlan
+from lavin_deploy.export.graphs.spec import Arrays, Example, GraphSpec
 from lavin_deploy.export.graphs.step import EulerGraph, ModulationGraph, StepGraph
 from lavin_deploy.models.clip3d import ClipDecoder, ClipEncoder
 from lavin_deploy.models.jdit import JDiT
@@ -22,7 +22,7 @@ from lavin_deploy.models.rope3d import positions
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.models.vae2d import Decoder2d, Encoder2d
 
-__all__ = ["Arrays", "Example", "GraphChoice", "GraphPlan", "plan_graphs"]
+__all__ = ["Arrays", "Example", "GraphChoice", "GraphSpec", "graph_specs"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +35,9 @@ class GraphChoice:
         context: ``joint``: whole steps; ``frozen``: keys and values of the context apart, for
             models trained so computed once, for others by a ``refresh`` step now and then.
         euler: also a step with the Euler update inside.
-        savings: what to leave out.
+        rewrites: what to leave out.
         clips: frames of whole clips to encode and decode at once, each 4k + 1.
-        chunk: latents of a stream's piece, which has ``4 * chunk`` frames; None: no streams.
+        chunk: latents of a stream's chunk, which has ``4 * chunk`` frames; None: no streams.
         dialect: of the ONNX files.
     """
 
@@ -45,22 +45,22 @@ class GraphChoice:
     pairs: Sequence[int]
     context: ContextMode = "joint"
     euler: bool = False
-    savings: GraphRewrites = DEFAULT
+    rewrites: GraphRewrites = DEFAULT
     clips: Sequence[int] = ()
     chunk: int | None = None
     dialect: Dialect = "native"
 
 
-def plan_graphs(dit: JDiT, vae: STVAE, choice: GraphChoice) -> Iterator[GraphPlan]:
+def graph_specs(dit: JDiT, vae: STVAE, choice: GraphChoice) -> Iterator[GraphSpec]:
     """All graphs of a bundle; weights are laid out once for all of them."""
-    for plan in _plans(dit, vae, choice):
-        yield replace(plan, dialect=choice.dialect)
+    for spec in _specs(dit, vae, choice):
+        yield replace(spec, dialect=choice.dialect)
 
 
-def _plans(dit: JDiT, vae: STVAE, choice: GraphChoice) -> Iterator[GraphPlan]:
-    fused = FusedDiT(dit, KERNELS[choice.dialect], choice.savings)
+def _specs(dit: JDiT, vae: STVAE, choice: GraphChoice) -> Iterator[GraphSpec]:
+    fused = FusedDiT(dit, DIALECT_OPS[choice.dialect], choice.rewrites)
     modulation = ModulationGraph(dit)
-    yield GraphPlan(
+    yield GraphSpec(
         name="modulation",
         inputs={"t": (1,)},
         outputs=("modulation",),
@@ -68,16 +68,16 @@ def _plans(dit: JDiT, vae: STVAE, choice: GraphChoice) -> Iterator[GraphPlan]:
         reference=lambda t: (modulation(t),),
     )
     for height, width in choice.sizes:
-        yield from _vae_plans(vae, height, width, flat=choice.savings.single_frame_vae)
+        yield from _vae_specs(vae, height, width, flat=choice.rewrites.single_frame_vae)
         for pairs in (None, *choice.pairs):
-            steps = _StepPlans(dit, fused, modulation, choice, height, width, pairs)
+            steps = _StepSpecs(dit, fused, modulation, choice, height, width, pairs)
             yield from steps.joint() if choice.context == "joint" else steps.frozen()
-    yield from plan_clips(vae, choice.sizes, choice.chunk, choice.clips)
+    yield from clip_specs(vae, choice.sizes, choice.chunk, choice.clips)
 
 
-def _vae_plans(vae: STVAE, height: int, width: int, *, flat: bool) -> Iterator[GraphPlan]:
+def _vae_specs(vae: STVAE, height: int, width: int, *, flat: bool) -> Iterator[GraphSpec]:
     latent = (1, vae.config.latent_channels, 1, height // 8, width // 8)
-    yield GraphPlan(
+    yield GraphSpec(
         name="encoder",
         height=height,
         width=width,
@@ -86,7 +86,7 @@ def _vae_plans(vae: STVAE, height: int, width: int, *, flat: bool) -> Iterator[G
         build=lambda: Encoder2d(vae) if flat else ClipEncoder(vae),
         reference=lambda pixels: (vae.encode(pixels).mean,),
     )
-    yield GraphPlan(
+    yield GraphSpec(
         name="decoder",
         height=height,
         width=width,
@@ -97,7 +97,7 @@ def _vae_plans(vae: STVAE, height: int, width: int, *, flat: bool) -> Iterator[G
     )
 
 
-class _StepPlans:
+class _StepSpecs:
     """Step graphs of one size and number of pairs; None is the null condition of two frames."""
 
     def __init__(
@@ -119,12 +119,12 @@ class _StepPlans:
         patch = dit.config.patch_size
         self.tokens = (self.grid["rows"] // patch) * (self.grid["cols"] // patch)
 
-    def joint(self) -> Iterator[GraphPlan]:
+    def joint(self) -> Iterator[GraphSpec]:
         """``step``, and perhaps ``step_euler``."""
         yield self._whole("step", self._step())
         if self.choice.euler:
-            plan = self._whole("step_euler", EulerGraph(self._step()))
-            latent, *others = plan.inputs.items()
+            spec = self._whole("step_euler", EulerGraph(self._step()))
+            latent, *others = spec.inputs.items()
 
             def reference(
                 latent: Tensor, dt: Tensor, t: Tensor, context: Tensor
@@ -132,34 +132,36 @@ class _StepPlans:
                 return (latent + dt * self.dit(latent, t, context),)
 
             inputs = dict([latent, ("dt", (1,)), *others])
-            yield replace(plan, inputs=inputs, outputs=("next",), reference=reference)
+            yield replace(spec, inputs=inputs, outputs=("next",), reference=reference)
 
-    def frozen(self) -> Iterator[GraphPlan]:
+    def frozen(self) -> Iterator[GraphSpec]:
         """``context``, ``query`` and ``step``; or ``refresh`` and ``step`` for joint models."""
-        known = self._keys_values(self.frames)
+        keys_values = self._keys_values(self.frames)
         if self.dit.config.context == "joint":
             refresh = self._step(with_context=True)
             yield replace(
                 self._whole("refresh", refresh),
-                outputs=("velocity", *known),
+                outputs=("velocity", *keys_values),
                 reference=lambda latent, context, t: refresh(latent, context, self.modulation(t)),
             )
         elif self.suffix:
             null = NullQueryGraph(self.fused, **self.grid)
-            yield self._apart("query", null, {"query": self._latents(1)}, known)
+            yield self._apart("query", null, {"query": self._latents(1)}, keys_values)
         else:
             pairs = ContextGraph(self.fused, start=0, frames=self.frames - 1, **self.grid)
             query = ContextGraph(self.fused, start=self.frames - 1, frames=1, **self.grid)
-            given = self._keys_values(self.frames - 1)
-            shown = {"context": self._latents(self.frames - 1)}
-            yield self._apart("context", pairs, shown, given)
-            inputs = {f"pair_{name}": shape for name, shape in given.items()}
-            yield self._apart("query", query, {"query": self._latents(1)}, known, inputs)
+            pair_keys_values = self._keys_values(self.frames - 1)
+            pair_latents = {"context": self._latents(self.frames - 1)}
+            yield self._apart("context", pairs, pair_latents, pair_keys_values)
+            inputs = {f"pair_{name}": shape for name, shape in pair_keys_values.items()}
+            latents = {"query": self._latents(1)}
+            yield self._apart("query", query, latents, keys_values, inputs)
         target = TargetGraph(self.fused, context_frames=self.frames, **self.grid)
-        yield self._apart("step", target, {"latent": self._latents(1)}, {"velocity": ()}, known)
+        latents = {"latent": self._latents(1)}
+        yield self._apart("step", target, latents, {"velocity": ()}, keys_values)
 
     def _step(self, *, with_context: bool = False) -> StepGraph:
-        time = None if self.choice.savings.folded_time else self.modulation
+        time = None if self.choice.rewrites.folded_time else self.modulation
         return StepGraph(
             self.fused,
             context_frames=self.frames,
@@ -168,16 +170,16 @@ class _StepPlans:
             **self.grid,
         )
 
-    def _whole(self, name: str, module: nn.Module) -> GraphPlan:
+    def _whole(self, name: str, module: nn.Module) -> GraphSpec:
         """A graph that sees the context's latents."""
-        folded = self.choice.savings.folded_time
+        folded = self.choice.rewrites.folded_time
         time = {"modulation": self.row} if folded else {"t": (1,)}
         moving = {}
-        if not self.choice.savings.rope_constants:
+        if not self.choice.rewrites.rope_constants:
             patch = self.dit.config.patch_size
             rows, cols = self.grid["rows"] // patch, self.grid["cols"] // patch
             moving = {"positions": positions(0, self.frames + 1, rows, cols).float()}
-        return GraphPlan(
+        return GraphSpec(
             name=f"{name}{self.suffix}",
             **self.bucket,
             inputs={"latent": self._latents(1), "context": self._latents(self.frames), **time},
@@ -192,21 +194,21 @@ class _StepPlans:
         self,
         name: str,
         module: nn.Module,
-        shown: Mapping[str, tuple[int, ...]],
+        latents: Mapping[str, tuple[int, ...]],
         outputs: Mapping[str, tuple[int, ...]],
-        known: Mapping[str, tuple[int, ...]] | None = None,
-    ) -> GraphPlan:
+        keys_values: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> GraphSpec:
         """A graph that takes or gives keys and values; the plain model has no such outputs."""
 
-        def reference(t: Tensor, **given: Tensor) -> Sequence[Tensor]:
-            (first, *past) = given.values()
-            found = module(first, self.modulation(t), *past)
-            return (found,) if isinstance(found, Tensor) else found
+        def reference(t: Tensor, **others: Tensor) -> Sequence[Tensor]:
+            (first, *past) = others.values()
+            result = module(first, self.modulation(t), *past)
+            return (result,) if isinstance(result, Tensor) else result
 
-        return GraphPlan(
+        return GraphSpec(
             name=f"{name}{self.suffix}",
             **self.bucket,
-            inputs={**shown, "modulation": self.row, **(known or {})},
+            inputs={**latents, "modulation": self.row, **(keys_values or {})},
             outputs=tuple(outputs),
             build=lambda: module,
             reference=reference,

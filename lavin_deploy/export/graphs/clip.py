@@ -1,4 +1,4 @@
-"""The graphs for video: whole clips of fixed lengths, and streams of any length in pieces."""
+"""The graphs for video: whole clips of fixed lengths, and streams of any length in chunks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lavin_deploy.bundle.manifest import ChunkBoundaryError, Stream
 from lavin_deploy.errors import InputError, WorkError
-from lavin_deploy.export.graphs.spec import GraphPlan
+from lavin_deploy.export.graphs.spec import GraphSpec
 from lavin_deploy.models.clip3d import ClipDecoder, ClipEncoder, causal_convs
 from lavin_deploy.models.deviation import Deviation
 from lavin_deploy.models.stream import Part, StreamDecoder, StreamEncoder, cache_shapes
@@ -30,13 +30,13 @@ SEED = 1
 
 
 def check_video(lengths: Sequence[int], chunk: int | None) -> None:
-    """Refuse clips and pieces that cannot be had.
+    """Refuse clip lengths and chunks that cannot be exported.
 
     Raises:
-        InputError: a length is not 4k + 1 or given twice, or a piece has no latent.
+        InputError: a length is not 4k + 1 or given twice, or a chunk has no latent.
     """
     if chunk is not None and chunk < 1:
-        raise InputError(f"pieces of {chunk} latents cannot be exported; give at least 1.")
+        raise InputError(f"chunks of {chunk} latents cannot be exported; give at least 1.")
     for frames in lengths:
         if frames < 1 or frames % 4 != 1:
             raise InputError(
@@ -46,9 +46,9 @@ def check_video(lengths: Sequence[int], chunk: int | None) -> None:
         raise InputError(f"a clip length is given twice: {list(lengths)}; give each once.")
 
 
-def plan_clips(
+def clip_specs(
     vae: STVAE, sizes: Sequence[tuple[int, int]], chunk: int | None, lengths: Sequence[int]
-) -> Iterator[GraphPlan]:
+) -> Iterator[GraphSpec]:
     """All graphs for video; static shapes, batch 1, all float32.
 
     The reference of ``*_next``, which the plain model has no counterpart of, is the stream module
@@ -57,11 +57,11 @@ def plan_clips(
     Args:
         vae: the autoencoder.
         sizes: (H, W) in pixels, multiples of 8.
-        chunk: latents of a stream's piece, which has ``4 * chunk`` frames; None: no streams.
+        chunk: latents of a stream's chunk, which has ``4 * chunk`` frames; None: no streams.
         lengths: frames of the whole clips, each 4k + 1.
 
     Raises:
-        InputError: a size, chunk or length that cannot be had.
+        InputError: a size, chunk or length that cannot be exported.
     """
     check_video(lengths, chunk)
     for height, width in sizes:
@@ -80,7 +80,7 @@ def draw_clips(height: int, width: int, chunk: int) -> list[Tensor]:
     """Two smooth random clips (1, 3, 8 ``chunk`` + 1, H, W) in [-1, 1] to measure streams on.
 
     In the first a picture moves by a pixel a frame; the pixels' statistics stay the same. The
-    second cuts to another picture where the second piece begins, so they change at a seam.
+    second cuts to another picture where the second chunk begins: there they change.
     """
     generator = torch.Generator().manual_seed(SEED)
     coarse = torch.rand(2, 3, height // 8, width // 8, generator=generator) * 2 - 1
@@ -104,18 +104,18 @@ def measure_streams(
     """
     if chunk is None:
         return None
-    found = [check_stream(vae, backend, draw_clips(*size, chunk)) for size in sizes]
+    streams = [check_stream(vae, backend, draw_clips(*size, chunk)) for size in sizes]
 
-    def worst(seams: Sequence[ChunkBoundaryError]) -> ChunkBoundaryError:
+    def worst(errors: Sequence[ChunkBoundaryError]) -> ChunkBoundaryError:
         return ChunkBoundaryError(
-            l2=max(seam.l2 for seam in seams), max=max(seam.max for seam in seams)
+            l2=max(each.l2 for each in errors), max=max(each.max for each in errors)
         )
 
     return Stream(
         chunk=chunk,
-        frames=found[0].frames,
-        encoder=worst([one.encoder for one in found]),
-        decoder=worst([one.decoder for one in found]),
+        frames=streams[0].frames,
+        encoder=worst([one.encoder for one in streams]),
+        decoder=worst([one.decoder for one in streams]),
     )
 
 
@@ -128,7 +128,8 @@ def check_stream(vae: STVAE, backend: Backend, clips: Sequence[Tensor]) -> Strea
         clips: each (1, 3, 4k + 1, H, W) in [-1, 1], of one size.
 
     Returns:
-        The deviations: rounding with norms per frame, seams with norms over time. Print them.
+        The deviations: rounding with norms per frame, chunk boundary errors with norms
+            over time. Print them.
 
     Raises:
         WorkError: norms are per frame, the variant is fp32, and a stream is not the whole clip.
@@ -139,16 +140,16 @@ def check_stream(vae: STVAE, backend: Backend, clips: Sequence[Tensor]) -> Strea
     with torch.no_grad():
         latents = [vae.encode(clip).mean for clip in clips]
         pixels = [vae.decode(one) for one in latents]
-    coded = Deviation.between((_through(encoder, clip) for clip in clips), latents)
-    shown = Deviation.between((_through(decoder, one) for one in latents), pixels)
+    latent_error = Deviation.between((_through(encoder, clip) for clip in clips), latents)
+    pixel_error = Deviation.between((_through(decoder, one) for one in latents), pixels)
     measured = Stream(
         chunk=decoder.chunk,
         frames=tuple(clip.shape[2] for clip in clips),
-        encoder=ChunkBoundaryError(l2=coded.l2, max=coded.max),
-        decoder=ChunkBoundaryError(l2=shown.l2, max=shown.max),
+        encoder=ChunkBoundaryError(l2=latent_error.l2, max=latent_error.max),
+        decoder=ChunkBoundaryError(l2=pixel_error.l2, max=pixel_error.max),
     )
     exact = vae.config.temporal_norm == "frame" and backend.variant.precision == "fp32"
-    if exact and not max(coded.max, shown.max) <= TOLERANCE:
+    if exact and not max(latent_error.max, pixel_error.max) <= TOLERANCE:
         raise WorkError(
             f"the stream graphs at {height}x{width} are wrong: {measured}; at most "
             f"{TOLERANCE:.0e} is allowed, nothing was exported."
@@ -161,9 +162,9 @@ def _through(stream: ClipStream, clip: Tensor) -> Tensor:
     return torch.from_numpy(np.concatenate((answer, stream.finish()), axis=2))
 
 
-def _whole(vae: STVAE, height: int, width: int, frames: int) -> Iterator[GraphPlan]:
+def _whole(vae: STVAE, height: int, width: int, frames: int) -> Iterator[GraphSpec]:
     latents = (1, vae.config.latent_channels, (frames + 3) // 4, height // 8, width // 8)
-    yield GraphPlan(
+    yield GraphSpec(
         name="clip_encoder",
         height=height,
         width=width,
@@ -173,7 +174,7 @@ def _whole(vae: STVAE, height: int, width: int, frames: int) -> Iterator[GraphPl
         build=partial(ClipEncoder, vae),
         reference=lambda pixels: (vae.encode(pixels).mean,),
     )
-    yield GraphPlan(
+    yield GraphSpec(
         name="clip_decoder",
         height=height,
         width=width,
@@ -185,34 +186,34 @@ def _whole(vae: STVAE, height: int, width: int, frames: int) -> Iterator[GraphPl
     )
 
 
-def _stream(vae: STVAE, part: Part, height: int, width: int, chunk: int) -> Iterator[GraphPlan]:
+def _stream(vae: STVAE, part: Part, height: int, width: int, chunk: int) -> Iterator[GraphSpec]:
     encodes = part == "encoder"
     stream = StreamEncoder if encodes else StreamDecoder
     channels = vae.config.latent_channels
     caches = cache_shapes(vae, part, height, width)
     outputs = ("mean" if encodes else "pixels", *(CACHE_OUT + name for name in caches))
 
-    def given(frames: int, latents: int) -> dict[str, tuple[int, ...]]:
+    def main_input(frames: int, latents: int) -> dict[str, tuple[int, ...]]:
         if encodes:
             return {"pixels": (1, 3, frames, height, width)}
         return {"latents": (1, channels, latents, height // 8, width // 8)}
 
-    yield GraphPlan(
+    yield GraphSpec(
         name=f"{part}_start",
         height=height,
         width=width,
         frames=1,
-        inputs=given(1, 1),
+        inputs=main_input(1, 1),
         outputs=outputs,
         build=partial(stream, vae, "start"),
         reference=partial(_plain_start, vae, part),
     )
-    yield GraphPlan(
+    yield GraphSpec(
         name=f"{part}_next",
         height=height,
         width=width,
         frames=4 * chunk,
-        inputs=given(4 * chunk, chunk) | {CACHE_IN + name: caches[name] for name in caches},
+        inputs=main_input(4 * chunk, chunk) | {CACHE_IN + name: caches[name] for name in caches},
         outputs=outputs,
         build=partial(stream, vae, "next"),
         reference=lambda **inputs: stream(vae, "next")(*inputs.values()),

@@ -30,8 +30,8 @@ Streams = tuple[Tensor | None, Tensor | None]
 """One tensor of the context stream and one of the target stream; a stream may be absent."""
 
 
-class Kernels(Protocol):
-    """What a dialect provides."""
+class DialectOps(Protocol):
+    """The operators that a dialect provides."""
 
     def rms_norm(self, x: Tensor, weight: Tensor) -> Tensor:
         """x / sqrt(mean(x^2) + 1e-6) * weight over the last axis."""
@@ -66,7 +66,7 @@ class Kernels(Protocol):
     def attention(
         self, q: Tensor, k: Tensor, v: Tensor, past: Past, head_dim: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Full attention over ``past`` and the keys and values given.
+        """Full attention over ``past`` and these keys and values.
 
         Args:
             q: Lq queries from ``rope3d``.
@@ -80,11 +80,11 @@ class Kernels(Protocol):
         """
 
 
-class NativeKernels:
+class NativeOps:
     """Opset 23: RMSNormalization, RotaryEmbedding and Attention nodes."""
 
     def rms_norm(self, x: Tensor, weight: Tensor) -> Tensor:
-        """See :class:`Kernels`."""
+        """See :class:`DialectOps`."""
         return F.rms_norm(x, weight.shape, weight, EPS)
 
     def rope3d(
@@ -96,11 +96,11 @@ class NativeKernels:
         cos: Tensor,
         sin: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """See :class:`Kernels`."""
+        """See :class:`DialectOps`."""
         return self._turned(q, q_weights, cos, sin), self._turned(k, k_weights, cos, sin)
 
     def keys(self, k: Streams, weights: Streams, cos: Tensor, sin: Tensor) -> Tensor:
-        """See :class:`Kernels`."""
+        """See :class:`DialectOps`."""
         return split_heads(self._turned(k, weights, cos, sin), 2 * cos.shape[-1])
 
     def _turned(self, x: Streams, weights: Streams, cos: Tensor, sin: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ class NativeKernels:
     def attention(
         self, q: Tensor, k: Tensor, v: Tensor, past: Past, head_dim: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """See :class:`Kernels`."""
+        """See :class:`DialectOps`."""
         keys, values = with_past(past, split_heads(k, head_dim), split_heads(v, head_dim))
         # OpenVINO 2026.4 takes rows for heads where there are as many (docs/LOG.md).
         ambiguous = q.shape[1] == q.shape[2] // head_dim
@@ -134,13 +134,13 @@ class NativeKernels:
         return mixed, keys, values
 
 
-class PortableKernels:
+class PortableOps:
     """Opset 18: RMSNorm in plain operators, and nodes ``lavin::RoPE3D``, one a stream, and
     ``lavin::GroupedQueryAttention``. Outside the exporter the same in eager torch.
     """
 
     def rms_norm(self, x: Tensor, weight: Tensor) -> Tensor:
-        """See :class:`Kernels`; the form that runtimes recognise and fuse."""
+        """See :class:`DialectOps`; the form that runtimes recognise and fuse."""
         return x / (x.pow(2).mean(dim=-1, keepdim=True) + EPS).sqrt() * weight
 
     def rope3d(
@@ -152,12 +152,12 @@ class PortableKernels:
         cos: Tensor,
         sin: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """See :class:`Kernels`."""
+        """See :class:`DialectOps`."""
         queries, keys = self._turned(q, k, q_weights, k_weights, cos, sin)
         return joined(queries, dim=2), joined(keys, dim=2)
 
     def keys(self, k: Streams, weights: Streams, cos: Tensor, sin: Tensor) -> Tensor:
-        """See :class:`Kernels`."""
+        """See :class:`DialectOps`."""
         absent: Streams = (None, None)
         return joined(self._turned(absent, k, absent, weights, cos, sin)[1], dim=2)
 
@@ -190,7 +190,7 @@ class PortableKernels:
     def attention(
         self, q: Tensor, k: Tensor, v: Tensor, past: Past, head_dim: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """See :class:`Kernels`."""
+        """See :class:`DialectOps`."""
         v = split_heads(v, head_dim)
         return attention_node(q, k, v, past), *with_past(past, k, v)
 
@@ -212,7 +212,7 @@ def rope_node(
         "kv_num_heads": shapes[-1][1],
         "num_heads": shapes[0][1],
     }
-    found: Sequence[Tensor] = torch.onnx.ops.symbolic_multi_out(
+    turned: Sequence[Tensor] = torch.onnx.ops.symbolic_multi_out(
         f"{DOMAIN}::RoPE3D",
         [*x, *weights, cos, sin],
         attributes,
@@ -220,11 +220,11 @@ def rope_node(
         shapes=shapes,
         version=1,
     )
-    return found
+    return turned
 
 
 def attention_node(q: Tensor, k: Tensor, v: Tensor, past: Past) -> Tensor:
-    """``lavin::GroupedQueryAttention``; see :meth:`Kernels.attention`."""
+    """``lavin::GroupedQueryAttention``; see :meth:`DialectOps.attention`."""
     _, heads, length, width = q.shape
     if not torch.compiler.is_exporting():
         return grouped_query_attention(q, *with_past(past, k, v)).transpose(1, 2).flatten(2)
@@ -234,7 +234,7 @@ def attention_node(q: Tensor, k: Tensor, v: Tensor, past: Past) -> Tensor:
         "num_heads": heads,
         "scale": width**-0.5,
     }
-    found: Tensor = torch.onnx.ops.symbolic(
+    attended: Tensor = torch.onnx.ops.symbolic(
         f"{DOMAIN}::GroupedQueryAttention",
         [q, k, v, *(past or ())],
         attributes,
@@ -242,7 +242,7 @@ def attention_node(q: Tensor, k: Tensor, v: Tensor, past: Past) -> Tensor:
         shape=(1, length, heads * width),
         version=1,
     )
-    return found
+    return attended
 
 
 def with_past(past: Past, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -252,8 +252,8 @@ def with_past(past: Past, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
 
 def joined(parts: Sequence[Tensor | None], dim: int = 1) -> Tensor:
     """The parts that are there, one behind the other."""
-    given = [part for part in parts if part is not None]
-    return torch.cat(given, dim=dim) if len(given) > 1 else given[0]
+    present = [part for part in parts if part is not None]
+    return torch.cat(present, dim=dim) if len(present) > 1 else present[0]
 
 
 def split_heads(x: Tensor, width: int) -> Tensor:
@@ -262,4 +262,4 @@ def split_heads(x: Tensor, width: int) -> Tensor:
     return heads.transpose(1, 2)
 
 
-KERNELS: dict[Dialect, Kernels] = {"native": NativeKernels(), "portable": PortableKernels()}
+DIALECT_OPS: dict[Dialect, DialectOps] = {"native": NativeOps(), "portable": PortableOps()}

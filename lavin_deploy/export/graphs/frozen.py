@@ -49,7 +49,7 @@ class ContextGraph(nn.Module):
         fused = self.fused
         cos, sin = self.rope()
         c = fused.cond_embedder(patchify(latents, fused.config.patch_size))
-        found: list[Tensor] = []
+        outputs: list[Tensor] = []
         for index, (block, factors) in enumerate(
             zip(fused.fused_blocks(), fused.factors(modulation), strict=False)
         ):
@@ -67,8 +67,8 @@ class ContextGraph(nn.Module):
                 if before is not None:
                     keys = torch.cat((before[0], keys), dim=2)
                     values = torch.cat((before[1], values), dim=2)
-            found += [keys, values]
-        return tuple(found)
+            outputs += [keys, values]
+        return tuple(outputs)
 
 
 class NullQueryGraph(nn.Module):
@@ -82,8 +82,8 @@ class NullQueryGraph(nn.Module):
     def forward(self, query: Tensor, modulation: Tensor) -> tuple[Tensor, ...]:
         """Keys and values of both frames; ``query`` is (1, 16, 1, h, w), scaled."""
         zero = self.zero(torch.zeros_like(query), modulation)
-        found: tuple[Tensor, ...] = self.query(query, modulation, *zero)
-        return found
+        keys_values: tuple[Tensor, ...] = self.query(query, modulation, *zero)
+        return keys_values
 
 
 class TargetGraph(nn.Module):
@@ -123,5 +123,5 @@ class TargetGraph(nn.Module):
             out, _, _ = block.attention((None, q), (None, k), (None, v), cos, sin, past)
             x = block.x_mlp(block.x_out(x, out, g1), s2, g2)
         (last,) = factors[-1]
-        tokens = fused.final(fused.kernels.rms_norm(x, last))
+        tokens = fused.final(fused.ops.rms_norm(x, last))
         return unpatchify(tokens, 1, self.rows, self.cols, patch)

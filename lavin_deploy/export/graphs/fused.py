@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lavin_deploy.export.graphs.dialects import Kernels, Past, Streams, joined, split_heads
+from lavin_deploy.export.graphs.dialects import DialectOps, Past, Streams, joined, split_heads
 from lavin_deploy.export.graphs.savings import GraphRewrites
 from lavin_deploy.models.attention import JointAttention
 from lavin_deploy.models.jdit import JDiT, JointBlock
@@ -102,10 +102,10 @@ class QKV(nn.Module):
     """Raw q (or nothing), k and v of one stream: AdaRN, then the projections."""
 
     def __init__(
-        self, block: JointBlock, stream: str, kernels: Kernels, *, queries: bool, fused: bool
+        self, block: JointBlock, stream: str, ops: DialectOps, *, queries: bool, fused: bool
     ) -> None:
         super().__init__()
-        self.kernels = kernels
+        self.ops = ops
         attention: JointAttention = block.joint_attn
         names = ("q", "k", "v") if queries else ("k", "v")
         self.projection = FusedLinear(
@@ -116,16 +116,16 @@ class QKV(nn.Module):
 
     def forward(self, h: Tensor, factor: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
         """Project (1, L, D) under a factor (D,)."""
-        parts = self.projection(self.kernels.rms_norm(h, factor))
+        parts = self.projection(self.ops.rms_norm(h, factor))
         return (None, *parts) if len(parts) == 2 else parts
 
 
 class Attend(nn.Module):
     """QK-Norm, RoPE and grouped-query attention over the streams that are given."""
 
-    def __init__(self, block: JointBlock, kernels: Kernels, *, queries: bool) -> None:
+    def __init__(self, block: JointBlock, ops: DialectOps, *, queries: bool) -> None:
         super().__init__()
-        self.kernels = kernels
+        self.ops = ops
         attention: JointAttention = block.joint_attn
         self.head_dim = attention.head_dim
         for stream in STREAMS:
@@ -136,13 +136,13 @@ class Attend(nn.Module):
                 self.register_parameter(f"{stream}_{part}", permuted)
 
     def rope(self, q: Streams, k: Streams, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-        """Normed and turned, as the dialect has them; see :meth:`Kernels.rope3d`."""
+        """Normed and turned, as the dialect has them; see :meth:`DialectOps.rope3d`."""
         weights = (self._weights("qnorm"), self._weights("knorm"))
-        return self.kernels.rope3d(q, k, *weights, cos, sin)
+        return self.ops.rope3d(q, k, *weights, cos, sin)
 
     def keys(self, k: Streams, cos: Tensor, sin: Tensor) -> Tensor:
         """Normed and turned keys alone, (1, K, L, E)."""
-        return self.kernels.keys(k, self._weights("knorm"), cos, sin)
+        return self.ops.keys(k, self._weights("knorm"), cos, sin)
 
     def _weights(self, part: str) -> Streams:
         return cast(Streams, tuple(getattr(self, f"{stream}_{part}") for stream in STREAMS))
@@ -174,30 +174,30 @@ class Attend(nn.Module):
             (1, Lq, D), and keys and values (1, K, L, E), those of ``past`` included.
         """
         queries, keys = self.rope(q, k, cos, sin)
-        return self.kernels.attention(queries, keys, joined(v), past, self.head_dim)
+        return self.ops.attention(queries, keys, joined(v), past, self.head_dim)
 
 
 class Output(nn.Module):
     """h + tanh(g1) RMS(projection of what was attended)."""
 
-    def __init__(self, block: JointBlock, stream: str, kernels: Kernels) -> None:
+    def __init__(self, block: JointBlock, stream: str, ops: DialectOps) -> None:
         super().__init__()
-        self.kernels = kernels
+        self.ops = ops
         weight = block.joint_attn.get_parameter(f"{stream}_proj.weight")
         self.projection = FusedLinear(weight, fused=True)
 
     def forward(self, h: Tensor, attended: Tensor, gate: Tensor) -> Tensor:
         """(1, L, D), (1, L, D), (D,) -> (1, L, D)."""
         (projected,) = self.projection(attended)
-        return h + self.kernels.rms_norm(projected, gate)
+        return h + self.ops.rms_norm(projected, gate)
 
 
 class FusedMLP(nn.Module):
     """h + tanh(g2) RMS(SwiGLU(AdaRN(h; s2)))."""
 
-    def __init__(self, block: JointBlock, stream: str, kernels: Kernels, *, fused: bool) -> None:
+    def __init__(self, block: JointBlock, stream: str, ops: DialectOps, *, fused: bool) -> None:
         super().__init__()
-        self.kernels = kernels
+        self.ops = ops
         gate, up, down = (
             block.get_parameter(f"{stream}_mlp.{part}_proj.weight")
             for part in ("gate", "up", "down")
@@ -207,9 +207,9 @@ class FusedMLP(nn.Module):
 
     def forward(self, h: Tensor, factor: Tensor, gate: Tensor) -> Tensor:
         """(1, L, D) under factors (D,), twice."""
-        gated, up = self.gate_up(self.kernels.rms_norm(h, factor))
+        gated, up = self.gate_up(self.ops.rms_norm(h, factor))
         (inner,) = self.down(F.silu(gated) * up)
-        return h + self.kernels.rms_norm(inner, gate)
+        return h + self.ops.rms_norm(inner, gate)
 
 
 class FusedBlock(nn.Module):
@@ -218,23 +218,23 @@ class FusedBlock(nn.Module):
     def __init__(
         self,
         block: JointBlock,
-        kernels: Kernels,
+        ops: DialectOps,
         *,
         queries: bool,
         context_output: bool,
-        savings: GraphRewrites,
+        rewrites: GraphRewrites,
     ) -> None:
         super().__init__()
         self.context_output = context_output
-        fused, gate_up = savings.fused_projections, savings.fused_gate_up
-        self.cond_qkv = QKV(block, "cond", kernels, queries=queries, fused=fused)
-        self.x_qkv = QKV(block, "x", kernels, queries=True, fused=fused)
-        self.attention = Attend(block, kernels, queries=queries)
-        self.x_out = Output(block, "x", kernels)
-        self.x_mlp = FusedMLP(block, "x", kernels, fused=gate_up)
+        fused, gate_up = rewrites.fused_projections, rewrites.fused_gate_up
+        self.cond_qkv = QKV(block, "cond", ops, queries=queries, fused=fused)
+        self.x_qkv = QKV(block, "x", ops, queries=True, fused=fused)
+        self.attention = Attend(block, ops, queries=queries)
+        self.x_out = Output(block, "x", ops)
+        self.x_mlp = FusedMLP(block, "x", ops, fused=gate_up)
         if context_output:
-            self.cond_out = Output(block, "cond", kernels)
-            self.cond_mlp = FusedMLP(block, "cond", kernels, fused=gate_up)
+            self.cond_out = Output(block, "cond", ops)
+            self.cond_mlp = FusedMLP(block, "cond", ops, fused=gate_up)
 
 
 class FusedDiT(nn.Module):
@@ -242,23 +242,23 @@ class FusedDiT(nn.Module):
 
     Args:
         dit: the model; embedders and output layer are used as they are.
-        kernels: operators of the dialect.
-        savings: what to leave out.
+        ops: operators of the dialect.
+        rewrites: what to leave out.
     """
 
-    def __init__(self, dit: JDiT, kernels: Kernels, savings: GraphRewrites) -> None:
+    def __init__(self, dit: JDiT, ops: DialectOps, rewrites: GraphRewrites) -> None:
         super().__init__()
-        self.config, self.savings, self.kernels = dit.config, savings, kernels
+        self.config, self.rewrites, self.ops = dit.config, rewrites, ops
         self.cond_embedder, self.x_embedder = dit.cond_embedder, dit.x_embedder
         self.final = dit.final_layer.linear
         last = dit.config.depth - 1
         self.blocks = nn.ModuleList(
             FusedBlock(
                 block,
-                kernels,
-                queries=index < last or not savings.no_dead_context,
+                ops,
+                queries=index < last or not rewrites.no_dead_context,
                 context_output=index < last,
-                savings=savings,
+                rewrites=rewrites,
             )
             for index, block in enumerate(dit.joint_blocks())
         )

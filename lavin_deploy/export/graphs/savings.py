@@ -1,4 +1,4 @@
-"""The exact savings of an export: each can be switched, to see what it gives."""
+"""The exact graph rewrites of an export: each can be switched, to see what it saves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lavin_deploy.errors import unknown_name
 
 @dataclass(frozen=True, kw_only=True)
 class GraphRewrites:
-    """What the graphs leave out without changing a number; False leaves the plain way in.
+    """What the graphs leave out without changing a number; False leaves the plain form in.
 
     Attributes:
         folded_time: the time enters as a row of factors instead of through modulation weights.
@@ -38,13 +38,13 @@ class GraphRewrites:
         Raises:
             InputError: an unknown name.
         """
-        known = [field.name for field in fields(cls)]
+        valid = [field.name for field in fields(cls)]
         switched = {}
         for names, value in ((off, False), (on, True)):
-            for given in names:
-                name = given.replace("-", "_")
-                if name not in known:
-                    raise unknown_name("saving", name, known)
+            for word in names:
+                name = word.replace("-", "_")
+                if name not in valid:
+                    raise unknown_name("graph rewrite", name, valid)
                 switched[name] = value
         return cls(**switched)
 

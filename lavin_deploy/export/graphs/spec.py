@@ -20,14 +20,14 @@ Arrays = dict[str, NDArray[np.float32]]
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """Inputs of a graph (``feed``) and the same for the plain model (``given``)."""
+    """Inputs of a graph (``feed``) and the same for the plain model (``model_inputs``)."""
 
     feed: Arrays
-    given: dict[str, Tensor]
+    model_inputs: dict[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GraphPlan:
+class GraphSpec:
     """One graph to export.
 
     Attributes:
@@ -43,7 +43,7 @@ class GraphPlan:
             of a modulation row: by the plain model, where it has such an output.
         modulation: t -> row, for the graphs that take one.
         overridable: further inputs that a run need not give.
-        dialect: of the ONNX file; ``build`` makes a module with kernels of the same.
+        dialect: of the ONNX file; ``build`` makes a module with the operators of the same.
     """
 
     name: str
@@ -70,26 +70,26 @@ class GraphPlan:
     @property
     def bucket(self) -> dict[str, int | None]:
         """Height, width, pairs and frames, as the manifest has them."""
-        place = {"height": self.height, "width": self.width}
-        return {**place, "pairs": self.pairs, "frames": self.frames}
+        size = {"height": self.height, "width": self.width}
+        return {**size, "pairs": self.pairs, "frames": self.frames}
 
     def example(self, seed: int) -> Example:
         """Draw seeded inputs: pixels in [-1, 1], t and dt in [0, 1], all others N(0, 1)."""
         rng = np.random.default_rng(seed)
         feed: Arrays = {}
-        given: dict[str, Tensor] = {}
+        model_inputs: dict[str, Tensor] = {}
         for name, shape in self.inputs.items():
             if name in ("t", "modulation"):
-                given["t"] = torch.from_numpy(rng.random((1,), dtype=np.float32))
-                feed[name] = given["t"].numpy()
+                model_inputs["t"] = torch.from_numpy(rng.random((1,), dtype=np.float32))
+                feed[name] = model_inputs["t"].numpy()
                 continue
             if name == "pixels":
                 array = rng.uniform(-1, 1, shape)
             else:
                 array = rng.random(shape) if name == "dt" else rng.standard_normal(shape)
             feed[name] = array.astype(np.float32)
-            given[name] = torch.from_numpy(feed[name])
+            model_inputs[name] = torch.from_numpy(feed[name])
         if self.modulation is not None:
             with torch.no_grad():
-                feed["modulation"] = self.modulation(given["t"]).numpy()
-        return Example(feed=feed, given=given)
+                feed["modulation"] = self.modulation(model_inputs["t"]).numpy()
+        return Example(feed=feed, model_inputs=model_inputs)

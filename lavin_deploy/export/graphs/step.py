@@ -32,7 +32,7 @@ class ModulationGraph(nn.Module):
 class Rope(nn.Module):
     """Tables (1, L, E / 2) of the tokens of frames ``start`` to ``stop``, in token order (T, H, W).
 
-    Constants, or computed from ``positions`` (L, 3) float32 where that saving is off.
+    Constants, or computed from ``positions`` (L, 3) float32 where that rewrite is off.
     """
 
     def __init__(self, start: int, stop: int, rows: int, cols: int, head_dim: int) -> None:
@@ -113,7 +113,7 @@ class StepGraph(nn.Module):
             target = out if cq is None else out[:, self.split :]
             x = block.x_mlp(block.x_out(x, target, xg1), xs2, xg2)
         (last,) = factors[-1]
-        tokens = fused.final(fused.kernels.rms_norm(x, last))
+        tokens = fused.final(fused.ops.rms_norm(x, last))
         return (unpatchify(tokens, 1, self.rows, self.cols, patch), *pasts)
 
 

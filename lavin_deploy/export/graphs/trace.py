@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from lavin_deploy import portable
 from lavin_deploy.export.graphs.dialects import Dialect
 from lavin_deploy.export.graphs.fused import LaidOut
-from lavin_deploy.export.graphs.spec import GraphPlan
+from lavin_deploy.export.graphs.spec import GraphSpec
 
 OPSET = 23
 OPSETS: dict[Dialect, int] = {"native": OPSET, "portable": portable.OPSET}
@@ -58,19 +58,19 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def trace(plan: GraphPlan) -> Traced:
-    """Trace a graph through torch's dynamo exporter; static shapes, float32, the plan's dialect."""
-    given = [torch.from_numpy(array) for array in plan.example(0).feed.values()]
-    given += list(plan.overridable.values())
-    module = plan.build().eval()
+def trace(spec: GraphSpec) -> Traced:
+    """Trace a graph through torch's dynamo exporter; static shapes, float32, the spec's dialect."""
+    inputs = [torch.from_numpy(array) for array in spec.example(0).feed.values()]
+    inputs += list(spec.overridable.values())
+    module = spec.build().eval()
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             module,
-            tuple(given),
+            tuple(inputs),
             dynamo=True,
-            opset_version=OPSETS[plan.dialect],
-            input_names=[*plan.inputs, *plan.overridable],
-            output_names=list(plan.outputs),
+            opset_version=OPSETS[spec.dialect],
+            input_names=[*spec.inputs, *spec.overridable],
+            output_names=list(spec.outputs),
             verbose=False,
             optimize=False,  # not before the initialisers are what they stand for
         )
@@ -79,11 +79,11 @@ def trace(plan: GraphPlan) -> Traced:
         program.optimize()
     weights = _take_weights(program.model)
     model: onnx.ModelProto = ir.to_proto(program.model)
-    model.graph.name = f"lavin_{plan.name}"
+    model.graph.name = f"lavin_{spec.name}"
     _strip(model)
-    if plan.dialect == "portable":
+    if spec.dialect == "portable":
         portable.attach(model)
-    for name, value in plan.overridable.items():
+    for name, value in spec.overridable.items():
         model.graph.initializer.append(onnx.numpy_helper.from_array(value.numpy(), name))
     return Traced(model=model, weights=weights)
 

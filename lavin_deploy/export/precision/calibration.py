@@ -135,7 +135,7 @@ def record_feeds(
 
 @dataclass(frozen=True, kw_only=True)
 class _Kept:
-    """One feed: of which task, the how many-th of its graph in its episode."""
+    """One feed: its task, and the index of the call within its episode."""
 
     task: str
     call: int
@@ -232,10 +232,10 @@ def _run(
     sampler = Sampler(recorder, modulation, height=size[0], width=size[1], pairs=bucket.pairs)
     for number, episode in enumerate(episodes):
         recorder.start(episode.task)
-        shown = [episode.pairs[i % len(episode.pairs)] for i in range(bucket.pairs)]
+        pairs = [episode.pairs[i % len(episode.pairs)] for i in range(bucket.pairs)]
         box = Letterbox((episode.query.shape[0], episode.query.shape[1]), size)
         query = codec.encode(box.forward(episode.query))
-        context = np.concatenate((codec.encode_pairs(shown), query), axis=2)
+        context = np.concatenate((codec.encode_pairs(pairs), query), axis=2)
         noise = normal(seed + number, query.shape)
         codec.decode(sampler.sample(noise, context, grid=grid, guidance=guidance))
 

@@ -1,13 +1,14 @@
-"""Lower a graph to fp16 or bf16: strongly typed, with float32 islands; the builder decides nothing.
+"""Lower a graph to fp16 or bf16: strongly typed, so that the builder decides nothing.
 
-Inputs and outputs of a graph stay float32, but for keys and values. Casts stand where precisions
-meet. TensorRT, ONNX Runtime and the torch interpreter then all run the same types.
+Some modules are kept in fp32, and so are inputs and outputs of a graph, but for keys and values.
+Casts stand where precisions meet. TensorRT, ONNX Runtime and the torch interpreter then all run
+the same types.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import ml_dtypes
 import numpy as np
@@ -18,10 +19,11 @@ from lavin_deploy.export.graphs.trace import Load, Traced
 from lavin_deploy.export.precision.rules import MOVEMENT, NORMS, RULES, module_of, within
 
 Low = Literal["fp16", "bf16"]
+LOWERED: tuple[str, ...] = get_args(Low)
 TYPES = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 DTYPES = {"fp16": np.dtype(np.float16), "bf16": np.dtype(ml_dtypes.bfloat16)}
 TYPE_NAMES = {"fp16": "tensor(float16)", "bf16": "tensor(bfloat16)"}
-FP32 = TensorProto.FLOAT
+FLOAT32 = TensorProto.FLOAT
 
 TIME_INPUTS = ("modulation", "t", "dt", "positions")
 DATA_INPUTS = {("Resize", ""): (0,), ("RoPE3D", ""): (0, 1), ("RoPE3D", "keys"): (0,)}
@@ -34,13 +36,13 @@ class Lowering:
 
     Attributes:
         low: the lower precision.
-        islands: modules that stay in float32, with what is in them.
+        fp32_modules: modules that stay in float32, with what is in them.
         wide: names of further nodes that do, because their range is too large.
         keys_values: whether keys and values go in and out in the lower precision.
     """
 
     low: Low
-    islands: frozenset[str] = frozenset()
+    fp32_modules: frozenset[str] = frozenset()
     wide: frozenset[str] = frozenset()
     keys_values: bool = True
 
@@ -57,9 +59,9 @@ class _Graph:
     def __post_init__(self) -> None:
         graph = self.model.graph
         for info in (*graph.value_info, *graph.input, *graph.output):
-            if info.type.tensor_type.elem_type == FP32:
+            if info.type.tensor_type.elem_type == FLOAT32:
                 self.floats.add(info.name)
-        self.floats |= {tensor.name for tensor in graph.initializer if tensor.data_type == FP32}
+        self.floats |= {tensor.name for tensor in graph.initializer if tensor.data_type == FLOAT32}
         for index, node in enumerate(graph.node):
             self.makers |= dict.fromkeys(node.output, index)
             for name in data_inputs(node):
@@ -76,7 +78,7 @@ def choose_wide(model: onnx.ModelProto, lowering: Lowering) -> dict[str, str]:
     """Decide which nodes stay in float32.
 
     Returns:
-        Output of the node -> name of the rule, the island or ``range``; for all that stay.
+        Output of the node -> name of the rule, the module or ``range``; for all that stay.
     """
     graph = _Graph(model=model)
     nodes = list(model.graph.node)
@@ -96,11 +98,11 @@ def choose_wide(model: onnx.ModelProto, lowering: Lowering) -> dict[str, str]:
         if node.op_type in NORMS or (from_norm and node.op_type in ("Add", "Mul", "Reshape")):
             normed |= set(node.output)
         reason = next((name for name, rule in RULES.items() if rule(node)), None)
-        island = next((m for m in lowering.islands if within(module_of(node), m)), None)
+        module = next((m for m in lowering.fp32_modules if within(module_of(node), m)), None)
         if not _accepts(node, lowering.low, opset):
             reasons[index] = "type"
-        elif node.op_type not in MOVEMENT and (found := reason or island):
-            reasons[index] = found
+        elif node.op_type not in MOVEMENT and (cause := reason or module):
+            reasons[index] = cause
         elif node.op_type not in MOVEMENT and node.output[0] in normed:
             reasons[index] = "norm_affine"
         elif node.name in lowering.wide:
@@ -154,7 +156,7 @@ def lower(traced: Traced, lowering: Lowering) -> Traced:
 
     def cast(name: str, to: int) -> str:
         if (name, to) not in casts:
-            casts[name, to] = f"{name}.{'wide' if to == FP32 else lowering.low}"
+            casts[name, to] = f"{name}.{'wide' if to == FLOAT32 else lowering.low}"
             nodes.append(helper.make_node("Cast", [name], [casts[name, to]], to=to))
             nodes[-1].name = f"{casts[name, to]}.cast"
         return casts[name, to]
@@ -178,25 +180,25 @@ def lower(traced: Traced, lowering: Lowering) -> Traced:
         return casts[name, low]
 
     for node in source.graph.node:
-        made = onnx.NodeProto()
-        made.CopyFrom(node)
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
         keep = node.output[0] in wide
         follows = set(data_inputs(node))
         for position, name in enumerate(node.input):
             if name not in graph.floats or name not in follows:
                 continue
             if not keep and name in stored:
-                made.input[position] = lowered(name)
+                copy.input[position] = lowered(name)
             elif keep == (name in is_low):
-                made.input[position] = cast(name, FP32 if keep else low)
-        nodes.append(made)
+                copy.input[position] = cast(name, FLOAT32 if keep else low)
+        nodes.append(copy)
     for info in model.graph.output:
-        target_type = low if lowering.keys_values and _is_key_value(info.name) else FP32
+        target_type = low if lowering.keys_values and _is_key_value(info.name) else FLOAT32
         if (info.name in is_low) == (target_type == low):
             continue
-        inner = f"{info.name}.{lowering.low if target_type == FP32 else 'wide'}"
-        for made in nodes:
-            _rename(made, info.name, inner)
+        inner = f"{info.name}.{lowering.low if target_type == FLOAT32 else 'wide'}"
+        for node in nodes:
+            _rename(node, info.name, inner)
         nodes.append(helper.make_node("Cast", [inner], [info.name], to=target_type))
         nodes[-1].name = f"{info.name}.cast"
         is_low ^= {info.name}
@@ -221,8 +223,8 @@ def _accepts(node: onnx.NodeProto, low: Low, opset: int) -> bool:
 
 def _constants(model: onnx.ModelProto) -> dict[str, TensorProto]:
     """Initialisers that no run can replace: those that are no inputs as well."""
-    given = {info.name for info in model.graph.input}
-    return {t.name: t for t in model.graph.initializer if t.name not in given}
+    inputs = {info.name for info in model.graph.input}
+    return {t.name: t for t in model.graph.initializer if t.name not in inputs}
 
 
 def _is_key_value(name: str) -> bool:

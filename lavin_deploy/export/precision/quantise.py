@@ -1,7 +1,7 @@
 """Quantise a graph to int8 or fp8: explicit QuantizeLinear/DequantizeLinear around its products.
 
 Weights have one scale for each output channel, activations one for each tensor; both are symmetric,
-as TensorRT asks. Before that channels of activations are levelled (:mod:`smoothing`). The structure
+as TensorRT asks. Before that channels of activations are smoothed (:mod:`smoothing`). The structure
 only is touched: weights are quantised when they are written, so no model is too large for it.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import ml_dtypes
 import numpy as np
@@ -22,9 +22,10 @@ from lavin_deploy.export.graphs.trace import LARGE, PENDING, Load, Traced
 from lavin_deploy.export.precision.calibration import Feed
 from lavin_deploy.export.precision.ranges import Channels, Numbers, Probe, best_clip
 from lavin_deploy.export.precision.rules import module_of, within
-from lavin_deploy.export.precision.smoothing import Levelled, level, levels_of
+from lavin_deploy.export.precision.smoothing import Smoothed, smooth, smoothing_factors
 
 Quantised = Literal["int8", "fp8"]
+QUANTISED: tuple[str, ...] = get_args(Quantised)
 DTYPES: dict[str, np.dtype[Any]] = {
     "int8": np.dtype(np.int8),
     "fp8": np.dtype(ml_dtypes.float8_e4m3fn),
@@ -45,12 +46,12 @@ class Quantisation:
     Attributes:
         precision: ``int8`` or ``fp8`` (e4m3).
         convolutions: whether those of the ST-VAE too.
-        islands: modules that stay as they are, beside those that always do.
+        fp32_modules: modules that stay in fp32, beside those that always do.
     """
 
     precision: Quantised
     convolutions: bool = False
-    islands: frozenset[str] = frozenset()
+    fp32_modules: frozenset[str] = frozenset()
 
 
 def products(model: onnx.ModelProto, quantisation: Quantisation) -> list[onnx.NodeProto]:
@@ -67,17 +68,17 @@ def products(model: onnx.ModelProto, quantisation: Quantisation) -> list[onnx.No
         for node in model.graph.node
         if node.op_type in operators
         and node.input[1] in stored
-        and not _kept(module_of(node), quantisation.islands)
+        and not _kept(module_of(node), quantisation.fp32_modules)
     ]
 
 
-def _kept(module: str, islands: frozenset[str]) -> bool:
+def _kept(module: str, fp32_modules: frozenset[str]) -> bool:
     parts = module.split(".")
     return (
         parts[0] in KEPT
         or parts[-1] in KEPT_ENDS
         or any(part.startswith("norm") for part in parts)
-        or any(within(module, island) for island in islands)
+        or any(within(module, name) for name in fp32_modules)
     )
 
 
@@ -97,18 +98,18 @@ def quantise(
     """
     nodes = {name: products(traced.model, quantisation) for name, traced in graphs.items()}
     probes = {
-        name: Probe(graphs[name], {n.input[0]: _channels(n) for n in found}, feeds[name])
-        for name, found in nodes.items()
-        if found
+        name: Probe(graphs[name], {n.input[0]: _channels(n) for n in chosen}, feeds[name])
+        for name, chosen in nodes.items()
+        if chosen
     }
     seen = {name: probe.channels() for name, probe in probes.items()}
-    levels = levels_of({name: (graphs[name], nodes[name], seen[name]) for name in probes})
-    made = dict(graphs)
+    factors = smoothing_factors({name: (graphs[name], nodes[name], seen[name]) for name in probes})
+    quantised = dict(graphs)
     for name, probe in probes.items():
-        levelled = level(graphs[name], nodes[name], levels)
-        scales = _scales(probe, seen[name], levelled.divisors, quantisation.precision)
-        made[name] = _insert(levelled, {n.name for n in nodes[name]}, scales, quantisation)
-    return made
+        smoothed = smooth(graphs[name], nodes[name], factors)
+        scales = _scales(probe, seen[name], smoothed.divisors, quantisation.precision)
+        quantised[name] = _insert(smoothed, {n.name for n in nodes[name]}, scales, quantisation)
+    return quantised
 
 
 def _channels(node: onnx.NodeProto) -> int:
@@ -120,8 +121,8 @@ def _scales(
 ) -> dict[str, np.float32]:
     """Scale of every activation; int8 clips where the mean square error is least."""
     tops = {
-        name: max(float((found.peak / divisors.get(name, 1.0)).max()), 1e-12)
-        for name, found in channels.items()
+        name: max(float((seen.peak / divisors.get(name, 1.0)).max()), 1e-12)
+        for name, seen in channels.items()
     }
     largest = LARGEST[precision]
     if precision == "int8":
@@ -131,15 +132,15 @@ def _scales(
 
 
 def _insert(
-    levelled: Levelled,
+    smoothed: Smoothed,
     chosen: set[str],
     scales: Mapping[str, np.float32],
     quantisation: Quantisation,
 ) -> Traced:
     """Put the pairs of nodes in."""
     model = onnx.ModelProto()
-    model.CopyFrom(levelled.traced.model)
-    weights = dict(levelled.traced.weights)
+    model.CopyFrom(smoothed.traced.model)
+    weights = dict(smoothed.traced.weights)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     type_, dtype = TYPES[quantisation.precision], DTYPES[quantisation.precision]
     nodes: list[onnx.NodeProto] = []
@@ -169,12 +170,12 @@ def _insert(
         scale = constant(f"{own}.scale", np.array(step))
         zero = constant(f"{own}.zero", np.zeros((), dtype))
         quantised, out = f"{own}.quantised", f"{own}.dequantised"
-        for operator, source, made in (
+        for operator, source, target in (
             ("QuantizeLinear", name, quantised),
             ("DequantizeLinear", quantised, out),
         ):
-            given = [source, scale, zero]
-            note(helper.make_node(operator, given, [made], name=f"{made}.node"), module)
+            inputs = [source, scale, zero]
+            note(helper.make_node(operator, inputs, [target], name=f"{target}.node"), module)
         return out
 
     def weight(name: str, axis: int, module: str) -> None:
@@ -184,23 +185,23 @@ def _insert(
             scale = _channel_scale(load(), axis, LARGEST[quantisation.precision])
             weights[fresh] = _rounded(load, scale, axis, dtype)
             tensors[name].CopyFrom(_pending(fresh, type_, shape))
-            given = [fresh, constant(f"{name}.scale", scale)]
+            inputs = [fresh, constant(f"{name}.scale", scale)]
             note(
                 helper.make_node(
-                    "DequantizeLinear", given, [name], name=f"{fresh}.node", axis=axis
+                    "DequantizeLinear", inputs, [name], name=f"{fresh}.node", axis=axis
                 ),
                 module,
             )
             done.add(name)
 
-    for node in levelled.traced.model.graph.node:
-        made = onnx.NodeProto()
-        made.CopyFrom(node)
+    for node in smoothed.traced.model.graph.node:
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
         if node.name in chosen:
             module = module_of(node)
-            made.input[0] = activation(node.input[0], module)
+            copy.input[0] = activation(node.input[0], module)
             weight(node.input[1], 0 if node.op_type == "Conv" else 1, module)
-        nodes.append(made)
+        nodes.append(copy)
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     return Traced(model=model, weights=weights)
@@ -221,9 +222,9 @@ def _channel_scale(array: NDArray[Any], axis: int, largest: int) -> Numbers:
 
 
 def _rounded(load: Load, scale: Numbers, axis: int, dtype: np.dtype[Any]) -> Load:
-    def made() -> NDArray[np.generic]:
+    def rounded() -> NDArray[np.generic]:
         array: NDArray[Any] = load()
         scaled = array / scale.reshape([-1 if i == axis else 1 for i in range(array.ndim)])
         return (np.rint(scaled) if dtype == np.int8 else scaled).astype(dtype)
 
-    return made
+    return rounded

@@ -55,9 +55,9 @@ class Probe:
             tempfile.TemporaryDirectory(prefix="lavin.") as folder,
         ):
             model = WeightFile(Path(folder) / "weights").externalise(traced)
-            given = {info.name for info in (*model.graph.input, *model.graph.output)}
+            declared = {info.name for info in (*model.graph.input, *model.graph.output)}
             model.graph.output.extend(
-                onnx.ValueInfoProto(name=name) for name in channels if name not in given
+                onnx.ValueInfoProto(name=name) for name in channels if name not in declared
             )
             onnx.save(model, Path(folder) / "graph.onnx")
             options = ort.SessionOptions()
@@ -76,8 +76,8 @@ class Probe:
 
         count = len(self._feeds)
         return {
-            name: Channels(peak=found[0], square=found[1] / count)
-            for name, found in self._collect(see, merge).items()
+            name: Channels(peak=peak, square=square / count)
+            for name, (peak, square) in self._collect(see, merge).items()
         }
 
     def histograms(self, tops: Mapping[str, float], divisors: Mapping[str, Numbers]) -> Any:
@@ -95,13 +95,13 @@ class Probe:
     def _collect(
         self, see: Callable[[str, Numbers], Any], merge: Callable[[Any, Any], Any]
     ) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
         for names in self._batches():
             for feed in self._feeds:
                 for name, values in zip(names, self._session.run(names, dict(feed)), strict=True):
                     seen = see(name, values)
-                    found[name] = merge(found[name], seen) if name in found else seen
-        return found
+                    merged[name] = merge(merged[name], seen) if name in merged else seen
+        return merged
 
     def _batches(self) -> Iterator[list[str]]:
         """Names that fit the budget together; sizes are seen by the session."""

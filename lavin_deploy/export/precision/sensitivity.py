@@ -1,4 +1,4 @@
-"""Where a lower precision hurts: modules ranked by what they add, and the smallest cure.
+"""Where a lower precision hurts: modules ranked by what they add, and the fewest to keep in fp32.
 
 A module's contribution is the error of the graph's outputs when that module alone computes in the
 lower precision. The search keeps the worst modules in float32: the shortest head of the ranking
@@ -15,7 +15,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from lavin_deploy.export.checks.gate import Distance
+from lavin_deploy.export.checks.gate import TensorDistance
 from lavin_deploy.export.checks.interpreter import Interpreter, Rounded, to_tensor
 from lavin_deploy.export.precision.lowering import data_inputs
 from lavin_deploy.export.precision.rules import MOVEMENT, module_of, within
@@ -34,10 +34,10 @@ class Contribution:
 
 def units(graph: onnx.GraphProto) -> list[str]:
     """Modules that are ranked: the parts of a block, the res-blocks of the ST-VAE."""
-    found = dict.fromkeys(
+    modules = dict.fromkeys(
         _unit(module_of(node)) for node in graph.node if node.op_type not in MOVEMENT
     )
-    names = [name for name in found if name]
+    names = [name for name in modules if name]
     return [n for n in names if not any(m != n and within(m, n) for m in names)]
 
 
@@ -54,16 +54,16 @@ def rank(
     dtype: torch.dtype,
 ) -> list[Contribution]:
     """Rank the modules of a float32 graph by what they alone add in a lower type, worst first."""
-    given = {name: to_tensor(array) for name, array in feed.items()}
+    tensors = {name: to_tensor(array) for name, array in feed.items()}
     every: dict[str, torch.Tensor] = {}
-    exact = [tensor.numpy() for tensor in interpreter.run(given, every.__setitem__).values()]
+    exact = [tensor.numpy() for tensor in interpreter.run(tensors, every.__setitem__).values()]
     ranking = []
     for unit in units(interpreter.graph):
         nodes = frozenset(
             node.name for node in interpreter.graph.node if within(module_of(node), unit)
         )
-        found = interpreter.run(given, rounded=Rounded(dtype=dtype, nodes=nodes), exact=every)
-        distance = Distance.between([tensor.numpy() for tensor in found.values()], exact)
+        outputs = interpreter.run(tensors, rounded=Rounded(dtype=dtype, nodes=nodes), exact=every)
+        distance = TensorDistance.between([tensor.numpy() for tensor in outputs.values()], exact)
         ranking.append(Contribution(graph=graph, module=unit, rel_l2=distance.rel_l2))
     return sorted(ranking, key=lambda one: -one.rel_l2)
 
@@ -106,8 +106,8 @@ def smallest_fp32_set(ranking: Sequence[str], passes: Passes) -> frozenset[str] 
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if passes(frozenset(ranking[:middle])) else (middle, high)
-    island = set(ranking[:high])
+    kept = set(ranking[:high])
     for module in reversed(ranking[:high]):
-        if len(island) > 1 and passes(frozenset(island - {module})):
-            island.discard(module)
-    return frozenset(island)
+        if len(kept) > 1 and passes(frozenset(kept - {module})):
+            kept.discard(module)
+    return frozenset(kept)

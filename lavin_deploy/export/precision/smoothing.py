@@ -1,4 +1,4 @@
-"""Level the channels of activations before they are quantised: SmoothQuant (arXiv 2211.10438).
+"""Smooth the channels of activations before they are quantised: SmoothQuant (arXiv 2211.10438).
 
 A channel that is large in the activation and small in the weight is divided by s and the weight's
 row multiplied by s, with ``s = (largest activation)^a / (largest weight)^(1 - a)``: the same
@@ -21,7 +21,7 @@ from lavin_deploy.export.precision.ranges import Channels, Numbers
 from lavin_deploy.export.precision.rules import module_of
 
 SHARES = (None, 0.3, 0.4, 0.5, 0.6, 0.7)
-"""Tried values of a (None: no levelling); each product takes the one that should err least. Above
+"""Tried values of a (None: no smoothing); each product takes the one that should err least. Above
 0.7 what few samples show of a channel counts too much (``docs/LOG.md``)."""
 SPREAD = 1e-3
 """A channel counts as having at least this part of the largest, so that no factor explodes."""
@@ -31,8 +31,8 @@ Key = tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Levelled:
-    """A graph with level activations, and what each of them was divided by, (C,)."""
+class Smoothed:
+    """A graph with smoothed activations, and what each of them was divided by, (C,)."""
 
     traced: Traced
     divisors: Mapping[str, Numbers]
@@ -48,7 +48,7 @@ class _Place:
     start: int = 0
 
 
-def levels_of(
+def smoothing_factors(
     graphs: Mapping[str, tuple[Traced, Sequence[onnx.NodeProto], Mapping[str, Channels]]],
 ) -> dict[Key, Numbers]:
     """Return s (C,) for every set of weights, from what all graphs feed it.
@@ -60,16 +60,16 @@ def levels_of(
     loads: dict[Key, list[Load]] = {}
     for traced, products, channels in graphs.values():
         for name, readers in _readers(traced.model, products).items():
-            key, found = _key(readers), channels[name]
+            key, merged = _key(readers), channels[name]
             if key in seen:
-                peak = np.maximum(seen[key].peak, found.peak)
-                found = Channels(peak=peak, square=np.maximum(seen[key].square, found.square))
-            seen[key] = found
+                peak = np.maximum(seen[key].peak, merged.peak)
+                merged = Channels(peak=peak, square=np.maximum(seen[key].square, merged.square))
+            seen[key] = merged
             loads[key] = [traced.weights[node.input[1]] for node in readers]
-    return {key: _best_level(seen[key], loads[key]) for key in seen}
+    return {key: _best_factor(seen[key], loads[key]) for key in seen}
 
 
-def _best_level(channels: Channels, loads: Sequence[Load]) -> Numbers:
+def _best_factor(channels: Channels, loads: Sequence[Load]) -> Numbers:
     """Choose by the mean square of the product's error, errors of rounding being independent.
 
     A step of the activation errs by step^2 / 12 times the squares of the weights; a step of a
@@ -85,34 +85,34 @@ def _best_level(channels: Channels, loads: Sequence[Load]) -> Numbers:
             s = (_floored(channels.peak) ** share / _floored(rows) ** (1 - share)).astype(
                 np.float32
             )
-        levelled = weight * s[:, None]
+        smoothed = weight * s[:, None]
         step = float((channels.peak / s).max())
-        steps = np.abs(levelled).max(axis=0)
-        error = step**2 * float(np.square(levelled).sum())
+        steps = np.abs(smoothed).max(axis=0)
+        error = step**2 * float(np.square(smoothed).sum())
         error += float((channels.square / s**2).sum()) * float(np.square(steps).sum())
         if error < least:
             best, least = s, error
     return best
 
 
-def level(
-    traced: Traced, products: Sequence[onnx.NodeProto], levels: Mapping[Key, Numbers]
-) -> Levelled:
+def smooth(
+    traced: Traced, products: Sequence[onnx.NodeProto], factors: Mapping[Key, Numbers]
+) -> Smoothed:
     """Divide activations and multiply weights, where the division folds into something."""
     model = onnx.ModelProto()
     model.CopyFrom(traced.model)
     weights = dict(traced.weights)
     divisors: dict[str, Numbers] = {}
     extra: dict[str, onnx.NodeProto] = {}
-    found = _readers(traced.model, products)
-    places = {name: _place(traced.model, traced.weights, name) for name in found}
-    fixed = {_key(readers) for name, readers in found.items() if places[name] is None}
+    readers_of = _readers(traced.model, products)
+    places = {name: _place(traced.model, traced.weights, name) for name in readers_of}
+    fixed = {_key(readers) for name, readers in readers_of.items() if places[name] is None}
     done: set[Key] = set()
-    for name, readers in found.items():
+    for name, readers in readers_of.items():
         place, key = places[name], _key(readers)
         if place is None or key in fixed:
             continue
-        s = divisors[name] = levels[key]
+        s = divisors[name] = factors[key]
         if key not in done:  # a graph may run the same weights twice
             done.add(key)
             for node in readers:
@@ -122,16 +122,16 @@ def level(
         if place.weight:
             continue
         maker = next(node for node in model.graph.node if node.name == place.node)
-        stored, levelled = f"{name}.levels", f"{name}.factor"
+        stored, product = f"{name}.levels", f"{name}.factor"
         model.graph.initializer.append(numpy_helper.from_array(1 / s, stored))
-        given = [maker.input[place.position], stored]
-        extra[maker.name] = helper.make_node("Mul", given, [levelled], name=f"{levelled}.node")
+        inputs = [maker.input[place.position], stored]
+        extra[maker.name] = helper.make_node("Mul", inputs, [product], name=f"{product}.node")
         extra[maker.name].metadata_props.add(key="module", value=module_of(maker))
-        maker.input[place.position] = levelled
+        maker.input[place.position] = product
     nodes = [part for node in model.graph.node for part in (extra.get(node.name), node) if part]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    return Levelled(traced=Traced(model=model, weights=weights), divisors=divisors)
+    return Smoothed(traced=Traced(model=model, weights=weights), divisors=divisors)
 
 
 def _readers(
@@ -139,15 +139,15 @@ def _readers(
 ) -> dict[str, list[onnx.NodeProto]]:
     """Activations that only matrix products among the chosen read, with those."""
     chosen = {node.name for node in products if node.op_type == "MatMul"}
-    found: dict[str, list[onnx.NodeProto]] = {}
+    readers: dict[str, list[onnx.NodeProto]] = {}
     others = {info.name for info in model.graph.output}
     for node in model.graph.node:
         for name in node.input:
             if node.name in chosen and name == node.input[0]:
-                found.setdefault(name, []).append(node)
+                readers.setdefault(name, []).append(node)
             else:
                 others.add(name)
-    return {name: readers for name, readers in found.items() if name not in others}
+    return {name: nodes for name, nodes in readers.items() if name not in others}
 
 
 def _key(readers: Sequence[onnx.NodeProto]) -> Key:
@@ -196,12 +196,12 @@ def _scaled_rows(load: Load, s: Numbers) -> Load:
 
 
 def _scaled_columns(load: Load, s: Numbers, start: int) -> Load:
-    def made() -> NDArray[np.generic]:
+    def divided() -> NDArray[np.generic]:
         array = load().astype(np.float32)
         array[:, start : start + len(s)] /= s
         return array
 
-    return made
+    return divided
 
 
 def _floored(values: Numbers) -> Numbers:

@@ -35,7 +35,7 @@ class Comparison:
     Attributes:
         task: name of the task.
         query: (H, W, 3) uint8.
-        truth: (H, W, 3) uint8; None where it is not known.
+        truth: (H, W, 3) uint8; None where there is none.
         answers: (H, W, 3) uint8 by label, such as ``fp16 native``; the first is what the others
             are compared with.
     """
@@ -52,8 +52,8 @@ def short(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     Returns:
         JSON data of each variant: ``precision``, ``dialect``, ``passed``, ``forced``, ``finite``,
         ``rel_l2`` (the largest of all checks; None where none was measured) and its ``limit``,
-        ``ratio`` (speed against fp32; None where it was not timed), the number of ``islands`` and
-        ``not_run`` (empty where every check ran).
+        ``ratio`` (speed against fp32; None where it was not timed), ``islands`` (the number of
+        modules kept in fp32) and ``not_run`` (empty where every check ran).
     """
     return [
         {
@@ -130,7 +130,7 @@ def _variants(report: Mapping[str, Any]) -> Html:
             )
         )
     heads = ("variant", "gate", "rel. L2", "limit", "task drop", "ms", "speed", "bytes", "graphs")
-    return table((*heads, "nodes in fp32", "islands"), rows, "  nnnnnnnnn")
+    return table((*heads, "nodes in fp32", "modules kept in fp32"), rows, "  nnnnnnnnn")
 
 
 def _parity(rows: Sequence[Mapping[str, Any]]) -> Html:
@@ -192,17 +192,17 @@ def _samples(pictures: Sequence[Comparison]) -> Html:
         tag("p", "Below an answer: how far it is from the first one, in grey levels.", "faint")
     ]
     task = None
-    for shown in pictures:
-        if shown.task != task:
-            parts.append(tag("h3", shown.task))
-            task = shown.task
-        given = {"query": shown.query, "truth": shown.truth}
-        figures = [picture(image, text(n)) for n, image in given.items() if image is not None]
-        first = next(iter(shown.answers), None)
-        for name, image in shown.answers.items():
+    for each in pictures:
+        if each.task != task:
+            parts.append(tag("h3", each.task))
+            task = each.task
+        sample = {"query": each.query, "truth": each.truth}
+        figures = [picture(image, text(n)) for n, image in sample.items() if image is not None]
+        first = next(iter(each.answers), None)
+        for name, image in each.answers.items():
             caption = [tag("strong", name)]
             if name != first:
-                caption.append(tag("span", _distance(image, shown.answers[first or name]), "faint"))
+                caption.append(tag("span", _distance(image, each.answers[first or name]), "faint"))
             figures.append(picture(image, join(caption, "<br>")))
         parts.append(Html(f'<div class="shots">{join(figures)}</div>\n'))
     return join(parts)

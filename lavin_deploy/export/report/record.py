@@ -1,6 +1,6 @@
 """What an export writes down of itself: the data of ``report.json``, and the manifest's short form.
 
-``report.py`` draws the same data as a page.
+``page.py`` draws the same data as a page.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lavin_deploy.export.variants import JudgedVariant
 
 
 def record(
-    manifest: Manifest, folder: Path, rows: Sequence[Parity], made: Sequence[JudgedVariant]
+    manifest: Manifest, folder: Path, rows: Sequence[Parity], judged: Sequence[JudgedVariant]
 ) -> dict[str, Any]:
     """Collect everything.
 
@@ -32,20 +32,20 @@ def record(
         manifest: of the bundle, its ``files`` filled.
         folder: where the bundle is being written.
         rows: deviations of the float32 graphs and answers from torch.
-        made: the variants that were judged.
+        judged: the variants of lower precision, with their verdicts.
 
     Returns:
         JSON data; what was not measured is null.
     """
-    judged = {(m.variant.precision, m.variant.dialect): m for m in made}
+    verdicts = {(j.variant.precision, j.variant.dialect): j for j in judged}
     timings: dict[str, dict[str, float]] = {}
     variants = []
     for variant in manifest.variants:
         entry = _files(variant, manifest, folder) | {"gate": _exact(variant, rows)}
-        found = judged.get((variant.precision, variant.dialect))
-        if found is not None:
-            entry |= _verdict(found)
-            speed = found.verdict.speed
+        judged_variant = verdicts.get((variant.precision, variant.dialect))
+        if judged_variant is not None:
+            entry |= _verdict(judged_variant)
+            speed = judged_variant.verdict.speed
             if speed is not None:
                 timings.setdefault(f"{FP32} {variant.dialect}", {}).setdefault(
                     "whole answer", speed.base_milliseconds
@@ -103,10 +103,10 @@ def _exact(variant: Variant, rows: Sequence[Parity]) -> dict[str, Any]:
     for row in rows:
         graph, _, output = row.graph.partition(":")
         if graph in files:
-            found = {"rel_l2": row.rel_l2, "p99": row.p99, "finite": True, "passed": True}
+            measured = {"rel_l2": row.rel_l2, "p99": row.p99, "finite": True, "passed": True}
             unknown = dict.fromkeys(("cosine", "largest", "torch_rel_l2"))
             place = {"graph": graph, "output": output, "runtime": ort.__name__, "why": ""}
-            checks.append({**place, **unknown, **found})
+            checks.append({**place, **unknown, **measured})
     return {
         "passed": True,
         "forced": False,
@@ -118,15 +118,15 @@ def _exact(variant: Variant, rows: Sequence[Parity]) -> dict[str, Any]:
     }
 
 
-def _verdict(made: JudgedVariant) -> dict[str, Any]:
+def _verdict(judged: JudgedVariant) -> dict[str, Any]:
     return {
-        "gate": made.verdict.to_dict(),
-        "wide": dict(made.wide),
+        "gate": judged.verdict.to_dict(),
+        "wide": dict(judged.wide),
         "modules": [
             asdict(one) | {"rel_l2": one.rel_l2 if one.rel_l2 < float("inf") else None}
-            for one in made.ranking
+            for one in judged.ranking
         ],
-        "calibration": None if made.calibration is None else dict(made.calibration),
+        "calibration": None if judged.calibration is None else dict(judged.calibration),
     }
 
 

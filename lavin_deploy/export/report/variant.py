@@ -24,6 +24,8 @@ from lavin_deploy.page import (
 )
 
 BARS = 25
+NAMES = {"islands": "modules kept in fp32"}
+"""What the page calls a key of the JSON data."""
 LIMITS = {
     "rel_l2": "relative L2 distance from fp32, at most",
     "cosine": "cosine with fp32, at least",
@@ -50,16 +52,18 @@ def variant_section(variant: Mapping[str, Any]) -> Iterator[Html]:
     yield from _gate(gate)
     yield from _modules(variant)
     yield tag("h3", "Nodes in float32")
-    islands = ", ".join(code(name) for name in variant["islands"])
-    yield tag("p", Html(f"Islands: {islands or 'none'}."))
+    kept = ", ".join(code(name) for name in variant["islands"])
+    yield tag("p", Html(f"Modules kept in fp32: {kept or 'none'}."))
     if variant["wide"]:
         wide = sorted(variant["wide"].items(), key=lambda item: -item[1])
-        yield folded(("rule or island", "nodes"), [(code(n), c) for n, c in wide], " n")
+        yield folded(
+            ("rule or module", "nodes"), [(code(NAMES.get(n, n)), c) for n, c in wide], " n"
+        )
     if variant["calibration"] is not None:
-        found = variant["calibration"]
+        calibration = variant["calibration"]
         yield tag("h3", "Calibration")
-        samples = join([text(found["samples"]), text(" samples, sha256 "), code(found["sha256"])])
-        yield tag("p", samples)
+        count, digest = text(calibration["samples"]), code(calibration["sha256"])
+        yield tag("p", join([count, text(" samples, sha256 "), digest]))
     yield tag("h3", "Graphs")
     rows = [
         (
@@ -97,9 +101,9 @@ def _gate(gate: Mapping[str, Any]) -> Iterator[Html]:
     if rows:
         numbers = ("rel. L2", "torch's own", "cosine", "p99", "largest")
         heads = ("graph", "output", "runtime", *numbers, "finite", "gate", "why")
-        shown = len(heads) - (not any(check["why"] for check in ranked))
-        rows = [row[:shown] for row in rows]
-        yield folded(heads[:shown], rows, "   nnnnn".ljust(shown))
+        columns = len(heads) - (not any(check["why"] for check in ranked))
+        rows = [row[:columns] for row in rows]
+        yield folded(heads[:columns], rows, "   nnnnn".ljust(columns))
     tasks = [
         (
             task["task"],
@@ -133,17 +137,17 @@ def _modules(variant: Mapping[str, Any]) -> Iterator[Html]:
         graphs.setdefault(row["graph"], []).append(row)
     if not graphs:
         return
-    islands = set(variant["islands"])
+    kept = set(variant["islands"])
     yield tag("h3", "Error of each module")
     yield tag(
         "p",
         "What each PyTorch module contributes to the relative L2 error of its graph, over a "
-        "logarithmic axis; islands stay in float32 and have the other colour.",
+        "logarithmic axis; modules kept in fp32 have the other colour.",
         "faint",
     )
     for graph, rows in graphs.items():
         ranked = [
-            Bar(name=row["module"], value=row["rel_l2"], marked=row["module"] in islands)
+            Bar(name=row["module"], value=row["rel_l2"], marked=row["module"] in kept)
             for row in sorted(rows, key=by("rel_l2"))
         ]
         yield tag("p", code(graph))

@@ -1,4 +1,4 @@
-"""The gate: limits, verdicts, the smallest island, and exports that mend themselves or say no."""
+"""The gate: limits, verdicts, the fewest modules kept in fp32, and exports that fix themselves."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from lavin_deploy.config import DiTConfig, ModelConfig, VAEConfig
 from lavin_deploy.errors import InputError, WorkError
 from lavin_deploy.export.checks.gate import (
     Check,
-    Distance,
     Limits,
     SpeedCheck,
+    TensorDistance,
     Verdict,
     read_limits,
 )
@@ -36,16 +36,16 @@ SMALL = ModelConfig(
     vae=VAEConfig(block_out_channels=(16, 16, 32, 32), layers_per_block=1, norm_groups=16),
 )
 LIMITS = read_limits("fp16")
-GOOD = Distance(rel_l2=1e-3, cosine=1.0, p99=1e-3, finite=True)
+GOOD = TensorDistance(rel_l2=1e-3, cosine=1.0, p99=1e-3, finite=True)
 
 
-def check(distance: Distance = GOOD, **more: object) -> Check:
-    given = {"graph": "graphs/step.onnx", "output": "velocity", "runtime": "torch", **more}
-    return Check(distance=distance, **given).judged(LIMITS)  # type: ignore[arg-type]
+def check(distance: TensorDistance = GOOD, **more: object) -> Check:
+    fields = {"graph": "graphs/step.onnx", "output": "velocity", "runtime": "torch", **more}
+    return Check(distance=distance, **fields).against(LIMITS)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("found", "why"),
+    ("checked", "why"),
     [
         (check(), ""),
         (check(replace(GOOD, finite=False, rel_l2=math.inf)), "not finite"),
@@ -59,21 +59,21 @@ def check(distance: Distance = GOOD, **more: object) -> Check:
         (check(replace(GOOD, rel_l2=9e-3), graph="end-to-end"), ""),
     ],
 )
-def test_every_rule_refuses(found: Check, why: str) -> None:
+def test_every_rule_refuses(checked: Check, why: str) -> None:
     import re
 
-    assert bool(found.why) == bool(why)
-    assert re.search(why, found.why)
-    assert found.to_dict()["passed"] == (not why)
-    json.dumps(found.to_dict(), allow_nan=False)
+    assert bool(checked.why) == bool(why)
+    assert re.search(why, checked.why)
+    assert checked.to_dict()["passed"] == (not why)
+    json.dumps(checked.to_dict(), allow_nan=False)
 
 
 def test_distances_are_what_they_say() -> None:
-    wanted = np.array([3.0, 0.0, 4.0], np.float32)
-    found = Distance.between([wanted + np.array([0, 0.5, 0], np.float32)], [wanted])
-    assert found.rel_l2 == pytest.approx(0.1)
-    assert found.cosine == pytest.approx(25 / (5 * 25.25**0.5))
-    assert not Distance.between([np.array([np.nan])], [np.array([1.0], np.float32)]).finite
+    expected = np.array([3.0, 0.0, 4.0], np.float32)
+    distance = TensorDistance.between([expected + np.array([0, 0.5, 0], np.float32)], [expected])
+    assert distance.rel_l2 == pytest.approx(0.1)
+    assert distance.cosine == pytest.approx(25 / (5 * 25.25**0.5))
+    assert not TensorDistance.between([np.array([np.nan])], [np.array([1.0], np.float32)]).finite
 
 
 def test_a_slow_variant_fails_and_overflow_cannot_be_forced() -> None:
@@ -108,27 +108,27 @@ def test_a_gate_file_is_checked(tmp_path: Path, content: str, message: str) -> N
 
 def test_a_gate_file_replaces_single_limits(tmp_path: Path) -> None:
     (tmp_path / "gate.json").write_text('{"fp16": {"rel_l2": 0.5}}')
-    found = read_limits("fp16", tmp_path / "gate.json")
-    assert found == Limits(**{**LIMITS.__dict__, "rel_l2": 0.5})
+    limits = read_limits("fp16", tmp_path / "gate.json")
+    assert limits == Limits(**{**LIMITS.__dict__, "rel_l2": 0.5})
 
 
-def test_the_smallest_island_is_found() -> None:
+def test_the_fewest_modules_in_fp32_are_found() -> None:
     ranking = [f"m{i}" for i in range(20)]
     for needed in ({"m0"}, {"m0", "m3"}, {"m2", "m11", "m19"}, set(ranking)):
         tried: list[frozenset[str]] = []
 
         def passes(
-            island: frozenset[str],
+            fp32_modules: frozenset[str],
             needed: set[str] = needed,
             tried: list[frozenset[str]] = tried,
         ) -> bool:
-            tried.append(island)
-            return needed <= island
+            tried.append(fp32_modules)
+            return needed <= fp32_modules
 
         assert smallest_fp32_set(ranking, passes) == needed
         assert len(tried) < 40
-    assert smallest_fp32_set(ranking, lambda island: True) == frozenset()
-    assert smallest_fp32_set(ranking, lambda island: False) is None
+    assert smallest_fp32_set(ranking, lambda fp32_modules: True) == frozenset()
+    assert smallest_fp32_set(ranking, lambda fp32_modules: False) is None
 
 
 @pytest.fixture(scope="module")
@@ -146,10 +146,10 @@ def gate(folder: Path, **limits: float) -> list[str]:
 
 def variant(folder: Path) -> tuple[Variant, dict[str, object]]:
     with open_bundle(folder) as bundle:
-        (found,) = bundle.manifest.variants
+        (stored,) = bundle.manifest.variants
         (report,) = bundle.manifest.report["variants"]
         (entry,) = json.loads(bundle.read("report.json"))["variants"]
-        return found, {**entry, **report}
+        return stored, {**entry, **report}
 
 
 def run(folder: Path) -> np.ndarray:
@@ -174,8 +174,8 @@ def test_a_bundle_holds_several_precisions(plain: Path) -> None:
         manifest = bundle.manifest
         assert manifest.defaults.precision == "fp16"
         assert [v.precision for v in manifest.variants] == ["fp16", "fp32", "bf16"]
-        for found in manifest.variants:
-            assert found.weights == (f"graphs/{found.precision}.weights",)
+        for each in manifest.variants:
+            assert each.weights == (f"graphs/{each.precision}.weights",)
         assert all(entry["passed"] for entry in manifest.report["variants"])
         sizes = [manifest.files[v.weights[0]].size for v in manifest.variants]
     assert sizes[0] == sizes[2] < 0.75 * sizes[1]  # modulation weights stay in float32
@@ -209,7 +209,7 @@ def test_force_ships_what_is_refused_and_says_so(words: list[str], tmp_path: Pat
     assert report["forced"]
 
 
-def test_auto_finds_an_island_that_passes(words: list[str], plain: Path, tmp_path: Path) -> None:
+def test_auto_finds_modules_to_keep_in_fp32(words: list[str], plain: Path, tmp_path: Path) -> None:
     with open_bundle(plain) as bundle:
         worst = bundle.manifest.report["variants"][0]["rel_l2"]
     out = tmp_path / "m.lavin"
@@ -217,8 +217,8 @@ def test_auto_finds_an_island_that_passes(words: list[str], plain: Path, tmp_pat
     with pytest.raises(WorkError, match="refused"):
         export([*words, "--out", str(out), *limits], standalone_mode=False)
     export([*words, "--out", str(out), "--auto", *limits], standalone_mode=False)
-    found, report = variant(out)
-    assert found.islands
+    stored, report = variant(out)
+    assert stored.islands
     assert report["passed"]
     assert 0 < report["rel_l2"] <= 0.8 * worst
     with pytest.raises(WorkError, match="refused"):  # rounding of the outputs' own inputs is left
@@ -228,7 +228,7 @@ def test_auto_finds_an_island_that_passes(words: list[str], plain: Path, tmp_pat
         )
 
 
-def test_an_overflow_is_mended_by_its_range(words: list[str], tmp_path: Path) -> None:
+def test_an_overflow_is_fixed_by_its_range(words: list[str], tmp_path: Path) -> None:
     """One block's weights are scaled so that its activations leave float16."""
     source = Path(words[1])
     for name in ("stvae.pt", "config.json"):
@@ -237,8 +237,8 @@ def test_an_overflow_is_mended_by_its_range(words: list[str], tmp_path: Path) ->
     state["blocks.1.x_mlp.up_proj.weight"] *= 1e5
     save_file(state, tmp_path / "lavin_dit.safetensors")
     out = tmp_path / "m.lavin"
-    given = [*words[2:], "--ckpt", str(tmp_path), "--out", str(out), "--precision=fp32"]
-    export(given, standalone_mode=False)
+    args = [*words[2:], "--ckpt", str(tmp_path), "--out", str(out), "--precision=fp32"]
+    export(args, standalone_mode=False)
     with open_bundle(out) as bundle:
         report = json.loads(bundle.read("report.json"))["variants"][0]
         assert report["gate"]["passed"]
@@ -253,17 +253,17 @@ def test_an_overflow_is_mended_by_its_range(words: list[str], tmp_path: Path) ->
 def test_int8_is_taken_or_refused_by_its_speed(
     words: list[str], golden_tasks: Path, tmp_path: Path
 ) -> None:
-    """No third way; how fast it is depends on the machine, so the limit is set to either side."""
+    """How fast it is depends on the machine, so the limit is set to either side."""
     out = tmp_path / "m.lavin"
-    given = [*words[:-1], "--precision=int8", "--tasks", str(golden_tasks), "--out", str(out)]
+    args = [*words[:-1], "--precision=int8", "--tasks", str(golden_tasks), "--out", str(out)]
     limits = tmp_path / "gate.json"
     wide = {"rel_l2": 0.2, "cosine": 0.9, "p99": 0.3, "answer": 0.5}  # the weights are random
     limits.write_text(json.dumps({"int8": {**wide, "speedup": 1000}}))
     with pytest.raises(WorkError, match=r"int8 native variant is refused: speed .* 1000 is asked"):
-        export([*given, "--gate", str(limits)], standalone_mode=False)
+        export([*args, "--gate", str(limits)], standalone_mode=False)
     assert not out.exists()
     limits.write_text(json.dumps({"int8": {**wide, "speedup": 0.001}}))
-    export([*given, "--gate", str(limits)], standalone_mode=False)
+    export([*args, "--gate", str(limits)], standalone_mode=False)
     _, report = variant(out)
     assert report["passed"]
     assert 0 < report["ratio"] < 1000

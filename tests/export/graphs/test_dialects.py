@@ -18,9 +18,9 @@ from lavin_deploy.arrays import Array
 from lavin_deploy.config import preset
 from lavin_deploy.export.checks.backends import low_outputs
 from lavin_deploy.export.checks.interpreter import Interpreter
-from lavin_deploy.export.graphs.catalogue import GraphChoice, plan_graphs
+from lavin_deploy.export.graphs.catalogue import GraphChoice, graph_specs
 from lavin_deploy.export.graphs.dialects import Dialect
-from lavin_deploy.export.graphs.spec import GraphPlan
+from lavin_deploy.export.graphs.spec import GraphSpec
 from lavin_deploy.export.graphs.trace import Traced, trace
 from lavin_deploy.export.graphs.weights import WeightFile
 from lavin_deploy.export.precision.lowering import Lowering, choose_wide, lower
@@ -39,20 +39,20 @@ TYPES = {FLOAT: np.dtype(np.float32), FLOAT16: np.dtype(np.float16)}
 
 
 @cache
-def plans(context: str, dialect: Dialect) -> dict[str, GraphPlan]:
+def specs(context: str, dialect: Dialect) -> dict[str, GraphSpec]:
     config = replace(TINY, dit=replace(TINY.dit, context=context))
     choice = GraphChoice(sizes=[(32, 48)], pairs=[1], context=config.dit.context, dialect=dialect)
-    return {plan.name: plan for plan in plan_graphs(*random_models(config), choice)}
+    return {spec.name: spec for spec in graph_specs(*random_models(config), choice)}
 
 
-def plan_of(graph: str, dialect: Dialect = "portable") -> GraphPlan:
+def spec_of(graph: str, dialect: Dialect = "portable") -> GraphSpec:
     context, name = graph.split("-")
-    return plans(context, dialect)[name]
+    return specs(context, dialect)[name]
 
 
 @cache
 def traced_of(graph: str, dialect: Dialect = "portable") -> Traced:
-    return trace(plan_of(graph, dialect))
+    return trace(spec_of(graph, dialect))
 
 
 def written(traced: Traced, folder: Path) -> onnx.ModelProto:
@@ -68,26 +68,26 @@ def checked(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
 
 def feed(graph: str, model: onnx.ModelProto) -> dict[str, Array]:
     types = {info.name: TYPES[info.type.tensor_type.elem_type] for info in model.graph.input}
-    return {name: x.astype(types[name]) for name, x in plan_of(graph).example(3).feed.items()}
+    return {name: x.astype(types[name]) for name, x in spec_of(graph).example(3).feed.items()}
 
 
 def run(graph: str, model: onnx.ModelProto, folder: Path) -> list[Array]:
     """Run the model in the folder in ONNX Runtime."""
     session = ort.InferenceSession(folder / "graph.onnx")
-    outputs: list[Array] = session.run(list(plan_of(graph).outputs), feed(graph, model))
+    outputs: list[Array] = session.run(list(spec_of(graph).outputs), feed(graph, model))
     return outputs
 
 
 @cache
 def reference(graph: str) -> list[Array]:
-    plan = plan_of(graph, "native")
+    spec = spec_of(graph, "native")
     with torch.no_grad():
-        return [part.numpy() for part in plan.reference(**plan.example(3).given)]
+        return [part.numpy() for part in spec.reference(**spec.example(3).model_inputs)]
 
 
-def distance(given: Sequence[Array], wanted: Sequence[Array]) -> float:
+def distance(outputs: Sequence[Array], expected: Sequence[Array]) -> float:
     """The largest relative L2 of all outputs."""
-    pairs = [(a.astype(np.float64), b) for a, b in zip(given, wanted, strict=True)]
+    pairs = [(a.astype(np.float64), b) for a, b in zip(outputs, expected, strict=True)]
     return max(float(np.linalg.norm(a - b) / np.linalg.norm(b)) for a, b in pairs)
 
 
@@ -100,24 +100,24 @@ def test_both_forms_and_the_native_dialect_agree(graph: str, tmp_path: Path) -> 
     native = run(graph, written(traced_of(graph, "native"), tmp_path), tmp_path)
     assert distance(native, reference(graph)) < SAME
     model = written(traced_of(graph), tmp_path)
-    found = run(graph, model, tmp_path)
-    assert distance(found, native) < SAME
+    portable = run(graph, model, tmp_path)
+    assert distance(portable, native) < SAME
     assert bool(model.functions) == (graph in STEPS)
     plain = checked(inlined(model), tmp_path)
     assert not plain.functions
     assert not custom(plain)
-    assert distance(run(graph, plain, tmp_path), found) < SAME
+    assert distance(run(graph, plain, tmp_path), portable) < SAME
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
-def test_eager_kernels_give_the_same(graph: str) -> None:
-    plan = plan_of(graph)
-    example = plan.example(3)
-    module = plan.build()
+def test_eager_operators_give_the_same(graph: str) -> None:
+    spec = spec_of(graph)
+    example = spec.example(3)
+    module = spec.build()
     with torch.no_grad():
-        found = module(*(torch.from_numpy(array) for array in example.feed.values()))
-    found = [found] if isinstance(found, torch.Tensor) else found
-    assert distance([part.numpy() for part in found], reference(graph)) < SAME
+        result = module(*(torch.from_numpy(array) for array in example.feed.values()))
+    outputs = [result] if isinstance(result, torch.Tensor) else result
+    assert distance([part.numpy() for part in outputs], reference(graph)) < SAME
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
@@ -146,21 +146,21 @@ def test_a_bare_graph_holds_what_a_plugin_needs(graph: str) -> None:
         for info in (*model.graph.value_info, *model.graph.input, *model.graph.output)
     }
     for node in custom(model):
-        given = {part.name: onnx.helper.get_attribute_value(part) for part in node.attribute}
-        assert given.pop("plugin_namespace") == b"lavin"
-        assert given.pop("plugin_version") == b"1"
+        attributes = {part.name: onnx.helper.get_attribute_value(part) for part in node.attribute}
+        assert attributes.pop("plugin_namespace") == b"lavin"
+        assert attributes.pop("plugin_version") == b"1"
         assert not node.overload
-        assert given.pop("kv_num_heads") == config.num_kv_heads
-        assert given.pop("head_dim") == config.head_dim
+        assert attributes.pop("kv_num_heads") == config.num_kv_heads
+        assert attributes.pop("head_dim") == config.head_dim
         queries = node.op_type == "GroupedQueryAttention" or len(node.input) == 6
         heads = config.num_heads if queries else config.num_kv_heads
-        assert given.pop("num_heads") == heads
+        assert attributes.pop("num_heads") == heads
         if node.op_type == "GroupedQueryAttention":
-            assert given == {"scale": pytest.approx(config.head_dim**-0.5)}
+            assert attributes == {"scale": pytest.approx(config.head_dim**-0.5)}
             for name in node.input[1:]:
                 assert shapes[name][1] == config.num_kv_heads
         else:
-            assert given == {"epsilon": pytest.approx(1e-6), "queries": int(queries)}
+            assert attributes == {"epsilon": pytest.approx(1e-6), "queries": int(queries)}
     assert not {"Expand", "Tile"} & {node.op_type for node in model.graph.node}
 
 
@@ -196,9 +196,9 @@ def test_the_interpreter_runs_the_operators(graph: str, precision: str, tmp_path
     if precision != "fp32":
         traced = lower(traced, Lowering(low=precision))  # type: ignore[arg-type]
     model = written(traced, tmp_path)
-    given = {k: torch.from_numpy(x) for k, x in plan_of(graph).example(3).feed.items()}
-    found = Interpreter(model, tmp_path).run(given)
-    outputs = [found[name].float().numpy() for name in plan_of(graph).outputs]
+    tensors = {k: torch.from_numpy(x) for k, x in spec_of(graph).example(3).feed.items()}
+    results = Interpreter(model, tmp_path).run(tensors)
+    outputs = [results[name].float().numpy() for name in spec_of(graph).outputs]
     assert distance(outputs, reference(graph)) < LOW.get(precision, SAME)
 
 
@@ -227,8 +227,8 @@ def test_inlined_graphs_run_in_openvino(graph: str, tmp_path: Path) -> None:
     checked(inlined(model), tmp_path)  # the file that is read below
     exact = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino.Core().compile_model(tmp_path / "graph.onnx", "CPU", exact)
-    found = compiled(feed(graph, model))
-    outputs = [found[name] for name in plan_of(graph).outputs]
+    results = compiled(feed(graph, model))
+    outputs = [results[name] for name in spec_of(graph).outputs]
     assert distance(outputs, reference(graph)) < 1e-4
 
 

@@ -13,11 +13,11 @@ import torch
 
 from lavin_deploy.config import DiTConfig, ModelConfig, Upsampler, preset
 from lavin_deploy.errors import InputError
-from lavin_deploy.export.graphs.catalogue import GraphChoice, plan_graphs
-from lavin_deploy.export.graphs.dialects import NativeKernels
+from lavin_deploy.export.graphs.catalogue import GraphChoice, graph_specs
+from lavin_deploy.export.graphs.dialects import NativeOps
 from lavin_deploy.export.graphs.fused import FusedDiT, head_order
 from lavin_deploy.export.graphs.savings import DEFAULT, GraphRewrites
-from lavin_deploy.export.graphs.spec import GraphPlan
+from lavin_deploy.export.graphs.spec import GraphSpec
 from lavin_deploy.export.graphs.step import ModulationGraph, StepGraph
 from lavin_deploy.export.graphs.trace import trace
 from lavin_deploy.export.graphs.weights import WeightFile
@@ -32,19 +32,19 @@ TINY = preset("tiny")
 
 
 def fused(dit: JDiT) -> FusedDiT:
-    return FusedDiT(dit, NativeKernels(), DEFAULT)
+    return FusedDiT(dit, NativeOps(), DEFAULT)
 
 
 def test_reordered_heads_give_the_same_scores() -> None:
     width, tokens = 24, 12
     cos, sin = rope_tables(3, 2, 2, width)
     q, k = torch.randn(2, 1, 1, tokens, width)
-    wanted = apply_rope(q, cos, sin) @ apply_rope(k, cos, sin).mT
+    expected = apply_rope(q, cos, sin) @ apply_rope(k, cos, sin).mT
     order = head_order(width)
     assert sorted(order.tolist()) == list(range(width))
     cos, sin = cos.flatten(1)[None], sin.flatten(1)[None]
     turned = [torch.onnx.ops.rotary_embedding(x[..., order], cos, sin) for x in (q, k)]
-    torch.testing.assert_close(turned[0] @ turned[1].mT, wanted)
+    torch.testing.assert_close(turned[0] @ turned[1].mT, expected)
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ def test_step_has_no_modulation_weights_and_no_dead_ones() -> None:
 
 def test_fused_matrices_hold_no_copies() -> None:
     dit, _ = random_models(TINY)
-    given = {parameter.data_ptr() for parameter in dit.parameters()}
-    own = [p for p in fused(dit).parameters() if p.data_ptr() not in given]
+    of_model = {parameter.data_ptr() for parameter in dit.parameters()}
+    own = [p for p in fused(dit).parameters() if p.data_ptr() not in of_model]
     held = sum(parameter.untyped_storage().nbytes() for parameter in own)
     assert held < 0.01 * sum(4 * parameter.numel() for parameter in own)
 
@@ -108,7 +108,7 @@ def test_2d_form_leaves_the_model_alone() -> None:
 def test_traced_step_uses_the_standard_operators() -> None:
     dit, vae = random_models(TINY)
     choice = GraphChoice(sizes=[(32, 32)], pairs=[1])
-    step = next(p for p in plan_graphs(dit, vae, choice) if p.name == "step")
+    step = next(p for p in graph_specs(dit, vae, choice) if p.name == "step")
     model = trace(step).model
     operators = [node.op_type for node in model.graph.node]
     assert operators.count("Attention") == TINY.dit.depth
@@ -119,35 +119,35 @@ def test_traced_step_uses_the_standard_operators() -> None:
     assert b"/" + b"lavin_deploy" not in model.SerializeToString()  # no source paths
 
 
-def by_name(choice: GraphChoice, dit: JDiT, vae: STVAE) -> dict[str, GraphPlan]:
-    return {plan.name: plan for plan in plan_graphs(dit, vae, choice)}
+def by_name(choice: GraphChoice, dit: JDiT, vae: STVAE) -> dict[str, GraphSpec]:
+    return {spec.name: spec for spec in graph_specs(dit, vae, choice)}
 
 
 @pytest.mark.parametrize("switched", [field.name for field in fields(GraphRewrites)])
 @torch.no_grad()
-def test_each_saving_changes_the_graph_and_no_number(switched: str, tmp_path: Path) -> None:
+def test_each_rewrite_changes_the_graph_and_no_number(switched: str, tmp_path: Path) -> None:
     dit, vae = random_models(TINY)
     choice = GraphChoice(sizes=[(32, 32)], pairs=[2])
     word = [switched.replace("_", "-")]
-    savings = (
+    rewrites = (
         GraphRewrites.chosen(off=word)
         if getattr(DEFAULT, switched)
         else GraphRewrites.chosen(on=word)
     )
-    other = replace(choice, savings=savings)
+    other = replace(choice, rewrites=rewrites)
     name = "decoder" if switched == "single_frame_vae" else "step"
     outputs, operators = [], []
-    for index, given in enumerate((choice, other)):
-        plan = by_name(given, dit, vae)[name]
+    for index, each in enumerate((choice, other)):
+        spec = by_name(each, dit, vae)[name]
         weights = WeightFile(tmp_path / f"{index}.weights")
-        model = weights.externalise(trace(plan))
+        model = weights.externalise(trace(spec))
         onnx.save(model, tmp_path / f"{index}.onnx")
         options = ort.SessionOptions()
         options.log_severity_level = 3
         session = ort.InferenceSession(tmp_path / f"{index}.onnx", options)
-        example = plan.example(5)
+        example = spec.example(5)
         (output,) = session.run(None, example.feed)
-        (reference,) = plan.reference(**example.given)
+        (reference,) = spec.reference(**example.model_inputs)
         assert np.abs(output - reference.numpy()).max() < 1e-5 * reference.abs().max()
         outputs.append(output)
         operators.append([node.op_type for node in model.graph.node])
@@ -155,7 +155,7 @@ def test_each_saving_changes_the_graph_and_no_number(switched: str, tmp_path: Pa
     assert operators[0] != operators[1]
 
 
-def test_an_unknown_saving_is_refused() -> None:
+def test_an_unknown_rewrite_is_refused() -> None:
     with pytest.raises(InputError, match="fused_projections"):
         GraphRewrites.chosen(off=["fused-projection"])
 
@@ -164,16 +164,16 @@ def test_an_unknown_saving_is_refused() -> None:
 def test_frozen_graphs_are_the_frozen_model() -> None:
     config = replace(TINY, dit=replace(TINY.dit, context="frozen"))
     dit, vae = random_models(config)
-    plans = by_name(GraphChoice(sizes=[(32, 48)], pairs=[2], context="frozen"), dit, vae)
-    assert {"context", "query", "step", "query_null", "step_null"} <= set(plans)
+    specs = by_name(GraphChoice(sizes=[(32, 48)], pairs=[2], context="frozen"), dit, vae)
+    assert {"context", "query", "step", "query_null", "step_null"} <= set(specs)
     context, x, t = torch.randn(1, 16, 5, 4, 6), torch.randn(1, 16, 1, 4, 6), torch.rand(1)
     row, clean = (ModulationGraph(dit)(time) for time in (t, torch.ones(1)))
-    build = {name: plan.build() for name, plan in plans.items()}
+    build = {name: spec.build() for name, spec in specs.items()}
     pairs = build["context"](context[:, :, :-1], clean)
-    known = build["query"](context[:, :, -1:], clean, *pairs)
+    keys_values = build["query"](context[:, :, -1:], clean, *pairs)
     for index in range(config.dit.depth):  # later frames never reach the pairs
-        torch.testing.assert_close(known[2 * index][:, :, : 4 * 6], pairs[2 * index])
-    velocity = build["step"](x, row, *known)
+        torch.testing.assert_close(keys_values[2 * index][:, :, : 4 * 6], pairs[2 * index])
+    velocity = build["step"](x, row, *keys_values)
     torch.testing.assert_close(velocity, dit(x, t, context), rtol=1e-4, atol=1e-4)
     query = context[:, :, -1:]
     null = torch.cat((torch.zeros_like(query), query), dim=2)
@@ -199,10 +199,10 @@ def test_a_frozen_model_is_not_the_joint_one() -> None:
 @torch.no_grad()
 def test_refresh_gives_the_keys_that_a_step_goes_on_with() -> None:
     dit, vae = random_models(TINY)
-    plans = by_name(GraphChoice(sizes=[(32, 32)], pairs=[1], context="frozen"), dit, vae)
-    assert "context" not in plans
+    specs = by_name(GraphChoice(sizes=[(32, 32)], pairs=[1], context="frozen"), dit, vae)
+    assert "context" not in specs
     x, context, row = torch.randn(1, 16, 1, 4, 4), torch.randn(1, 16, 3, 4, 4), torch.rand(1)
     row = ModulationGraph(dit)(row)
-    velocity, *known = plans["refresh"].build()(x, context, row)
-    again = plans["step"].build()(x, row, *known)
+    velocity, *keys_values = specs["refresh"].build()(x, context, row)
+    again = specs["step"].build()(x, row, *keys_values)
     torch.testing.assert_close(again, velocity, rtol=1e-4, atol=1e-4)

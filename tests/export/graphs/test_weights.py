@@ -19,8 +19,10 @@ def graph(weight: np.ndarray) -> onnx.ModelProto:
     shapes = [("x", [2, weight.shape[0]]), ("y", [2, weight.shape[1]])]
     x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in shapes)
     node = helper.make_node("MatMul", ["x", "w"], ["y"])
-    made = helper.make_graph([node], "g", [x], [y], [numpy_helper.from_array(weight, "w")])
-    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 23)], ir_version=10)
+    graph_proto = helper.make_graph([node], "g", [x], [y], [numpy_helper.from_array(weight, "w")])
+    return helper.make_model(
+        graph_proto, opset_imports=[helper.make_opsetid("", 23)], ir_version=10
+    )
 
 
 @pytest.mark.parametrize("packed", [True, False])

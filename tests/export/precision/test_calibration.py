@@ -86,11 +86,11 @@ def test_every_graph_has_feeds(
     words = ["--ckpt", tmp_path / "ckpt", "--out", tmp_path / "m.lavin", "--size", "32x32"]
     words += ["--pairs", "1", "--steps", "3", *form]
     export(list(map(str, words)), standalone_mode=False)
-    found = recorded(tmp_path / "m.lavin", episodes, limit=3).graphs
+    feeds = recorded(tmp_path / "m.lavin", episodes, limit=3).graphs
     with open_bundle(tmp_path / "m.lavin") as bundle:
         for graph in bundle.variant().graphs:
-            assert found[graph.file]
-            for feed in found[graph.file]:
+            assert feeds[graph.file]
+            for feed in feeds[graph.file]:
                 shapes = {tensor.name: tensor.shape for tensor in graph.inputs}
                 assert {name: array.shape for name, array in feed.items()} == shapes
                 assert {array.dtype for array in feed.values()} == {np.dtype(np.float32)}

@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from lavin_deploy.config import ModelConfig, preset
-from lavin_deploy.export.graphs.catalogue import GraphChoice, plan_graphs
+from lavin_deploy.export.graphs.catalogue import GraphChoice, graph_specs
 from lavin_deploy.export.graphs.savings import DEFAULT, GraphRewrites
 from lavin_deploy.export.graphs.trace import Traced, trace
 from lavin_deploy.export.graphs.weights import WeightFile
@@ -22,7 +22,7 @@ from lavin_deploy.export.precision.lowering import Lowering, lower
 from lavin_deploy.export.precision.quantise import Quantisation, Quantised, products, quantise
 from lavin_deploy.export.precision.ranges import BINS, Probe, best_clip
 from lavin_deploy.export.precision.rules import module_of
-from lavin_deploy.export.precision.smoothing import level, levels_of
+from lavin_deploy.export.precision.smoothing import smooth, smoothing_factors
 from tests.helpers import rtx
 from tests.helpers.checkpoints import random_models
 
@@ -36,12 +36,12 @@ Calibrated = tuple[dict[str, Traced], dict[str, Sequence[Feed]]]
 
 
 def calibrated(
-    config: ModelConfig, names: Sequence[str], savings: GraphRewrites = DEFAULT
+    config: ModelConfig, names: Sequence[str], rewrites: GraphRewrites = DEFAULT
 ) -> Calibrated:
-    choice = GraphChoice(sizes=[(32, 48)], pairs=[1], context=config.dit.context, savings=savings)
-    plans = {plan.name: plan for plan in plan_graphs(*random_models(config), choice)}
-    traced = {name: trace(plans[name]) for name in names}
-    return traced, {n: [plans[n].example(seed).feed for seed in range(4)] for n in names}
+    choice = GraphChoice(sizes=[(32, 48)], pairs=[1], context=config.dit.context, rewrites=rewrites)
+    specs = {spec.name: spec for spec in graph_specs(*random_models(config), choice)}
+    traced = {name: trace(specs[name]) for name in names}
+    return traced, {n: [specs[n].example(seed).feed for seed in range(4)] for n in names}
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,8 @@ def tiny() -> Calibrated:
 
 @pytest.fixture(scope="module", params=["int8", "fp8"])
 def quantised(tiny: Calibrated, request: pytest.FixtureRequest) -> tuple[Quantised, dict]:
-    given = Quantisation(precision=request.param, convolutions=True)
-    return request.param, quantise(*tiny, given)
+    quantisation = Quantisation(precision=request.param, convolutions=True)
+    return request.param, quantise(*tiny, quantisation)
 
 
 def saved(traced: Traced, folder: Path) -> onnx.ModelProto:
@@ -71,20 +71,20 @@ def run(traced: Traced, feed: Feed, folder: Path) -> np.ndarray:
     return session.run(None, dict(feed))[0].astype(np.float64)
 
 
-def distance(given: np.ndarray, wanted: np.ndarray) -> float:
-    return float(np.linalg.norm(given - wanted) / np.linalg.norm(wanted))
+def distance(outputs: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.linalg.norm(outputs - expected) / np.linalg.norm(expected))
 
 
 @pytest.mark.parametrize("name", ["step", "encoder", "decoder"])
 def test_a_quantised_graph_is_valid_and_close(
     name: str, tiny: Calibrated, quantised: tuple, tmp_path: Path
 ) -> None:
-    precision, made = quantised
+    precision, graphs = quantised
     feed = tiny[1][name][0]
-    wanted = run(tiny[0][name], feed, tmp_path)
-    error = distance(run(made[name], feed, tmp_path), wanted)
+    expected = run(tiny[0][name], feed, tmp_path)
+    error = distance(run(graphs[name], feed, tmp_path), expected)
     assert 1e-4 < error < ERROR[precision]
-    half = distance(run(lower(made[name], Lowering(low="fp16")), feed, tmp_path), wanted)
+    half = distance(run(lower(graphs[name], Lowering(low="fp16")), feed, tmp_path), expected)
     assert half < 1.2 * ERROR[precision]
 
 
@@ -98,25 +98,25 @@ def test_onnxruntime_multiplies_integers_in_every_product(off: list[str], tmp_pa
     options.log_severity_level = 3
     ort.InferenceSession(tmp_path / "graph.onnx", options)
     run_as = [n.op_type for n in onnx.load(tmp_path / "optimised.onnx").graph.node]
-    wanted = len(products(traced["step"].model, quantisation))
-    assert run_as.count("MatMulIntegerToFloat") == wanted
+    expected = len(products(traced["step"].model, quantisation))
+    assert run_as.count("MatMulIntegerToFloat") == expected
 
 
 @pytest.mark.parametrize("name", ["step", "decoder"])
 def test_weights_have_a_scale_for_each_output_channel(
     name: str, tiny: Calibrated, quantised: tuple, tmp_path: Path
 ) -> None:
-    precision, made = quantised
+    precision, graphs = quantised
     kind = TensorProto.INT8 if precision == "int8" else TensorProto.FLOAT8E4M3FN
-    model = saved(made[name], tmp_path)
+    model = saved(graphs[name], tmp_path)
     whole = onnx.load(tmp_path / "graph.onnx")
     stored = {tensor.name: tensor for tensor in whole.graph.initializer}
     makers = {output: node for node in model.graph.node for output in node.output}
     chosen = products(tiny[0][name].model, Quantisation(precision=precision, convolutions=True))
-    found = {node.name: node for node in model.graph.node}
+    nodes = {node.name: node for node in model.graph.node}
     assert chosen
     for before in chosen:
-        node = found[before.name]
+        node = nodes[before.name]
         assert module_of(node) == module_of(before)
         dequantise = makers[node.input[1]]
         weight = numpy_helper.to_array(stored[dequantise.input[0]])
@@ -126,7 +126,7 @@ def test_weights_have_a_scale_for_each_output_channel(
         assert dequantise.attribute[0].i == axis
         assert stored[dequantise.input[0]].data_type == kind
         assert list(scale.dims) == [weight.shape[axis]]
-        assert stored[dequantise.input[0]].name in made[name].weights  # so not in the structure
+        assert stored[dequantise.input[0]].name in graphs[name].weights  # so not in the structure
         quantise_ = makers[makers[node.input[0]].input[0]]
         assert quantise_.op_type == "QuantizeLinear"
         assert list(stored[quantise_.input[1]].dims) == []
@@ -137,10 +137,10 @@ def test_weights_have_a_scale_for_each_output_channel(
 
 
 def test_ends_norms_and_the_modulation_stay(tiny: Calibrated, quantised: tuple) -> None:
-    _, made = quantised
-    assert made["modulation"] is tiny[0]["modulation"]
+    _, graphs = quantised
+    assert graphs["modulation"] is tiny[0]["modulation"]
     left = set()
-    for name, traced in made.items():
+    for name, traced in graphs.items():
         dequantised = {n.output[0] for n in traced.model.graph.node if "Dequantize" in n.op_type}
         for node in traced.model.graph.node:
             if node.op_type in ("MatMul", "Conv") and not dequantised & set(node.input):
@@ -153,50 +153,50 @@ def test_ends_norms_and_the_modulation_stay(tiny: Calibrated, quantised: tuple) 
     assert all("norm" in module for module in left - ends if not module.startswith("dit"))
 
 
-def test_islands_and_convolutions_can_stay(tiny: Calibrated) -> None:
-    given = Quantisation(precision="int8", islands=frozenset({"blocks.1.x_mlp"}))
-    made = quantise(*tiny, given)
-    assert made["decoder"] is tiny[0]["decoder"]
-    modules = {module_of(n) for n in products(tiny[0]["step"].model, given)}
+def test_modules_and_convolutions_can_be_kept_in_fp32(tiny: Calibrated) -> None:
+    quantisation = Quantisation(precision="int8", fp32_modules=frozenset({"blocks.1.x_mlp"}))
+    graphs = quantise(*tiny, quantisation)
+    assert graphs["decoder"] is tiny[0]["decoder"]
+    modules = {module_of(n) for n in products(tiny[0]["step"].model, quantisation)}
     assert "blocks.1.cond_mlp.down" in modules
     assert "blocks.1.x_mlp.down" not in modules
 
 
-def test_levelled_channels_give_the_same_and_round_better(tmp_path: Path) -> None:
+def test_smoothed_channels_give_the_same_and_round_better(tmp_path: Path) -> None:
     dit, vae = random_models(TINY)
     for block in dit.joint_blocks():  # a few channels far above the others, as trained models have
         block.get_parameter("x_mlp.up_proj.weight").data[::50] *= 30
-    plans = plan_graphs(dit, vae, GraphChoice(sizes=[(32, 48)], pairs=[1]))
-    plan = next(plan for plan in plans if plan.name == "step")
-    traced, feeds = trace(plan), [plan.example(seed).feed for seed in range(4)]
-    given = Quantisation(precision="int8")
-    nodes = products(traced.model, given)
+    specs = graph_specs(dit, vae, GraphChoice(sizes=[(32, 48)], pairs=[1]))
+    spec = next(spec for spec in specs if spec.name == "step")
+    traced, feeds = trace(spec), [spec.example(seed).feed for seed in range(4)]
+    quantisation = Quantisation(precision="int8")
+    nodes = products(traced.model, quantisation)
     channels = Probe(traced, {node.input[0]: -1 for node in nodes}, feeds).channels()
-    peaks = {name: found.peak for name, found in channels.items()}
-    levels = levels_of({"step": (traced, nodes, channels)})
-    wanted = run(traced, feeds[0], tmp_path)
-    levelled = level(traced, nodes, levels)
-    assert distance(run(levelled.traced, feeds[0], tmp_path), wanted) < 1e-5
-    assert len(levelled.divisors) == 6 * (TINY.dit.depth - 1) + 4  # the last context has no MLP
+    peaks = {name: each.peak for name, each in channels.items()}
+    factors = smoothing_factors({"step": (traced, nodes, channels)})
+    expected = run(traced, feeds[0], tmp_path)
+    smoothed = smooth(traced, nodes, factors)
+    assert distance(run(smoothed.traced, feeds[0], tmp_path), expected) < 1e-5
+    assert len(smoothed.divisors) == 6 * (TINY.dit.depth - 1) + 4  # the last context has no MLP
 
     def spread(peak: np.ndarray) -> float:
         return float(peak.max() / np.median(peak))
 
-    wild = [name for name in levelled.divisors if spread(peaks[name]) > 10]
+    wild = [name for name in smoothed.divisors if spread(peaks[name]) > 10]
     assert len(wild) == TINY.dit.depth
     for name in wild:
-        assert spread(peaks[name] / levelled.divisors[name]) < 0.5 * spread(peaks[name])
-    made = quantise({"step": traced}, {"step": feeds}, given)["step"]
-    assert distance(run(made, feeds[0], tmp_path), wanted) < ERROR["int8"]
+        assert spread(peaks[name] / smoothed.divisors[name]) < 0.5 * spread(peaks[name])
+    quantised = quantise({"step": traced}, {"step": feeds}, quantisation)["step"]
+    assert distance(run(quantised, feeds[0], tmp_path), expected) < ERROR["int8"]
 
 
 def test_graphs_share_what_they_shared(tiny: Calibrated, tmp_path: Path) -> None:
-    given = Quantisation(precision="int8")
-    made = quantise(*tiny, given)
+    quantisation = Quantisation(precision="int8")
+    graphs = quantise(*tiny, quantisation)
     file = WeightFile(tmp_path / "all.weights")
-    file.externalise(made["step"])
+    file.externalise(graphs["step"])
     alone = file.path.stat().st_size
-    file.externalise(made["step_null"])
+    file.externalise(graphs["step_null"])
     assert file.path.stat().st_size < 1.1 * alone  # RoPE's tables and scales are its own
 
 
@@ -206,12 +206,12 @@ def test_other_forms_of_the_step(kind: str, tmp_path: Path) -> None:
         config = replace(TINY, dit=replace(TINY.dit, context="frozen"))
         traced, feeds = calibrated(config, ["query", "step"])
     else:
-        savings = GraphRewrites.chosen(off=["fused_projections", "folded_time"])
-        traced, feeds = calibrated(TINY, ["step"], savings)
-    made = quantise(traced, feeds, Quantisation(precision="int8"))
-    for name, given in made.items():
-        wanted = run(traced[name], feeds[name][1], tmp_path)
-        assert distance(run(given, feeds[name][1], tmp_path), wanted) < ERROR["int8"]
+        rewrites = GraphRewrites.chosen(off=["fused_projections", "folded_time"])
+        traced, feeds = calibrated(TINY, ["step"], rewrites)
+    graphs = quantise(traced, feeds, Quantisation(precision="int8"))
+    for name, each in graphs.items():
+        expected = run(traced[name], feeds[name][1], tmp_path)
+        assert distance(run(each, feeds[name][1], tmp_path), expected) < ERROR["int8"]
 
 
 def test_the_clip_is_where_the_square_error_is_least() -> None:
@@ -225,7 +225,7 @@ def test_the_clip_is_where_the_square_error_is_least() -> None:
 
 @pytest.mark.parametrize("name", ["step", "encoder", "decoder"])
 def test_tensorrt_builds_it(name: str, quantised: tuple, tmp_path: Path) -> None:
-    _, made = quantised
-    for given in (made[name], lower(made[name], Lowering(low="fp16"))):
-        saved(given, tmp_path)
+    _, graphs = quantised
+    for each in (graphs[name], lower(graphs[name], Lowering(low="fp16"))):
+        saved(each, tmp_path)
         assert rtx.build(tmp_path / "graph.onnx") > 10_000
