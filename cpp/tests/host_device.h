@@ -12,9 +12,9 @@
 #include <utility>
 #include <vector>
 
-#include "device.h"
-#include "errors.h"
-#include "program.h"
+#include "base/errors.h"
+#include "device/device.h"
+#include "device/program.h"
 
 namespace lavin::core {
 

@@ -1,7 +1,10 @@
 // ONNX Runtime itself, on the graphs of the toy bundle.
 #include <cstdlib>
 
-#include "onnxruntime_library.h"
+#include "backends/choose.h"
+#include "backends/onnxruntime.h"
+#include "backends/onnxruntime_library.h"
+#include "base/threads.h"
 #include "support.h"
 
 namespace lavin::core {

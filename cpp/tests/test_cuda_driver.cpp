@@ -1,6 +1,6 @@
 // The GPU that is found, and memory, arithmetic and graphs by a driver that is a stub on the host.
 // On a GPU nothing of this has run yet.
-#include "cuda_driver.h"
+#include "device/cuda_driver.h"
 #include "stub_fixture.h"
 #include "support.h"
 

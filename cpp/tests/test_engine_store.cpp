@@ -1,10 +1,10 @@
 // Engines in a bundle: found only where every part fits.
 #include <cstdlib>
 
+#include "device/engine_store.h"
+#include "device/tensorrt_library.h"
 #include "engine_files.h"
-#include "engine_store.h"
 #include "support.h"
-#include "tensorrt_library.h"
 #include "toy_graphs.h"
 
 namespace lavin::core {

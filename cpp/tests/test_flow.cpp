@@ -1,7 +1,7 @@
 #include <cmath>
 #include <limits>
 
-#include "flow.h"
+#include "runtime/flow.h"
 #include "support.h"
 
 namespace lavin::core {

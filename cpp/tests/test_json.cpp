@@ -1,4 +1,4 @@
-#include "json.h"
+#include "base/json.h"
 #include "support.h"
 
 namespace lavin::core {

@@ -1,3 +1,4 @@
+#include "base/npy.h"
 #include "support.h"
 
 namespace lavin::core {

@@ -1,6 +1,7 @@
 // Whole answers on a device: the same as plain loops on the host, and in the right order.
+#include "device/planner.h"
+#include "device/resident.h"
 #include "host_device.h"
-#include "resident.h"
 #include "support.h"
 #include "toy_graphs.h"
 

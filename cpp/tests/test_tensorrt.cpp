@@ -3,15 +3,15 @@
 #include <cmath>
 #include <thread>
 
-#include "device_backend.h"
+#include "backends/device.h"
+#include "backends/tensorrt.h"
+#include "device/tensorrt_device.h"
 #include "engine_files.h"
 #include "host_device.h"
-#include "modulation.h"
+#include "runtime/modulation.h"
 #include "stub_engine.h"
 #include "stub_fixture.h"
 #include "support.h"
-#include "tensorrt_backend.h"
-#include "tensorrt_device.h"
 
 namespace lavin::core {
 namespace {

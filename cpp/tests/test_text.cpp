@@ -1,7 +1,7 @@
 #include <cmath>
 
+#include "base/text.h"
 #include "support.h"
-#include "text.h"
 
 namespace lavin::core {
 namespace {

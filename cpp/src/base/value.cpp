@@ -1,0 +1,141 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/errors.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "base/utf8.h"
+
+namespace lavin::core {
+namespace {
+
+// At most 60 letters of repr().
+std::string short_repr(const Json& json) {
+  const std::string text = repr(json, 4 * 60);  // a letter has 4 bytes at most
+  if (count_letters(text) <= 60) return text;
+  std::size_t end = 0;
+  for (int i = 0; i < 57; ++i) end += first_letter(std::string_view(text).substr(end)).bytes;
+  return text.substr(0, end) + "...";
+}
+
+}  // namespace
+
+Value::Value(const Json& json, std::string where) : Value(json, nullptr, std::move(where)) {}
+
+Value::Value(const Json& json, std::shared_ptr<const Place> parent, std::string step)
+    : json_(&json),
+      place_(std::make_shared<const Place>(Place{std::move(parent), std::move(step)})) {}
+
+std::string Value::where() const {
+  std::vector<const std::string*> steps;
+  for (const Place* place = place_.get(); place != nullptr; place = place->parent.get()) {
+    steps.push_back(&place->step);
+  }
+  std::string path;
+  for (auto step = steps.rbegin(); step != steps.rend(); ++step) path += **step;
+  return path;
+}
+
+void Value::refuse(const std::string& wanted) const {
+  throw BundleError(cat(where(), " is ", short_repr(*json_), "; it must be ", wanted, "."));
+}
+
+void Value::check_object() const {
+  if (json_->kind != Json::Kind::kObject) refuse("an object");
+}
+
+std::optional<Value> Value::find(std::string_view key) const {
+  check_object();
+  const Json* found = json_->find(key);
+  if (found == nullptr) return {};
+  return Value(*found, place_, cat(": ", key));
+}
+
+Value Value::at(std::string_view key) const {
+  std::optional<Value> found = find(key);
+  if (!found) throw BundleError(cat(where(), " lacks ", repr(key), "; write the file again."));
+  return *std::move(found);
+}
+
+std::optional<Value> Value::given(std::string_view key) const {
+  std::optional<Value> found = find(key);
+  if (found && found->json_->kind == Json::Kind::kNull) return {};
+  return found;
+}
+
+std::vector<std::pair<std::string, Value>> Value::entries() const {
+  check_object();
+  std::vector<std::pair<std::string, Value>> values;
+  for (std::size_t i = 0; i < json_->items.size(); ++i) {
+    const std::string& key = json_->keys[i];
+    values.emplace_back(key, Value(json_->items[i], place_, cat(": ", key)));
+  }
+  return values;
+}
+
+const std::string& Value::text() const {
+  if (json_->kind != Json::Kind::kText) refuse("of type str");
+  return json_->text;
+}
+
+bool Value::boolean() const {
+  if (json_->kind != Json::Kind::kBoolean) refuse("of type bool");
+  return json_->boolean;
+}
+
+std::int64_t Value::within(std::int64_t least, std::int64_t most) const {
+  const bool big = json_->kind == Json::Kind::kBigInteger;
+  if (json_->kind != Json::Kind::kInteger && !big) refuse("of type int");
+  if (big || json_->integer < least || json_->integer > most) {
+    refuse(cat("a whole number from ", least, " to ", most));
+  }
+  return json_->integer;
+}
+
+int Value::integer() const {
+  using Limits = std::numeric_limits<int>;
+  return static_cast<int>(within(Limits::min(), Limits::max()));
+}
+
+std::int64_t Value::long_integer() const {
+  using Limits = std::numeric_limits<std::int64_t>;
+  return within(Limits::min(), Limits::max());
+}
+
+std::uint64_t Value::size() const {
+  return static_cast<std::uint64_t>(within(0, std::numeric_limits<std::int64_t>::max()));
+}
+
+double Value::number() const {
+  if (json_->kind == Json::Kind::kInteger) return static_cast<double>(json_->integer);
+  const bool number = json_->kind == Json::Kind::kReal || json_->kind == Json::Kind::kBigInteger;
+  if (!number || !(std::abs(json_->real) < 1e300)) refuse("a finite number");
+  return json_->real;
+}
+
+const std::string& Value::one_of(const std::vector<std::string>& names) const {
+  const bool right = json_->kind == Json::Kind::kText &&
+                     std::find(names.begin(), names.end(), json_->text) != names.end();
+  if (right) return json_->text;
+  std::vector<std::string> shown;
+  for (const std::string& name : names) shown.push_back(repr(name));
+  refuse(cat("one of [", join(shown, ", "), "]"));
+}
+
+std::vector<Value> Value::list() const {
+  if (json_->kind != Json::Kind::kList) refuse("a list");
+  std::vector<Value> values;
+  for (std::size_t i = 0; i < json_->items.size(); ++i) {
+    values.push_back(Value(json_->items[i], place_, cat("[", i, "]")));
+  }
+  return values;
+}
+
+std::vector<Value> Value::list(std::size_t length) const {
+  std::vector<Value> values = list();
+  if (values.size() != length) refuse(cat("a list of ", length));
+  return values;
+}
+
+}  // namespace lavin::core

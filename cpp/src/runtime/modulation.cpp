@@ -1,0 +1,41 @@
+#include "runtime/modulation.h"
+
+#include <cstring>
+
+#include "base/errors.h"
+
+namespace lavin::core {
+
+Modulation::Modulation(Backend& backend)
+    : backend_(backend), graph_(backend.variant.graph("modulation")) {
+  const auto& tables = backend.bundle.manifest().tables;
+  const auto found = tables.find("modulation");
+  if (found == tables.end()) return;
+  const Table& table = found->second;
+  const Array rows = backend.bundle.array(table.file);
+  if (graph_.outputs.empty() || graph_.outputs[0].shape.empty()) {
+    throw BundleError(cat(repr(graph_.file), " gives no row of factors; export the bundle again."));
+  }
+  const std::int64_t length = graph_.outputs[0].shape.back();
+  const Shape shape = {static_cast<std::int64_t>(table.grid.size()), length};
+  if (rows.shape() != shape || rows.dtype() != "float32") {
+    throw BundleError(cat(repr(table.file), " is ", rows.dtype(), " ", repr(rows.shape()),
+                          " where float32 ", repr(shape), " belongs; export the bundle again."));
+  }
+  const std::size_t count = rows.count() / table.grid.size();
+  for (std::size_t i = 0; i < table.grid.size(); ++i) {
+    Array row({1, length});
+    std::memcpy(row.data(), rows.floats() + i * count, row.bytes());
+    rows_.insert_or_assign(static_cast<float>(table.grid[i]), std::move(row));
+  }
+}
+
+const Array& Modulation::row(float t) {
+  const auto found = rows_.find(t);
+  if (found != rows_.end()) return found->second;
+  Array time(Shape{1});
+  time.floats()[0] = t;
+  return rows_.emplace(t, backend_.infer_one(graph_, {{"t", &time}})).first->second;
+}
+
+}  // namespace lavin::core
