@@ -19,11 +19,12 @@ from lavin_deploy.bundle_io.store import FolderStore, Store, ZipStore
 from lavin_deploy.bundle_io.tools import add_task, pack
 from lavin_deploy.bundle_io.writer import BundleWriter, hash_file
 from lavin_deploy.errors import BundleError
+from lavin_deploy.limits import LIMITS
 from lavin_deploy.manifest import MANIFEST, Graph, Manifest, Variant
 
 __all__ = ["Bundle", "BundleWriter", "add_task", "hash_file", "open_bundle", "pack"]
 
-MANIFEST_LIMIT = 64 << 20
+MANIFEST_LIMIT = LIMITS.manifest_bytes
 """Largest manifest that is read, in bytes."""
 
 

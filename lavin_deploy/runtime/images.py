@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lavin_deploy.errors import InputError, LavinError, WorkError
+from lavin_deploy.limits import LIMITS
 from lavin_deploy.runtime.outputs import replacing
 
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
 
-MAX_PIXELS = 89_478_485  # Pillow's limit (a quarter GiB of RGB); beyond it lie decompression bombs
+MAX_PIXELS = LIMITS.picture_pixels
 
 # What is read: formats that are pictures only. (Pillow's EPS reader, for one, starts a program.)
 _READABLE = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")

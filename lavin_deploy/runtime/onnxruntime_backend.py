@@ -11,10 +11,11 @@ from typing import Any
 
 from lavin_deploy.bundle import Bundle
 from lavin_deploy.errors import BundleError, InputError, WorkError
+from lavin_deploy.limits import LIMITS
 from lavin_deploy.manifest import Graph, Variant
 from lavin_deploy.runtime.backend import Array, Backend
 
-MOST_THREADS = 256
+MOST_THREADS = LIMITS.threads
 """Threads of one graph; each takes memory, and more than there are cores only get in the way."""
 
 

@@ -6,19 +6,7 @@
 
 namespace lavin::core {
 
-namespace {
-
 using Specs = std::vector<TensorSpec>;
-
-std::string listed(const Specs& specs) {
-  std::vector<std::string> parts;
-  for (const TensorSpec& spec : specs) {
-    parts.push_back(repr(cat(spec.name, " ", spec.dtype, " ", repr(spec.shape))));
-  }
-  return cat("[", join(parts, ", "), "]");
-}
-
-}  // namespace
 
 DeviceBackend::DeviceBackend(const Bundle& opened, const Variant& chosen,
                              std::unique_ptr<Device> device, PlanOf plan_of)
@@ -66,7 +54,7 @@ Engine& DeviceBackend::engine(const Graph& graph) {
                                                         {graph.outputs, loaded.outputs()}};
   for (const auto& [mine, its] : both) {
     if (same_tensors(mine, its)) continue;
-    throw BundleError(cat("the engine of ", repr(graph.file), " takes or gives ", listed(its),
+    throw BundleError(cat("the engine of ", quoted(graph.file), " takes or gives ", listed(its),
                           " where the manifest says ", listed(mine),
                           "; build it again with lavin-build."));
   }

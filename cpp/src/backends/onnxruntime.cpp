@@ -8,6 +8,7 @@
 
 #include "backends/onnxruntime_library.h"
 #include "base/errors.h"
+#include "base/limits.h"
 #include "base/parallel.h"
 #include "base/threads.h"
 
@@ -33,7 +34,7 @@ void give_back() {
 int element_type(const std::string& dtype) {
   const auto found = element_types().find(dtype);
   if (found == element_types().end()) {
-    throw BundleError(cat("a graph has a tensor of type ", repr(dtype),
+    throw BundleError(cat("a graph has a tensor of type ", quoted(dtype),
                           ", which this version does not read; export the bundle again."));
   }
   return found->second;
@@ -41,20 +42,11 @@ int element_type(const std::string& dtype) {
 
 // The number of worker threads; 0 takes the physical cores.
 int checked(int threads) {
-  constexpr int kMostThreads = 256;
-  if (threads < 0 || threads > kMostThreads) {
-    throw InputError(
-        cat("threads is ", threads, "; give 1 to ", kMostThreads, ", or nothing for all cores."));
+  if (threads < 0 || threads > limits::threads) {
+    throw InputError(cat("threads is ", threads, "; give 1 to ", limits::threads,
+                         ", or nothing for all cores."));
   }
   return threads == 0 ? physical_cores() : threads;
-}
-
-std::string listed(const std::vector<TensorSpec>& specs) {
-  std::vector<std::string> parts;
-  for (const TensorSpec& spec : specs) {
-    parts.push_back(cat(repr(spec.name), ": ", spec.dtype, " ", repr(spec.shape)));
-  }
-  return cat("{", join(parts, ", "), "}");
 }
 
 class OnnxRuntimeBackend : public Backend {
@@ -153,7 +145,7 @@ Outputs OnnxRuntimeBackend::infer_impl(const Graph& graph, const Feed& feed) {
   }
   expect(ort_->run(running, nullptr, names[0].data(), inputs.values.data(), inputs.values.size(),
                    names[1].data(), names[1].size(), results.values.data()),
-         cat("the graph ", repr(graph.name), " failed in onnxruntime"));
+         cat("the graph ", quoted(graph.name), " failed in onnxruntime"));
   return outputs;
 }
 
@@ -215,7 +207,7 @@ OrtSession* OnnxRuntimeBackend::load(const Graph& graph, const std::string& file
   ort_->release_options(options);
   if (!fault.empty()) {
     throw BundleError(
-        cat("onnxruntime ", ort_.version(), " cannot load ", repr(graph.file), ": ", fault));
+        cat("onnxruntime ", ort_.version(), " cannot load ", quoted(graph.file), ": ", fault));
   }
   try {
     check_tensors(graph, made, 0, graph.inputs);
@@ -265,7 +257,7 @@ void OnnxRuntimeBackend::check_tensors(const Graph& graph, OrtSession* session, 
     found.push_back(tensor(session, which, index));
   }
   if (same_tensors(found, specs)) return;
-  throw BundleError(cat(repr(graph.file), " has ", listed(found), " where the manifest says ",
+  throw BundleError(cat(quoted(graph.file), " has ", listed(found), " where the manifest says ",
                         listed(specs), "; export the bundle again."));
 }
 

@@ -96,7 +96,7 @@ OrtLibrary::OrtLibrary(const std::string& file) {
   using GetBase = const OrtApiBase* (*)();
   const auto get_base = reinterpret_cast<GetBase>(dlsym(library, "OrtGetApiBase"));
   if (get_base == nullptr) {
-    throw InputError(cat("the library ", repr(file),
+    throw InputError(cat("the library ", quoted(file),
                          " is not ONNX Runtime: it has no OrtGetApiBase; name the right file."));
   }
   const OrtApiBase* base = get_base();

@@ -15,7 +15,7 @@ constexpr std::int64_t kMostElements = std::int64_t{1} << 40;
 std::int64_t frames_in(const Array& latents) {
   if (latents.dtype() != "float32" || latents.shape().size() != 5 || latents.shape()[0] != 1) {
     throw WorkError(cat("latents are float32 of shape (1, C, T, h, w); these are ", latents.dtype(),
-                        " of shape ", repr(latents.shape()), "."));
+                        " of shape ", latents.shape(), "."));
   }
   return latents.shape()[2];
 }
@@ -30,12 +30,12 @@ std::size_t plane(const Array& latents) {
 std::size_t element_count(const Shape& shape) {
   std::int64_t count = 1;
   for (const std::int64_t side : shape) {
-    if (side < 0) throw BundleError(cat("the shape ", repr(shape), " has a negative side."));
+    if (side < 0) throw BundleError(cat("the shape ", shape, " has a negative side."));
     if (side == 0) count = 0;
   }
   for (const std::int64_t side : shape) {
     if (count > 0 && side > kMostElements / count) {
-      throw BundleError(cat("the shape ", repr(shape), " has more than 2^40 elements."));
+      throw BundleError(cat("the shape ", shape, " has more than 2^40 elements."));
     }
     count = count > 0 ? count * side : 0;
   }
@@ -48,7 +48,7 @@ std::size_t element_bytes(const std::string& dtype) {
       {"float16", 2}, {"int32", 4},  {"uint32", 4}, {"float32", 4}, {"bfloat16", 2},
       {"int64", 8},   {"uint64", 8}, {"float64", 8}};
   const auto found = kBytes.find(dtype);
-  if (found == kBytes.end()) throw BundleError(cat("the type ", repr(dtype), " is unknown."));
+  if (found == kBytes.end()) throw BundleError(cat("the type ", quoted(dtype), " is unknown."));
   return found->second;
 }
 
@@ -100,8 +100,8 @@ Array join_frames(const Array& left, const Array& right) {
   const std::int64_t frames = frames_in(left) + frames_in(right);
   shape[2] = right.shape()[2];
   if (shape != right.shape()) {
-    throw WorkError(cat("latents of shape ", repr(left.shape()), " and ", repr(right.shape()),
-                        " cannot be joined."));
+    throw WorkError(
+        cat("latents of shape ", left.shape(), " and ", right.shape(), " cannot be joined."));
   }
   shape[2] = frames;
   Array joined(shape);

@@ -1,4 +1,4 @@
-// What can go wrong, in sentences for the person who can mend it; the same as in Python.
+// What can go wrong, in sentences for the person who can fix it.
 #pragma once
 
 #include <stdexcept>
@@ -37,7 +37,7 @@ struct WorkError : Error {
 InputError unknown_name(std::string_view kind, std::string_view given,
                         std::vector<std::string> accepted);
 
-// The most similar of `names`, or "" where none is similar: difflib's ratio of at least 0.6.
+// The nearest of `names` by edit distance, or "" where more than half of the letters differ.
 std::string nearest_name(std::string_view given, const std::vector<std::string>& names);
 
 }  // namespace lavin::core

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/errors.h"
+#include "base/limits.h"
 #include "base/text.h"
 
 namespace lavin::core {
@@ -10,8 +11,6 @@ namespace lavin::core {
 namespace {
 
 constexpr double kLinearEnd = 0.05;  // time at which the linear half of the release's grid ends
-
-constexpr int kMostSteps = 10000;  // so that steps are no way to take all memory
 
 // numpy.linspace: start + i * step, the last point exactly `stop`.
 std::vector<double> linspace(double start, double stop, int count) {
@@ -30,8 +29,8 @@ void check_steps(int steps) {
   if (steps < 1) {
     throw InputError(cat("steps is ", steps, "; it counts model evaluations and is at least 1."));
   }
-  if (steps > kMostSteps) {
-    throw InputError(cat("steps is ", steps, "; at most ", kMostSteps, " are taken."));
+  if (steps > limits::steps) {
+    throw InputError(cat("steps is ", steps, "; at most ", limits::steps, " are taken."));
   }
 }
 
@@ -83,7 +82,7 @@ Grid grid_for(int steps, const std::string& kind) {
 Grid check_grid(const std::vector<double>& times) {
   if (times.size() < 2) {
     throw InputError(cat("a time grid is a list of at least two numbers; got an array of shape ",
-                         repr(Shape{static_cast<std::int64_t>(times.size())}), "."));
+                         Shape{static_cast<std::int64_t>(times.size())}, "."));
   }
   Grid grid = to_float(times);
   for (const float time : grid) {

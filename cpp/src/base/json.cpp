@@ -41,11 +41,9 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   bool number_float(number_float_t value, const string_t& digits) override {
     Json json;
     json.real = value;
-    json.kind = Json::Kind::kReal;
-    if (digits.find_first_of(".eE") == std::string::npos) {
-      json.kind = Json::Kind::kBigInteger;
-      json.text = digits;
-    }
+    json.text = digits;
+    const bool whole = digits.find_first_of(".eE") == std::string::npos;
+    json.kind = whole ? Json::Kind::kBigInteger : Json::Kind::kReal;
     return add(std::move(json)) != nullptr;
   }
   bool string(string_t& value) override {
@@ -106,26 +104,24 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   std::size_t values_ = 0;
 };
 
-// Append repr() of a value; beyond `most` bytes the rest may be left out.
-void append_repr(std::string& text, const Json& json, std::size_t most) {
+// Append a value as JSON; beyond `most` bytes the rest may be left out.
+void append(std::string& text, const Json& json, std::size_t most) {
   switch (json.kind) {
     case Json::Kind::kNull:
-      text += "None";
+      text += "null";
       return;
     case Json::Kind::kBoolean:
-      text += json.boolean ? "True" : "False";
+      text += json.boolean ? "true" : "false";
       return;
     case Json::Kind::kInteger:
       text += std::to_string(json.integer);
       return;
     case Json::Kind::kBigInteger:
+    case Json::Kind::kReal:
       text += json.text;
       return;
-    case Json::Kind::kReal:
-      text += repr(json.real);
-      return;
     case Json::Kind::kText:
-      text += repr(json.text);
+      text += quoted(json.text);
       return;
     case Json::Kind::kList:
     case Json::Kind::kObject:
@@ -135,8 +131,8 @@ void append_repr(std::string& text, const Json& json, std::size_t most) {
   text += object ? "{" : "[";
   for (std::size_t i = 0; i < json.items.size() && text.size() <= most; ++i) {
     if (i > 0) text += ", ";
-    if (object) text += repr(json.keys[i]) + ": ";
-    append_repr(text, json.items[i], most);
+    if (object) text += quoted(json.keys[i]) + ": ";
+    append(text, json.items[i], most);
   }
   text += object ? "}" : "]";
 }
@@ -160,10 +156,14 @@ Json parse_json(std::string_view text, const std::string& where) {
   return std::move(builder.root);
 }
 
-std::string repr(const Json& json, std::size_t enough) {
+std::string excerpt(const Json& json) {
+  constexpr std::size_t kMost = 60;
   std::string text;
-  append_repr(text, json, enough);
-  return text;
+  append(text, json, kMost);
+  if (text.size() <= kMost) return text;
+  std::size_t end = kMost - 3;
+  while ((static_cast<unsigned char>(text[end]) & 0xc0U) == 0x80) --end;  // within a letter
+  return text.substr(0, end) + "...";
 }
 
 }  // namespace lavin::core

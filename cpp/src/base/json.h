@@ -27,7 +27,7 @@ struct Json {
   bool boolean = false;
   std::int64_t integer = 0;
   double real = 0;                // also of a kBigInteger, rounded
-  std::string text;               // of a kText; the digits of a kBigInteger, which 64 bits lack
+  std::string text;               // of a kText; the digits of a kReal or kBigInteger
   std::vector<std::string> keys;  // of an object; items[i] belongs to keys[i]
   std::vector<Json> items;
 
@@ -39,8 +39,8 @@ struct Json {
 // is nested deeper than 200 or has more than a million values.
 Json parse_json(std::string_view text, const std::string& where);
 
-// repr() of what Python's json.loads would give. Beyond `enough` bytes the rest may be left out.
-std::string repr(const Json& json, std::size_t enough = std::string::npos);
+// A value for a message: its first 60 bytes, with strings in single quotes.
+std::string excerpt(const Json& json);
 
 // One value and its path for messages, "manifest.json: variants[0]: precision". Refers to the Json.
 // Every access raises a BundleError that names the path where the value has another type.

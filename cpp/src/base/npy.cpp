@@ -35,7 +35,7 @@ class HeaderReader {
     Header header;
     need('{');
     while (!take('}')) {
-      const std::string key = quoted();
+      const std::string key = word();
       need(':');
       if (key == "descr" && !header.type) {
         header.type = type();
@@ -44,7 +44,7 @@ class HeaderReader {
       } else if (key == "shape" && !header.shape) {
         header.shape = shape();
       } else {
-        throw NpyError(cat("its header has the key ", repr(key), " twice or should not have it"));
+        throw NpyError(cat("its header has the key ", quoted(key), " twice or should not have it"));
       }
       if (!take(',')) {
         need('}');
@@ -82,15 +82,15 @@ class HeaderReader {
     return true;
   }
 
-  std::string quoted() {
+  std::string word() {
     const char quote = take('\'') ? '\'' : '"';
     if (quote == '"') need('"');
     const std::size_t end = text_.find(quote);
     if (end == std::string_view::npos) damaged();
-    const std::string word(text_.substr(0, end));
-    if (word.find('\\') != std::string::npos) damaged();
+    const std::string text(text_.substr(0, end));
+    if (text.find('\\') != std::string::npos) damaged();
     text_.remove_prefix(end + 1);
-    return word;
+    return text;
   }
 
   std::string type() {
@@ -98,7 +98,7 @@ class HeaderReader {
     if (text_.empty() || (text_[0] != '\'' && text_[0] != '"')) {
       throw NpyError("it holds records, not numbers");
     }
-    return quoted();
+    return word();
   }
 
   bool boolean() {
@@ -142,9 +142,9 @@ std::string type_name(const std::string& type) {
   const auto found = kNames.find(type);
   if (found != kNames.end()) return found->second;
   if (type.find('O') != std::string::npos) {
-    throw NpyError("Object arrays cannot be loaded when allow_pickle=False");
+    throw NpyError("it holds Python objects, which are not read");
   }
-  throw NpyError(cat("its type ", repr(type), " is not read here"));
+  throw NpyError(cat("its type ", quoted(type), " is not read here"));
 }
 
 std::size_t little(std::string_view text, std::size_t bytes) {
@@ -156,7 +156,7 @@ std::size_t little(std::string_view text, std::size_t bytes) {
 // Take the header's text off the front of a file.
 std::string_view take_header(std::string_view& content) {
   constexpr auto kMagic = "\x93NUMPY"sv;
-  if (content.empty()) throw NpyError("No data left in file");
+  if (content.empty()) throw NpyError("it is empty");
   if (content.size() < 8 || content.substr(0, 6) != kMagic) {
     throw NpyError("it does not begin with a .npy header");
   }
@@ -203,7 +203,7 @@ Array parse(std::string_view content) {
   const std::size_t bytes = element_count(*header.shape) * element_bytes(dtype);
   if (bytes != content.size()) {
     throw NpyError(cat("it has ", content.size(), " bytes of values where ", dtype, " of shape ",
-                       repr(*header.shape), " takes ", bytes));
+                       *header.shape, " takes ", bytes));
   }
   Array array(dtype, *header.shape);
   if (*header.fortran) {
@@ -225,7 +225,7 @@ Array parse_npy(std::string_view content, const std::string& where) {
   } catch (const BundleError& error) {  // of its shape
     detail = error.what();
   }
-  throw BundleError(cat(repr(where), " is not a .npy array of numbers: ", detail));
+  throw BundleError(cat(quoted(where), " is not a .npy array of numbers: ", detail));
 }
 
 }  // namespace lavin::core

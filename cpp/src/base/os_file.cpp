@@ -15,7 +15,7 @@ namespace lavin::core {
 
 OsError::OsError(int error, const std::filesystem::path& path)
     : std::runtime_error(cat("[Errno ", error, "] ", std::generic_category().message(error),
-                             path.empty() ? "" : ": " + repr(path.native()))),
+                             path.empty() ? "" : ": " + quoted(path.native()))),
       number(error) {}
 
 OsFile::OsFile(const std::filesystem::path& path, bool follow) : path_(path) {

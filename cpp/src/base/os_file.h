@@ -1,4 +1,4 @@
-// Files of the system, opened for reading; errors are written the way Python writes an OSError.
+// Files of the system, opened for reading.
 #pragma once
 
 #include <cstddef>

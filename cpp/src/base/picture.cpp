@@ -5,17 +5,17 @@
 #include <cstring>
 
 #include "base/errors.h"
+#include "base/limits.h"
 
 namespace lavin::core {
 
 namespace {
 
 std::size_t checked_bytes(int rows, int columns) {
-  const std::uint64_t pixels =
-      static_cast<std::uint64_t>(rows) * static_cast<std::uint64_t>(columns);
-  if (rows < 0 || columns < 0 || pixels > kMaxPixels) {
+  const std::int64_t pixels = std::int64_t{rows} * columns;
+  if (rows < 0 || columns < 0 || pixels > limits::picture_pixels) {
     throw InputError(cat("a picture of ", rows, "x", columns, " pixels is too large: at most ",
-                         kMaxPixels, " are taken; scale it down first."));
+                         limits::picture_pixels, " are taken; scale it down first."));
   }
   return static_cast<std::size_t>(3 * pixels);
 }

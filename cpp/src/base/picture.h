@@ -9,8 +9,6 @@
 
 namespace lavin::core {
 
-inline constexpr std::uint64_t kMaxPixels = 89478485;  // Pillow's limit for decompression bombs
-
 // (height, width, 3) uint8 RGB, rows from the top.
 struct Picture {
   int height = 0;

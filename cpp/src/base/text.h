@@ -1,4 +1,4 @@
-// Pieces of sentences, written the way Python writes them.
+// Parts of sentences.
 #pragma once
 
 #include <cstdint>
@@ -11,14 +11,8 @@ namespace lavin::core {
 
 using Shape = std::vector<std::int64_t>;
 
-// repr() of a str: in quotes, with escapes for what cannot be printed.
-std::string repr(std::string_view text);
-
-// repr() of a float: the shortest digits that read back.
-std::string repr(double number);
-
-// A tuple of whole numbers: (1, 16), (3,), ().
-std::string repr(const Shape& shape);
+// In quotes; control characters and bytes that are no UTF-8 as \xNN.
+std::string quoted(std::string_view text);
 
 // "%g" of a number.
 std::string short_number(double number);
@@ -32,8 +26,10 @@ template <typename Number, std::enable_if_t<std::is_integral_v<Number>, int> = 0
 void append(std::string& text, Number number) {
   text += std::to_string(number);
 }
+// (1, 16)
+void append(std::string& text, const Shape& shape);
 
-// Text and whole numbers, one after the other.
+// Text, whole numbers and shapes, one after the other.
 template <typename... Parts>
 std::string cat(const Parts&... parts) {
   std::string text;

@@ -5,21 +5,8 @@
 #include "base/errors.h"
 #include "base/json.h"
 #include "base/text.h"
-#include "base/utf8.h"
 
 namespace lavin::core {
-namespace {
-
-// At most 60 letters of repr().
-std::string short_repr(const Json& json) {
-  const std::string text = repr(json, 4 * 60);  // a letter has 4 bytes at most
-  if (count_letters(text) <= 60) return text;
-  std::size_t end = 0;
-  for (int i = 0; i < 57; ++i) end += first_letter(std::string_view(text).substr(end)).bytes;
-  return text.substr(0, end) + "...";
-}
-
-}  // namespace
 
 Value::Value(const Json& json, std::string where) : Value(json, nullptr, std::move(where)) {}
 
@@ -38,7 +25,7 @@ std::string Value::where() const {
 }
 
 void Value::refuse(const std::string& wanted) const {
-  throw BundleError(cat(where(), " is ", short_repr(*json_), "; it must be ", wanted, "."));
+  throw BundleError(cat(where(), " is ", excerpt(*json_), "; it must be ", wanted, "."));
 }
 
 void Value::check_object() const {
@@ -54,7 +41,7 @@ std::optional<Value> Value::find(std::string_view key) const {
 
 Value Value::at(std::string_view key) const {
   std::optional<Value> found = find(key);
-  if (!found) throw BundleError(cat(where(), " lacks ", repr(key), "; write the file again."));
+  if (!found) throw BundleError(cat(where(), " lacks ", quoted(key), "; write the file again."));
   return *std::move(found);
 }
 
@@ -75,18 +62,18 @@ std::vector<std::pair<std::string, Value>> Value::entries() const {
 }
 
 const std::string& Value::text() const {
-  if (json_->kind != Json::Kind::kText) refuse("of type str");
+  if (json_->kind != Json::Kind::kText) refuse("a text");
   return json_->text;
 }
 
 bool Value::boolean() const {
-  if (json_->kind != Json::Kind::kBoolean) refuse("of type bool");
+  if (json_->kind != Json::Kind::kBoolean) refuse("true or false");
   return json_->boolean;
 }
 
 std::int64_t Value::within(std::int64_t least, std::int64_t most) const {
   const bool big = json_->kind == Json::Kind::kBigInteger;
-  if (json_->kind != Json::Kind::kInteger && !big) refuse("of type int");
+  if (json_->kind != Json::Kind::kInteger && !big) refuse("a whole number");
   if (big || json_->integer < least || json_->integer > most) {
     refuse(cat("a whole number from ", least, " to ", most));
   }
@@ -118,9 +105,9 @@ const std::string& Value::one_of(const std::vector<std::string>& names) const {
   const bool right = json_->kind == Json::Kind::kText &&
                      std::find(names.begin(), names.end(), json_->text) != names.end();
   if (right) return json_->text;
-  std::vector<std::string> shown;
-  for (const std::string& name : names) shown.push_back(repr(name));
-  refuse(cat("one of [", join(shown, ", "), "]"));
+  std::vector<std::string> accepted;
+  for (const std::string& name : names) accepted.push_back(quoted(name));
+  refuse(cat("one of ", join(accepted, ", ")));
 }
 
 std::vector<Value> Value::list() const {

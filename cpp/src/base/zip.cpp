@@ -104,8 +104,8 @@ std::uint64_t Zip::content_of(const ZipEntry& entry) const {
   const auto name_size = static_cast<std::size_t>(little(header, 26, 2));
   const std::string name = bytes(entry.offset + kHeaderSize, name_size);
   if (name != entry.name) {
-    throw ZipError(
-        cat("File name in directory ", repr(entry.name), " and header b", repr(name), " differ."));
+    throw ZipError(cat("File name in directory ", quoted(entry.name), " and header b", quoted(name),
+                       " differ."));
   }
   const std::uint64_t head = kHeaderSize + name_size + little(header, 28, 2);
   const std::uint64_t room = entry.end - entry.offset;
@@ -126,7 +126,7 @@ void Zip::read(const ZipEntry& entry,
     sum.update(piece.data(), piece.size());
     take(piece.data(), piece.size());
   }
-  if (sum.value() != entry.crc) throw ZipError(cat("Bad CRC-32 for file ", repr(entry.name)));
+  if (sum.value() != entry.crc) throw ZipError(cat("Bad CRC-32 for file ", quoted(entry.name)));
 }
 
 }  // namespace lavin::core

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/errors.h"
+#include "base/limits.h"
 #include "base/npy.h"
 #include "base/parallel.h"
 
@@ -11,21 +12,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uint64_t kManifestLimit = 64 << 20;
-
-// The path as Python's pathlib writes it: without "." and empty parts.
-fs::path tidy(const std::string& path) {
-  std::string text = path.substr(0, 1) == "/" ? "/" : "";
-  bool first = true;
-  for (std::size_t begin = 0; begin <= path.size();) {
-    const std::size_t end = std::min(path.find('/', begin), path.size());
-    const std::string part = path.substr(begin, end - begin);
-    begin = end + 1;
-    if (part.empty() || part == ".") continue;
-    text += (first ? "" : "/") + part;
-    first = false;
-  }
-  return text.empty() ? "." : text;
+// The path without slashes at its end.
+fs::path tidy(fs::path path) {
+  return path.has_filename() || !path.has_relative_path() ? path : path.parent_path();
 }
 
 bool is_there(const fs::path& path) {
@@ -41,13 +30,13 @@ std::unique_ptr<Bundle> Bundle::open(const std::string& path) {
   if (nul || !is_there(place)) {
     const fs::path near = place.native() + ".lavin";
     const std::string hint =
-        !nul && is_there(near) ? cat(" Did you mean ", repr(near.native()), "?") : "";
-    throw BundleError(cat("there is no bundle at ", repr(path),
+        !nul && is_there(near) ? cat(" Did you mean ", quoted(near.native()), "?") : "";
+    throw BundleError(cat("there is no bundle at ", quoted(path),
                           "; give a folder NAME.lavin or a zip of one.", hint));
   }
   std::error_code error;
   auto store = fs::is_directory(place, error) ? open_folder(place) : open_zip(place);
-  std::string text = store->read(kManifest, kManifestLimit);
+  std::string text = store->read(kManifest, limits::manifest_bytes);
   Manifest manifest = Manifest::from_text(text);
   std::vector<const std::pair<const std::string, FileEntry>*> files;
   for (const auto& file : manifest.files) files.push_back(&file);
@@ -74,7 +63,7 @@ const Variant& Bundle::variant(const std::string& precision, const std::string& 
     }
     there.push_back(cat(variant.precision, " ", variant.dialect));
   }
-  throw BundleError(cat("the bundle ", repr(path().filename().native()), " has no ", wanted,
+  throw BundleError(cat("the bundle ", quoted(path().filename().native()), " has no ", wanted,
                         dialect.empty() ? "" : " " + dialect,
                         " variant; it has: ", there.empty() ? "none" : join(there, ", "),
                         ". Choose one of them or export it with lavin-export."));
@@ -88,8 +77,8 @@ fs::path Bundle::graph_file(const Variant& variant, const Graph& graph) const {
 const FileEntry& Bundle::listed(const std::string& path) const {
   const auto entry = manifest_.files.find(path);
   if (entry != manifest_.files.end()) return entry->second;
-  throw BundleError(cat("the bundle ", repr(this->path().filename().native()), " lists no file ",
-                        repr(path), "."));
+  throw BundleError(cat("the bundle ", quoted(this->path().filename().native()), " lists no file ",
+                        quoted(path), "."));
 }
 
 }  // namespace lavin::core

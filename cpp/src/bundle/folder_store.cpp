@@ -28,7 +28,7 @@ class FolderStore : public Store {
     const std::string name = path.filename();
     if (!is_unfinished(name)) return;
     throw BundleError(
-        cat(repr(name), " is what an unfinished export left; delete it and export again."));
+        cat(quoted(name), " is what an unfinished export left; delete it and export again."));
   }
 
   const fs::path& path() const override { return path_; }
@@ -91,13 +91,13 @@ class FolderStore : public Store {
         throw unreadable(path, OsError(errno, place).what());
       }
       if (S_ISLNK(status.st_mode)) {
-        throw BundleError(cat(repr(path),
+        throw BundleError(cat(quoted(path),
                               " in the bundle is or lies behind a symbolic link; a bundle holds "
                               "plain files only: copy it with its links resolved (cp -rL)."));
       }
     }
     if (S_ISREG(status.st_mode)) return place;
-    throw BundleError(cat(repr(path), " in the bundle is not a plain file; export it again."));
+    throw BundleError(cat(quoted(path), " in the bundle is not a plain file; export it again."));
   }
 
   fs::path path_;

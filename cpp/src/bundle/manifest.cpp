@@ -189,7 +189,7 @@ Manifest Manifest::from_text(std::string_view text) {
   if (version == nullptr || version->kind != Json::Kind::kInteger ||
       version->integer != kFormatVersion) {
     throw BundleError(cat(kManifest, " has format_version ",
-                          version == nullptr ? "None" : repr(*version),
+                          version == nullptr ? "null" : excerpt(*version),
                           "; this version of lavin-deploy reads ", kFormatVersion,
                           ": export the bundle again, or install the version that wrote it."));
   }
@@ -216,6 +216,14 @@ std::vector<int> Manifest::pairs_at(Size size) const {
   }
   std::sort(pairs.begin(), pairs.end());
   return pairs;
+}
+
+std::string listed(const std::vector<TensorSpec>& tensors) {
+  std::vector<std::string> parts;
+  for (const TensorSpec& tensor : tensors) {
+    parts.push_back(cat(quoted(tensor.name), " ", tensor.dtype, " ", tensor.shape));
+  }
+  return parts.empty() ? "none" : join(parts, ", ");
 }
 
 bool same_tensors(std::vector<TensorSpec> mine, std::vector<TensorSpec> its) {
@@ -250,7 +258,7 @@ const Graph& Variant::graph(std::string_view name, std::optional<Size> size,
   for (const Graph* graph : found.empty() ? named : found) there.push_back(place(*graph));
   throw BundleError(cat("the ", precision, " ", dialect, " variant has ",
                         found.empty() ? std::string("no graph") : cat(found.size(), " graphs"), " ",
-                        repr(name), " for ", place(height, width, pairs, {}),
+                        quoted(name), " for ", place(height, width, pairs, {}),
                         "; it has: ", there.empty() ? "none" : join(there, ", "), "."));
 }
 

@@ -24,6 +24,9 @@ struct TensorSpec {
   Shape shape;        // static
 };
 
+// "'latent' float32 (1, 16, 1, 4, 4), 't' float32 (1)", for messages.
+std::string listed(const std::vector<TensorSpec>& tensors);
+
 // Whether two sets of tensors are equal, in whatever order.
 bool same_tensors(std::vector<TensorSpec> mine, std::vector<TensorSpec> its);
 

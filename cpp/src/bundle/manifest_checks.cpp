@@ -6,12 +6,11 @@
 
 #include "base/errors.h"
 #include "base/grids.h"
+#include "base/limits.h"
 #include "bundle/paths.h"
 
 namespace lavin::core {
 namespace {
-
-constexpr std::int64_t kMostSamples = 16;
 
 std::string bucket_place(const Bucket& bucket) {
   return place(bucket.height, bucket.width, bucket.pairs, {});
@@ -30,12 +29,9 @@ void check_referenced(const Manifest& manifest) {
   for (const auto& [name, table] : manifest.tables) look(table.file);
   for (const TaskEntry& task : manifest.tasks) look(task.file);
   if (lost.empty()) return;
-  throw BundleError(cat(kManifest, " points to ", repr(*lost.begin()),
+  throw BundleError(cat(kManifest, " points to ", quoted(*lost.begin()),
                         ", which its 'files' does not list; export the bundle again."));
 }
-
-// So that a manifest cannot ask for any memory.
-constexpr int kMostPixelsASide = 16384, kMostChannels = 256;
 
 void check_sizes(const Manifest& manifest) {
   const Latent& latent = manifest.latent;
@@ -45,9 +41,9 @@ void check_sizes(const Manifest& manifest) {
   if (latent.channels < 1 || latent.downsample < 1 || latent.scale == 0) {
     throw BundleError(cat(kManifest, ": latent sizes and scale must be positive."));
   }
-  if (latent.channels > kMostChannels) {
-    throw BundleError(
-        cat(kManifest, ": latent.channels is ", latent.channels, "; at most ", kMostChannels, "."));
+  if (latent.channels > limits::channels) {
+    throw BundleError(cat(kManifest, ": latent.channels is ", latent.channels, "; at most ",
+                          limits::channels, "."));
   }
   if (manifest.defaults.steps < 1) {
     throw BundleError(
@@ -62,16 +58,16 @@ void check_sizes(const Manifest& manifest) {
                             " is not a positive multiple of ", cell,
                             " pixels with at least one pair."));
     }
-    if (std::max(bucket.height, bucket.width) > kMostPixelsASide) {
+    if (std::max(bucket.height, bucket.width) > limits::pixels_a_side) {
       throw BundleError(cat(kManifest, ": bucket ", bucket_place(bucket), " has more than ",
-                            kMostPixelsASide, " pixels a side."));
+                            limits::pixels_a_side, " pixels a side."));
     }
     has_default = has_default || manifest.defaults.size == Size{bucket.height, bucket.width};
   }
   if (has_default) return;
   const Size size = manifest.defaults.size;
   throw BundleError(
-      cat(kManifest, ": defaults.size ", repr(Shape{size.height, size.width}), " has no bucket."));
+      cat(kManifest, ": defaults.size ", Shape{size.height, size.width}, " has no bucket."));
 }
 
 // No name is there twice.
@@ -81,17 +77,17 @@ void check_unique(const char* kind, const Items& items, Name name) {
   for (const auto& item : items) ++counts[name(item)];
   for (const auto& item : items) {
     if (counts[name(item)] == 1) continue;
-    throw BundleError(
-        cat(kManifest, " lists ", kind, " ", repr(name(item)), " twice; export the bundle again."));
+    throw BundleError(cat(kManifest, " lists ", kind, " ", quoted(name(item)),
+                          " twice; export the bundle again."));
   }
 }
 
 void check_validation(const std::vector<ManifestParts::Validation>& validation) {
   for (const auto& [name, folder, samples] : validation) {
     check_path(folder);
-    if (samples < 1 || samples > kMostSamples) {
-      throw BundleError(cat(kManifest, " declares ", samples, " validation samples of ", repr(name),
-                            "; a bundle has 1 to ", kMostSamples,
+    if (samples < 1 || samples > limits::validation_samples) {
+      throw BundleError(cat(kManifest, " declares ", samples, " validation samples of ",
+                            quoted(name), "; a bundle has 1 to ", limits::validation_samples,
                             " of a task or does not name it."));
     }
   }
@@ -101,11 +97,10 @@ void check_validation(const std::vector<ManifestParts::Validation>& validation) 
 
 std::string place(std::optional<int> height, std::optional<int> width, std::optional<int> pairs,
                   std::optional<int> frames) {
-  const auto side = [](std::optional<int> pixels) { return pixels ? cat(*pixels) : "None"; };
   std::vector<std::string> counts;
   if (pairs) counts.push_back(cat(*pairs, " pair", *pairs == 1 ? "" : "s"));
   if (frames) counts.push_back(cat(*frames, " frame", *frames == 1 ? "" : "s"));
-  return cat(height ? cat(side(height), "x", side(width)) : "any size",
+  return cat(height ? cat(*height, "x", width.value_or(0)) : "any size",
              counts.empty() ? "" : " with ", join(counts, " and "));
 }
 
@@ -119,7 +114,7 @@ void check(const ManifestParts& parts) {
   check_referenced(manifest);
   for (const Table& table : parts.tables) {
     if (!table.grid.empty()) continue;
-    throw BundleError(cat(kManifest, ": the table ", repr(table.file), " has an empty grid."));
+    throw BundleError(cat(kManifest, ": the table ", quoted(table.file), " has an empty grid."));
   }
   try {
     check_grid(manifest.default_grid);

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "base/errors.h"
+#include "base/limits.h"
 #include "base/text.h"
 
 namespace lavin::core {
@@ -48,7 +49,7 @@ bool is_part(std::string_view part) {
 }
 
 bool is_path(std::string_view path) {
-  if (path.size() > 240) return false;
+  if (path.size() > limits::path_letters) return false;
   while (true) {
     const std::size_t slash = path.find('/');
     if (!is_part(path.substr(0, slash))) return false;
@@ -62,7 +63,7 @@ bool is_path(std::string_view path) {
 void check_path(const std::string& path) {
   if (is_path(path)) return;
   throw BundleError(
-      cat("the path ", repr(path),
+      cat("the path ", quoted(path),
           " is not allowed in a bundle: paths are relative, stay inside it and consist of letters, "
           "digits, '_', '.', '+', '@' and '-' between '/'."));
 }
@@ -76,7 +77,7 @@ void check_paths(const std::vector<std::string>& paths) {
     const auto [before, is_new] = seen.emplace(key, path);
     if (!is_new) {
       throw BundleError(
-          cat("the bundle lists ", repr(path), " twice (also as ", repr(before->second), ")."));
+          cat("the bundle lists ", quoted(path), " twice (also as ", quoted(before->second), ")."));
     }
     for (std::size_t slash = key.rfind('/'); slash != std::string::npos && slash > 0;
          slash = key.rfind('/', slash - 1)) {
@@ -86,23 +87,22 @@ void check_paths(const std::vector<std::string>& paths) {
   for (const auto& [key, path] : folders) {
     const auto file = seen.find(key);
     if (file != seen.end()) {
-      throw BundleError(
-          cat(repr(file->second), " is a file of the bundle and the folder of ", repr(path), "."));
+      throw BundleError(cat(quoted(file->second), " is a file of the bundle and the folder of ",
+                            quoted(path), "."));
     }
   }
 }
 
 void check_task_name(const std::string& name) {
   const auto begins = [](char letter) { return is_lower(letter) || is_digit(letter); };
-  const bool good = !name.empty() && name.size() <= 64 && begins(name[0]) &&
+  const bool good = !name.empty() && name.size() <= limits::task_name_letters && begins(name[0]) &&
                     std::all_of(name.begin(), name.end(), [&](char letter) {
                       return begins(letter) || letter == '_' || letter == '-';
                     });
   if (good && !is_device(name)) return;
   throw InputError(
-      cat(repr(name),
-          " cannot name a task; a name has 1 to 64 lower-case letters, digits, '_' and '-' and "
-          "begins with a letter or a digit."));
+      cat(quoted(name), " cannot name a task; a name has 1 to ", limits::task_name_letters,
+          " lower-case letters, digits, '_' and '-' and begins with a letter or a digit."));
 }
 
 }  // namespace lavin::core

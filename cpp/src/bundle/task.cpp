@@ -44,7 +44,7 @@ StoredTask read_task(const Bundle& bundle, const std::string& name) {
   if (const auto rendering = data.find("rendering")) rendering->check_object();
   if (const auto view = data.given("view")) view->one_of({"overlay", "target", "side-by-side"});
   if (task.name != name || task.pairs == 0 || task.steps.value_or(1) < 1) {
-    throw BundleError(cat(task.file, " must have the name ", repr(name),
+    throw BundleError(cat(task.file, " must have the name ", quoted(name),
                           ", at least one pair, and steps of at least 1; create the task again "
                           "with lavin-task create."));
   }
@@ -56,15 +56,15 @@ Array read_context(const Bundle& bundle, const StoredTask& task, Size size) {
       task.file.substr(0, task.file.size() - std::string("task.json").size());
   const std::string path = cat(folder, "context-", size.height, "x", size.width, ".npy");
   if (bundle.manifest().files.count(path) == 0) {
-    throw BundleError(cat("the task ", repr(task.name), " has no context for ", size.height, "x",
+    throw BundleError(cat("the task ", quoted(task.name), " has no context for ", size.height, "x",
                           size.width, "; create it again with lavin-task create."));
   }
   Array context = bundle.array(path);
   Shape shape = latent_shape(bundle.manifest(), size);
   shape[2] = 2 * std::int64_t{task.pairs};
   if (context.shape() != shape || context.dtype() != "float32" || !is_finite(context)) {
-    throw BundleError(cat(repr(path), " is ", context.dtype(), " ", repr(context.shape()),
-                          " where finite float32 ", repr(shape),
+    throw BundleError(cat(quoted(path), " is ", context.dtype(), " ", context.shape(),
+                          " where finite float32 ", shape,
                           " belongs; create the task again with lavin-task create."));
   }
   return context;

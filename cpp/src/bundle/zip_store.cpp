@@ -94,18 +94,18 @@ class ZipStore : public Store {
 
  private:
   [[noreturn]] static void refuse(const fs::path& path, std::string_view reason) {
-    throw BundleError(cat(repr(path.native()),
+    throw BundleError(cat(quoted(path.native()),
                           " is neither a bundle folder nor a readable zip of one: ", reason, "."));
   }
 
   static WorkError unwritable(const fs::path& path) {
-    return WorkError(cat("cannot write the temporary file ", repr(path.native()),
+    return WorkError(cat("cannot write the temporary file ", quoted(path.native()),
                          "; make room there or set TMPDIR to another folder."));
   }
 
   // Refuse every unsafe entry and find the others' paths in the bundle.
   void check_entries() {
-    const std::string zip = repr(path_.filename().native());
+    const std::string zip = quoted(path_.filename().native());
     const std::uint64_t size = zip_.file_size();
     std::vector<std::string> names;
     std::set<std::string> tops;
@@ -113,7 +113,7 @@ class ZipStore : public Store {
     bool fits = true, at_top = false;
     for (const ZipEntry& entry : zip_.entries()) {
       if (entry.is_folder()) continue;
-      const std::string what = cat("the entry ", repr(entry.name), " of ", zip);
+      const std::string what = cat("the entry ", quoted(entry.name), " of ", zip);
       if (entry.method != 0 || entry.size != entry.packed) {
         throw BundleError(cat(what,
                               " is compressed; a bundle's zip only stores: make it with "

@@ -179,7 +179,7 @@ EngineStore::EngineStore(std::filesystem::path bundle, const Manifest& manifest)
     : bundle_(std::move(bundle)), manifest_(manifest) {
   std::error_code fault;
   if (!fs::is_directory(bundle_, fault)) {
-    throw InputError(cat(repr(bundle_.string()),
+    throw InputError(cat(quoted(bundle_.string()),
                          " is a packed bundle, which cannot hold engines; unzip it and name the "
                          "folder."));
   }
@@ -223,7 +223,7 @@ std::string EngineStore::find(const Variant& variant, const Graph& graph,
     }
   }
   if (faults.empty()) {
-    throw BundleError(cat("the bundle ", repr(bundle_.filename().string()), " has no engine for ",
+    throw BundleError(cat("the bundle ", quoted(bundle_.filename().string()), " has no engine for ",
                           label, " (", variant.precision, ", ", variant.dialect, "); ", mend, "."));
   }
   throw BundleError(cat("the engine for ", label, " cannot be used: ", join(faults, "; another: "),

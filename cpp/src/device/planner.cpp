@@ -20,8 +20,9 @@ Place at(const std::string& name) {
 
 void check(const std::string& name, std::size_t one, std::size_t other) {
   if (one == other) return;
-  throw BundleError(cat("the graphs of the bundle disagree about ", repr(name), ", which is ", one,
-                        " bytes for one and ", other, " for another; export the bundle again."));
+  throw BundleError(cat("the graphs of the bundle disagree about ", quoted(name), ", which is ",
+                        one, " bytes for one and ", other,
+                        " for another; export the bundle again."));
 }
 
 }  // namespace
@@ -105,7 +106,7 @@ Run Planner::run(const Graph& graph, const Places& inputs, const Places& outputs
     for (const TensorSpec& spec : specs) {
       const auto found = places.find(spec.name);
       if (found == places.end()) {
-        throw BundleError(cat("the graph ", repr(graph.name), " has a tensor ", repr(spec.name),
+        throw BundleError(cat("the graph ", quoted(graph.name), " has a tensor ", quoted(spec.name),
                               " that this version does not know; export the bundle again."));
       }
       const Place& where = found->second;

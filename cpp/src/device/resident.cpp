@@ -99,7 +99,7 @@ void Resident::upload(const std::string& buffer, const Array& array) {
   const std::size_t size = program_.buffers.at(buffer);
   if (array.bytes() != size) {
     throw WorkError(
-        cat(repr(buffer), " has ", array.bytes(), " bytes where the graphs take ", size, "."));
+        cat(quoted(buffer), " has ", array.bytes(), " bytes where the graphs take ", size, "."));
   }
   device_.upload(at({buffer}), array);
 }

@@ -4,13 +4,14 @@
 #include <utility>
 
 #include "base/errors.h"
+#include "base/text.h"
 
 namespace lavin::core {
 
 void check_weight(double weight) {
   if (std::isfinite(weight)) return;
   throw InputError(
-      cat("guidance is ", repr(weight), "; it is a finite number, 1 for no guidance."));
+      cat("guidance is ", short_number(weight), "; it is a finite number, 1 for no guidance."));
 }
 
 Velocity guided(Velocity conditional, Velocity null, double weight) {

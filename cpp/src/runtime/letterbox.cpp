@@ -10,7 +10,7 @@ namespace lavin::core {
 namespace {
 
 std::string text(Size size) {
-  return repr(Shape{size.height, size.width});
+  return cat(Shape{size.height, size.width});
 }
 
 int rounded_half_up(std::int64_t product, std::int64_t divisor) {

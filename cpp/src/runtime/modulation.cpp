@@ -14,13 +14,14 @@ Modulation::Modulation(Backend& backend)
   const Table& table = found->second;
   const Array rows = backend.bundle.array(table.file);
   if (graph_.outputs.empty() || graph_.outputs[0].shape.empty()) {
-    throw BundleError(cat(repr(graph_.file), " gives no row of factors; export the bundle again."));
+    throw BundleError(
+        cat(quoted(graph_.file), " gives no row of factors; export the bundle again."));
   }
   const std::int64_t length = graph_.outputs[0].shape.back();
   const Shape shape = {static_cast<std::int64_t>(table.grid.size()), length};
   if (rows.shape() != shape || rows.dtype() != "float32") {
-    throw BundleError(cat(repr(table.file), " is ", rows.dtype(), " ", repr(rows.shape()),
-                          " where float32 ", repr(shape), " belongs; export the bundle again."));
+    throw BundleError(cat(quoted(table.file), " is ", rows.dtype(), " ", rows.shape(),
+                          " where float32 ", shape, " belongs; export the bundle again."));
   }
   const std::size_t count = rows.count() / table.grid.size();
   for (std::size_t i = 0; i < table.grid.size(); ++i) {

@@ -108,7 +108,7 @@ void check_noise(const std::vector<float>& noise, const std::vector<Shape>& shap
   const auto fits = [&](const Shape& shape) { return element_count(shape) == noise.size(); };
   if (std::none_of(shapes.begin(), shapes.end(), fits)) {
     const std::string needed = listed(
-        shapes, [](const Shape& s) { return repr(s); }, " or ");
+        shapes, [](const Shape& s) { return cat(s); }, " or ");
     throw InputError(cat("noise has ", noise.size(), " values; this run needs ", needed, "."));
   }
 }
