@@ -48,7 +48,7 @@ TEST_F(OnnxRuntime, RefusesOtherInputs) {
   EXPECT_EQ(sentence_of([&] {
               backend->infer(graph("encoder"), {{"t", &t}});
             }),
-            "the graph 'encoder' takes the inputs ['pixels']; given: ['t'].");
+            "the graph 'encoder' takes the inputs 'pixels'; given: 't'.");
 }
 
 TEST_F(OnnxRuntime, RefusesAGraphThatIsNotTheManifests) {
@@ -60,8 +60,8 @@ TEST_F(OnnxRuntime, RefusesAGraphThatIsNotTheManifests) {
   EXPECT_EQ(sentence_of([&] {
               other->prepare({&variant.graph("encoder", Size{32, 32})});
             }),
-            "'graphs/encoder-32-32.onnx' has {'mean': float32 (1, 16, 1, 4, 4)} where the manifest "
-            "says {'mean': float32 (1, 8, 1, 4, 4)}; export the bundle again.");
+            "'graphs/encoder-32-32.onnx' has 'mean' float32 (1, 16, 1, 4, 4) where the manifest "
+            "says 'mean' float32 (1, 8, 1, 4, 4); export the bundle again.");
 }
 
 TEST_F(OnnxRuntime, RefusesAFileThatIsNoGraph) {

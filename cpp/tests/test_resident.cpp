@@ -126,7 +126,7 @@ TEST(Resident, GivesBackWhatItTook) {
     for (int frame = 0; frame < 3; ++frame) {
       resident->answer(made_picture(16, 24, 0), target, seconds);
     }
-    EXPECT_EQ(toy_run.device.held(), 6U);  // memory, the loop, four moments
+    EXPECT_EQ(toy_run.device.held(), 6U);  // memory, the loop, four events
   }
   EXPECT_EQ(toy_run.device.held(), 0U);
 }

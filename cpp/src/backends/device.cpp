@@ -47,14 +47,14 @@ std::unique_ptr<Frames> DeviceBackend::resident(const RowOf& row, const Resident
 }
 
 Engine& DeviceBackend::engine(const Graph& graph) {
-  const auto found = engines_.find(graph.file);
-  if (found != engines_.end()) return *found->second;
+  const auto entry = engines_.find(graph.file);
+  if (entry != engines_.end()) return *entry->second;
   Engine& loaded = device_->load(plan_of_(graph));
   const std::pair<const Specs&, const Specs&> both[] = {{graph.inputs, loaded.inputs()},
                                                         {graph.outputs, loaded.outputs()}};
   for (const auto& [mine, its] : both) {
     if (same_tensors(mine, its)) continue;
-    throw BundleError(cat("the engine of ", quoted(graph.file), " takes or gives ", listed(its),
+    throw BundleError(cat("the engine of ", in_quotes(graph.file), " takes or gives ", listed(its),
                           " where the manifest says ", listed(mine),
                           "; build it again with lavin-build."));
   }
@@ -62,15 +62,15 @@ Engine& DeviceBackend::engine(const Graph& graph) {
 }
 
 const std::map<std::string, Address>& DeviceBackend::places(const Graph& graph) {
-  const auto found = buffers_.find(graph.file);
-  if (found != buffers_.end()) return found->second;
-  std::map<std::string, Address> made;
+  const auto entry = buffers_.find(graph.file);
+  if (entry != buffers_.end()) return entry->second;
+  std::map<std::string, Address> places;
   for (const auto* specs : {&graph.inputs, &graph.outputs}) {
     for (const TensorSpec& spec : *specs) {
-      made[spec.name] = device_->allocate(aligned(tensor_bytes(spec)));
+      places[spec.name] = device_->allocate(aligned(tensor_bytes(spec)));
     }
   }
-  return buffers_.emplace(graph.file, std::move(made)).first->second;
+  return buffers_.emplace(graph.file, std::move(places)).first->second;
 }
 
 }  // namespace lavin::core

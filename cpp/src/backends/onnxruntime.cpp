@@ -32,12 +32,12 @@ void give_back() {
 }
 
 int element_type(const std::string& dtype) {
-  const auto found = element_types().find(dtype);
-  if (found == element_types().end()) {
-    throw BundleError(cat("a graph has a tensor of type ", quoted(dtype),
+  const auto type = element_types().find(dtype);
+  if (type == element_types().end()) {
+    throw BundleError(cat("a graph has a tensor of type ", in_quotes(dtype),
                           ", which this version does not read; export the bundle again."));
   }
-  return found->second;
+  return type->second;
 }
 
 // The number of worker threads; 0 takes the physical cores.
@@ -67,10 +67,10 @@ class OnnxRuntimeBackend : public Backend {
 
   void release(const Graph& graph) override {
     const std::lock_guard guard(mutex_);
-    const auto found = sessions_.find(graph.file);
-    if (found == sessions_.end()) return;
-    ort_->release_session(found->second);
-    sessions_.erase(found);
+    const auto entry = sessions_.find(graph.file);
+    if (entry == sessions_.end()) return;
+    ort_->release_session(entry->second);
+    sessions_.erase(entry);
     give_back();
   }
 
@@ -140,23 +140,23 @@ Outputs OnnxRuntimeBackend::infer_impl(const Graph& graph, const Feed& feed) {
   for (std::size_t i = 0; i < graph.outputs.size(); ++i) {
     const TensorSpec& spec = graph.outputs[i];
     names[1].push_back(spec.name.c_str());
-    const Array& made = outputs.emplace(spec.name, Array(spec.dtype, spec.shape)).first->second;
-    results.values[i] = wrap(made, spec);  // it writes straight into the array
+    const Array& result = outputs.emplace(spec.name, Array(spec.dtype, spec.shape)).first->second;
+    results.values[i] = wrap(result, spec);  // it writes straight into the array
   }
   expect(ort_->run(running, nullptr, names[0].data(), inputs.values.data(), inputs.values.size(),
                    names[1].data(), names[1].size(), results.values.data()),
-         cat("the graph ", quoted(graph.name), " failed in onnxruntime"));
+         cat("the graph ", in_quotes(graph.name), " failed in onnxruntime"));
   return outputs;
 }
 
 OrtSession* OnnxRuntimeBackend::loaded(const Graph& graph) {
   const std::lock_guard guard(mutex_);
-  const auto found = sessions_.find(graph.file);
-  return found == sessions_.end() ? nullptr : found->second;
+  const auto entry = sessions_.find(graph.file);
+  return entry == sessions_.end() ? nullptr : entry->second;
 }
 
 OrtSession* OnnxRuntimeBackend::session(const Graph& graph) {
-  if (OrtSession* found = loaded(graph)) return found;
+  if (OrtSession* ready = loaded(graph)) return ready;
   prepare({&graph});
   return loaded(graph);
 }
@@ -171,9 +171,9 @@ void OnnxRuntimeBackend::prepare(const std::vector<const Graph*>& graphs) {
   }
   if (files.empty()) return;
   side_by_side(files.size(), [&](std::size_t i) {
-    OrtSession* made = load(*files[i].first, files[i].second);
+    OrtSession* session = load(*files[i].first, files[i].second);
     const std::lock_guard guard(mutex_);
-    sessions_.emplace(files[i].first->file, made);
+    sessions_.emplace(files[i].first->file, session);
   });
   give_back();
 }
@@ -202,21 +202,21 @@ OrtSession* OnnxRuntimeBackend::load(const Graph& graph, const std::string& file
   if (variant.precision == "fp8") {  // it would fuse them into kernels that are int8 only
     set(ort_->add_config(options, "session.disable_quant_qdq", "1"));
   }
-  OrtSession* made = nullptr;
-  if (fault.empty()) set(ort_->create_session(ort_.env(), file.c_str(), options, &made));
+  OrtSession* session = nullptr;
+  if (fault.empty()) set(ort_->create_session(ort_.env(), file.c_str(), options, &session));
   ort_->release_options(options);
   if (!fault.empty()) {
     throw BundleError(
-        cat("onnxruntime ", ort_.version(), " cannot load ", quoted(graph.file), ": ", fault));
+        cat("onnxruntime ", ort_.version(), " cannot load ", in_quotes(graph.file), ": ", fault));
   }
   try {
-    check_tensors(graph, made, 0, graph.inputs);
-    check_tensors(graph, made, 1, graph.outputs);
+    check_tensors(graph, session, 0, graph.inputs);
+    check_tensors(graph, session, 1, graph.outputs);
   } catch (...) {
-    ort_->release_session(made);
+    ort_->release_session(session);
     throw;
   }
-  return made;
+  return session;
 }
 
 TensorSpec OnnxRuntimeBackend::tensor(OrtSession* session, int which, std::size_t index) {
@@ -252,13 +252,13 @@ void OnnxRuntimeBackend::check_tensors(const Graph& graph, OrtSession* session, 
                                        const Specs& specs) {
   std::size_t count = 0;
   expect(ort_->count[which](session, &count), "onnxruntime does not count tensors");
-  Specs found;
+  Specs tensors;
   for (std::size_t index = 0; index < count; ++index) {
-    found.push_back(tensor(session, which, index));
+    tensors.push_back(tensor(session, which, index));
   }
-  if (same_tensors(found, specs)) return;
-  throw BundleError(cat(quoted(graph.file), " has ", listed(found), " where the manifest says ",
-                        listed(specs), "; export the bundle again."));
+  if (same_tensors(tensors, specs)) return;
+  throw BundleError(cat(in_quotes(graph.file), " has ", listed(tensors),
+                        " where the manifest says ", listed(specs), "; export the bundle again."));
 }
 
 }  // namespace

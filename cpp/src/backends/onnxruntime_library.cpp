@@ -18,11 +18,11 @@ struct OrtApiBase {
 };
 
 // Open the library and leave it open: its thread pools outlive any one model.
-void* open_library(const std::string& given) {
+void* open_library(const std::string& path) {
   const char* named = std::getenv("LAVIN_ONNXRUNTIME");
   std::vector<std::string> files = {"libonnxruntime.so.1", "libonnxruntime.so"};
-  if (!given.empty()) {
-    files = {given};
+  if (!path.empty()) {
+    files = {path};
   } else if (named != nullptr && *named != '\0') {
     files = {named};
   }
@@ -96,7 +96,7 @@ OrtLibrary::OrtLibrary(const std::string& file) {
   using GetBase = const OrtApiBase* (*)();
   const auto get_base = reinterpret_cast<GetBase>(dlsym(library, "OrtGetApiBase"));
   if (get_base == nullptr) {
-    throw InputError(cat("the library ", quoted(file),
+    throw InputError(cat("the library ", in_quotes(file),
                          " is not ONNX Runtime: it has no OrtGetApiBase; name the right file."));
   }
   const OrtApiBase* base = get_base();

@@ -18,30 +18,30 @@ bool may_be_of(const EngineStore::Record& record, const Library& library) {
 }  // namespace
 
 Library choose_library(const EngineStore& store, const Machine& machine) {
-  std::vector<Library> found;
+  std::vector<Library> installed;
   std::vector<std::string> faults;
   for (const std::string& module : module_files()) {
     try {
-      if (auto library = machine.library(module)) found.push_back(std::move(*library));
+      if (auto library = machine.library(module)) installed.push_back(std::move(*library));
     } catch (const InputError& error) {
       faults.emplace_back(error.what());
     }
   }
-  if (found.empty() && faults.empty()) {
+  if (installed.empty() && faults.empty()) {
     faults.push_back(cat("the back end 'tensorrt' needs one of the modules ",
                          join(module_files(), ", "),
                          " beside liblavin, and there is none; build them with: cmake "
                          "-DLAVIN_TENSORRT_INCLUDE=FOLDER_OF_NvInferRuntime.h, or use the back end "
                          "'onnxruntime'."));
   }
-  if (found.empty()) throw InputError(join(faults, " Or: "));
+  if (installed.empty()) throw InputError(join(faults, " Or: "));
   const std::vector<EngineStore::Record> records = store.records();
-  for (const Library& library : found) {
+  for (const Library& library : installed) {
     for (const EngineStore::Record& record : records) {
       if (may_be_of(record, library)) return library;
     }
   }
-  return found[0];
+  return installed[0];
 }
 
 std::unique_ptr<Backend> make_tensorrt(const Bundle& bundle, const std::string& precision,
@@ -51,9 +51,9 @@ std::unique_ptr<Backend> make_tensorrt(const Bundle& bundle, const std::string& 
   const Library library = choose_library(store, machine);
   const Variant& variant = bundle.variant(precision, dialect.empty() ? library.dialect() : dialect);
   const auto plan_of = [store, library, gpu, &bundle, &variant](const Graph& graph) {
-    const Wanted wanted{onnx_digest(bundle.manifest(), variant, graph), library.target,
-                        library.version, gpu};
-    return store.find(variant, graph, wanted);
+    const EngineNeeds needs{onnx_digest(bundle.manifest(), variant, graph), library.target,
+                            library.version, gpu};
+    return store.find(variant, graph, needs);
   };
   plan_of(variant.graph("modulation"));  // say now that nothing was built, not at the first frame
   return std::make_unique<DeviceBackend>(bundle, variant, machine.device(gpu, library), plan_of);

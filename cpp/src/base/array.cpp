@@ -47,9 +47,9 @@ std::size_t element_bytes(const std::string& dtype) {
       {"bool", 1},    {"int8", 1},   {"uint8", 1},  {"int16", 2},   {"uint16", 2},
       {"float16", 2}, {"int32", 4},  {"uint32", 4}, {"float32", 4}, {"bfloat16", 2},
       {"int64", 8},   {"uint64", 8}, {"float64", 8}};
-  const auto found = kBytes.find(dtype);
-  if (found == kBytes.end()) throw BundleError(cat("the type ", quoted(dtype), " is unknown."));
-  return found->second;
+  const auto entry = kBytes.find(dtype);
+  if (entry == kBytes.end()) throw BundleError(cat("the type ", in_quotes(dtype), " is unknown."));
+  return entry->second;
 }
 
 Array::Array(std::string dtype, Shape shape)

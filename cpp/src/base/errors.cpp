@@ -25,13 +25,13 @@ std::size_t edit_distance(std::string_view left, std::string_view right) {
 
 }  // namespace
 
-std::string nearest_name(std::string_view given, const std::vector<std::string>& names) {
+std::string nearest_name(std::string_view unknown, const std::vector<std::string>& names) {
   std::string nearest;
   std::size_t least = 0;
   for (const std::string& name : names) {
-    const std::size_t longest = std::max(given.size(), name.size());
-    if (std::min(given.size(), name.size()) < (longest + 1) / 2) continue;  // too far apart
-    const std::size_t distance = edit_distance(given, name);
+    const std::size_t longest = std::max(unknown.size(), name.size());
+    if (std::min(unknown.size(), name.size()) < (longest + 1) / 2) continue;  // too far apart
+    const std::size_t distance = edit_distance(unknown, name);
     if (2 * distance > longest || (!nearest.empty() && distance >= least)) continue;
     nearest = name;
     least = distance;
@@ -39,12 +39,12 @@ std::string nearest_name(std::string_view given, const std::vector<std::string>&
   return nearest;
 }
 
-InputError unknown_name(std::string_view kind, std::string_view given,
+InputError unknown_name(std::string_view kind, std::string_view unknown,
                         std::vector<std::string> accepted) {
   std::sort(accepted.begin(), accepted.end());
-  const std::string nearest = nearest_name(given, accepted);
-  const std::string hint = nearest.empty() ? "" : cat(" Did you mean ", quoted(nearest), "?");
-  return InputError(cat("unknown ", kind, " ", quoted(given), ".", hint,
+  const std::string nearest = nearest_name(unknown, accepted);
+  const std::string hint = nearest.empty() ? "" : cat(" Did you mean ", in_quotes(nearest), "?");
+  return InputError(cat("unknown ", kind, " ", in_quotes(unknown), ".", hint,
                         " Accepted: ", accepted.empty() ? "none" : join(accepted, ", "), "."));
 }
 

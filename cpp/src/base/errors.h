@@ -34,10 +34,10 @@ struct WorkError : Error {
 };
 
 // The error for a name that is not among `accepted`, with the nearest as a hint.
-InputError unknown_name(std::string_view kind, std::string_view given,
+InputError unknown_name(std::string_view kind, std::string_view unknown,
                         std::vector<std::string> accepted);
 
 // The nearest of `names` by edit distance, or "" where more than half of the letters differ.
-std::string nearest_name(std::string_view given, const std::vector<std::string>& names);
+std::string nearest_name(std::string_view unknown, const std::vector<std::string>& names);
 
 }  // namespace lavin::core

@@ -121,7 +121,7 @@ void append(std::string& text, const Json& json, std::size_t most) {
       text += json.text;
       return;
     case Json::Kind::kText:
-      text += quoted(json.text);
+      text += in_quotes(json.text);
       return;
     case Json::Kind::kList:
     case Json::Kind::kObject:
@@ -131,7 +131,7 @@ void append(std::string& text, const Json& json, std::size_t most) {
   text += object ? "{" : "[";
   for (std::size_t i = 0; i < json.items.size() && text.size() <= most; ++i) {
     if (i > 0) text += ", ";
-    if (object) text += quoted(json.keys[i]) + ": ";
+    if (object) text += in_quotes(json.keys[i]) + ": ";
     append(text, json.items[i], most);
   }
   text += object ? "}" : "]";
@@ -140,8 +140,9 @@ void append(std::string& text, const Json& json, std::size_t most) {
 }  // namespace
 
 const Json* Json::find(std::string_view key) const {
-  const auto found = std::find(keys.begin(), keys.end(), key);
-  return found == keys.end() ? nullptr : &items[static_cast<std::size_t>(found - keys.begin())];
+  const auto position = std::find(keys.begin(), keys.end(), key);
+  return position == keys.end() ? nullptr
+                                : &items[static_cast<std::size_t>(position - keys.begin())];
 }
 
 Json parse_json(std::string_view text, const std::string& where) {

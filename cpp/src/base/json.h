@@ -4,7 +4,7 @@
 //   const Json json = parse_json(text, "task.json");
 //   const Value task(json, "task.json");
 //   const std::string name = task.at("name").text();          // must be there
-//   if (const auto steps = task.given("steps")) steps->integer();  // may be absent or null
+//   if (const auto steps = task.find_value("steps")) steps->integer();  // may be absent or null
 //   if (const auto flag = task.find("deterministic")) flag->boolean();  // may be absent, not null
 //   for (const Value& pair : task.at("pairs").list()) pair.at("id").text();
 #pragma once
@@ -56,7 +56,7 @@ class Value {
   Value at(std::string_view key) const;
   std::optional<Value> find(std::string_view key) const;
   // Nothing where the field is absent or null.
-  std::optional<Value> given(std::string_view key) const;
+  std::optional<Value> find_value(std::string_view key) const;
   // All fields, in the order of the text.
   std::vector<std::pair<std::string, Value>> entries() const;
   // BundleError: this is no object.
@@ -78,7 +78,7 @@ class Value {
   std::vector<Value> list(std::size_t length) const;
 
   // Throw "{where} is {value}; it must be {wanted}."
-  [[noreturn]] void refuse(const std::string& wanted) const;
+  [[noreturn]] void refuse(const std::string& expected) const;
 
  private:
   // Steps are joined only for a message, so that long keys are not copied for every value below.

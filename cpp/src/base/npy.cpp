@@ -44,7 +44,8 @@ class HeaderReader {
       } else if (key == "shape" && !header.shape) {
         header.shape = shape();
       } else {
-        throw NpyError(cat("its header has the key ", quoted(key), " twice or should not have it"));
+        throw NpyError(
+            cat("its header has the key ", in_quotes(key), " twice or should not have it"));
       }
       if (!take(',')) {
         need('}');
@@ -139,12 +140,12 @@ std::string type_name(const std::string& type) {
       {"|b1", "bool"},   {"|i1", "int8"},    {"|u1", "uint8"},   {"<i2", "int16"},
       {"<u2", "uint16"}, {"<i4", "int32"},   {"<u4", "uint32"},  {"<i8", "int64"},
       {"<u8", "uint64"}, {"<f2", "float16"}, {"<f4", "float32"}, {"<f8", "float64"}};
-  const auto found = kNames.find(type);
-  if (found != kNames.end()) return found->second;
+  const auto entry = kNames.find(type);
+  if (entry != kNames.end()) return entry->second;
   if (type.find('O') != std::string::npos) {
     throw NpyError("it holds Python objects, which are not read");
   }
-  throw NpyError(cat("its type ", quoted(type), " is not read here"));
+  throw NpyError(cat("its type ", in_quotes(type), " is not read here"));
 }
 
 std::size_t little(std::string_view text, std::size_t bytes) {
@@ -225,7 +226,7 @@ Array parse_npy(std::string_view content, const std::string& where) {
   } catch (const BundleError& error) {  // of its shape
     detail = error.what();
   }
-  throw BundleError(cat(quoted(where), " is not a .npy array of numbers: ", detail));
+  throw BundleError(cat(in_quotes(where), " is not a .npy array of numbers: ", detail));
 }
 
 }  // namespace lavin::core

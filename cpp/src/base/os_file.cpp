@@ -15,7 +15,7 @@ namespace lavin::core {
 
 OsError::OsError(int error, const std::filesystem::path& path)
     : std::runtime_error(cat("[Errno ", error, "] ", std::generic_category().message(error),
-                             path.empty() ? "" : ": " + quoted(path.native()))),
+                             path.empty() ? "" : ": " + in_quotes(path.native()))),
       number(error) {}
 
 OsFile::OsFile(const std::filesystem::path& path, bool follow) : path_(path) {
@@ -36,12 +36,12 @@ std::uint64_t OsFile::size() const {
 }
 
 std::size_t OsFile::read(std::uint64_t from, void* to, std::size_t size) const {
-  constexpr std::size_t kPiece = std::size_t{1} << 30;
+  constexpr std::size_t kChunk = std::size_t{1} << 30;
   if (from > std::uint64_t{std::numeric_limits<std::int64_t>::max()} - size) return 0;
   std::size_t done = 0;
   while (done < size) {
     const ssize_t count = ::pread(handle_, static_cast<char*>(to) + done,
-                                  std::min(size - done, kPiece), static_cast<off_t>(from + done));
+                                  std::min(size - done, kChunk), static_cast<off_t>(from + done));
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) throw OsError(errno);
     if (count == 0) break;

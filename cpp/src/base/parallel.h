@@ -1,4 +1,4 @@
-// Independent pieces of work, side by side.
+// Independent parts of work, side by side.
 #pragma once
 
 #include <cstddef>

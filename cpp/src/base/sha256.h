@@ -8,7 +8,7 @@
 
 namespace lavin::core {
 
-// A digest of data that comes in pieces.
+// A digest of data that comes in chunks.
 class Sha256 {
  public:
   enum class Code { kFastest, kPortable };

@@ -27,7 +27,7 @@ std::size_t letter_size(std::string_view text) {
 
 }  // namespace
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   constexpr char kDigits[] = "0123456789abcdef";
   std::string quoted = "'";
   while (!text.empty()) {

@@ -12,7 +12,7 @@ namespace lavin::core {
 using Shape = std::vector<std::int64_t>;
 
 // In quotes; control characters and bytes that are no UTF-8 as \xNN.
-std::string quoted(std::string_view text);
+std::string in_quotes(std::string_view text);
 
 // "%g" of a number.
 std::string short_number(double number);

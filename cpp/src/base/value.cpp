@@ -24,8 +24,8 @@ std::string Value::where() const {
   return path;
 }
 
-void Value::refuse(const std::string& wanted) const {
-  throw BundleError(cat(where(), " is ", excerpt(*json_), "; it must be ", wanted, "."));
+void Value::refuse(const std::string& expected) const {
+  throw BundleError(cat(where(), " is ", excerpt(*json_), "; it must be ", expected, "."));
 }
 
 void Value::check_object() const {
@@ -34,21 +34,21 @@ void Value::check_object() const {
 
 std::optional<Value> Value::find(std::string_view key) const {
   check_object();
-  const Json* found = json_->find(key);
-  if (found == nullptr) return {};
-  return Value(*found, place_, cat(": ", key));
+  const Json* child = json_->find(key);
+  if (child == nullptr) return {};
+  return Value(*child, place_, cat(": ", key));
 }
 
 Value Value::at(std::string_view key) const {
-  std::optional<Value> found = find(key);
-  if (!found) throw BundleError(cat(where(), " lacks ", quoted(key), "; write the file again."));
-  return *std::move(found);
+  std::optional<Value> child = find(key);
+  if (!child) throw BundleError(cat(where(), " lacks ", in_quotes(key), "; write the file again."));
+  return *std::move(child);
 }
 
-std::optional<Value> Value::given(std::string_view key) const {
-  std::optional<Value> found = find(key);
-  if (found && found->json_->kind == Json::Kind::kNull) return {};
-  return found;
+std::optional<Value> Value::find_value(std::string_view key) const {
+  std::optional<Value> child = find(key);
+  if (child && child->json_->kind == Json::Kind::kNull) return {};
+  return child;
 }
 
 std::vector<std::pair<std::string, Value>> Value::entries() const {
@@ -106,7 +106,7 @@ const std::string& Value::one_of(const std::vector<std::string>& names) const {
                      std::find(names.begin(), names.end(), json_->text) != names.end();
   if (right) return json_->text;
   std::vector<std::string> accepted;
-  for (const std::string& name : names) accepted.push_back(quoted(name));
+  for (const std::string& name : names) accepted.push_back(in_quotes(name));
   refuse(cat("one of ", join(accepted, ", ")));
 }
 

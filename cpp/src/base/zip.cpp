@@ -11,14 +11,14 @@ namespace {
 
 constexpr std::uint64_t kHeaderSize = 30;
 constexpr std::uint64_t kMostDirectory = 64 << 20;
-constexpr std::size_t kPiece = std::size_t{1} << 20;
+constexpr std::size_t kChunk = std::size_t{1} << 20;
 
-// The checksum of zip files, in pieces, eight bytes at a time.
+// The checksum of zip files, in chunks, eight bytes at a time.
 class Crc32 {
  public:
-  void update(const char* piece, std::size_t size) {
+  void update(const char* chunk, std::size_t size) {
     static const Tables kTables = tables();
-    std::string_view text(piece, size);
+    std::string_view text(chunk, size);
     for (; text.size() >= 8; text.remove_prefix(8)) {
       const std::uint64_t word = little(text, 0, 8) ^ sum_;
       std::uint32_t sum = 0;
@@ -104,8 +104,8 @@ std::uint64_t Zip::content_of(const ZipEntry& entry) const {
   const auto name_size = static_cast<std::size_t>(little(header, 26, 2));
   const std::string name = bytes(entry.offset + kHeaderSize, name_size);
   if (name != entry.name) {
-    throw ZipError(cat("File name in directory ", quoted(entry.name), " and header b", quoted(name),
-                       " differ."));
+    throw ZipError(cat("File name in directory ", in_quotes(entry.name), " and header b",
+                       in_quotes(name), " differ."));
   }
   const std::uint64_t head = kHeaderSize + name_size + little(header, 28, 2);
   const std::uint64_t room = entry.end - entry.offset;
@@ -114,19 +114,19 @@ std::uint64_t Zip::content_of(const ZipEntry& entry) const {
 }
 
 void Zip::read(const ZipEntry& entry,
-               const std::function<void(const char* piece, std::size_t size)>& take) const {
+               const std::function<void(const char* chunk, std::size_t size)>& take) const {
   const std::uint64_t from = content_of(entry);
-  std::string piece(static_cast<std::size_t>(std::min<std::uint64_t>(kPiece, entry.size)), '\0');
+  std::string chunk(static_cast<std::size_t>(std::min<std::uint64_t>(kChunk, entry.size)), '\0');
   Crc32 sum;
-  for (std::uint64_t done = 0; done < entry.size; done += piece.size()) {
-    if (entry.size - done < piece.size()) piece.resize(static_cast<std::size_t>(entry.size - done));
-    if (file_.read(from + done, piece.data(), piece.size()) < piece.size()) {
+  for (std::uint64_t done = 0; done < entry.size; done += chunk.size()) {
+    if (entry.size - done < chunk.size()) chunk.resize(static_cast<std::size_t>(entry.size - done));
+    if (file_.read(from + done, chunk.data(), chunk.size()) < chunk.size()) {
       throw ZipError("the file ends too early");
     }
-    sum.update(piece.data(), piece.size());
-    take(piece.data(), piece.size());
+    sum.update(chunk.data(), chunk.size());
+    take(chunk.data(), chunk.size());
   }
-  if (sum.value() != entry.crc) throw ZipError(cat("Bad CRC-32 for file ", quoted(entry.name)));
+  if (sum.value() != entry.crc) throw ZipError(cat("Bad CRC-32 for file ", in_quotes(entry.name)));
 }
 
 }  // namespace lavin::core

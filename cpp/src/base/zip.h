@@ -40,10 +40,10 @@ class Zip {
   std::uint64_t file_size() const { return size_; }
   // Whether two entries share bytes, as far as the directory shows.
   bool overlaps() const;
-  // Give the content of a stored entry in pieces. ZipError or OsError: its header or its checksum
+  // Give the content of a stored entry in chunks. ZipError or OsError: its header or its checksum
   // is wrong, or the file ends too early.
   void read(const ZipEntry& entry,
-            const std::function<void(const char* piece, std::size_t size)>& take) const;
+            const std::function<void(const char* chunk, std::size_t size)>& take) const;
 
  private:
   std::string bytes(std::uint64_t from, std::size_t size) const;

@@ -21,12 +21,12 @@ std::size_t find_end(std::string_view tail) {
     const std::string_view end = tail.substr(tail.size() - kEndSize);
     if (end.substr(0, 4) == kSignature && little(end, 20, 2) == 0) return tail.size() - kEndSize;
   }
-  const std::size_t found = tail.rfind(kSignature);
+  const std::size_t start = tail.rfind(kSignature);
   const std::size_t first = tail.size() > kLongest ? tail.size() - kLongest : 0;
-  if (found == std::string_view::npos || found < first || tail.size() - found < kEndSize) {
+  if (start == std::string_view::npos || start < first || tail.size() - start < kEndSize) {
     throw ZipError("File is not a zip file");
   }
-  return found;
+  return start;
 }
 
 // Take sizes and offset from the zip64 field where the entry refers to it.

@@ -30,8 +30,8 @@ std::unique_ptr<Bundle> Bundle::open(const std::string& path) {
   if (nul || !is_there(place)) {
     const fs::path near = place.native() + ".lavin";
     const std::string hint =
-        !nul && is_there(near) ? cat(" Did you mean ", quoted(near.native()), "?") : "";
-    throw BundleError(cat("there is no bundle at ", quoted(path),
+        !nul && is_there(near) ? cat(" Did you mean ", in_quotes(near.native()), "?") : "";
+    throw BundleError(cat("there is no bundle at ", in_quotes(path),
                           "; give a folder NAME.lavin or a zip of one.", hint));
   }
   std::error_code error;
@@ -55,17 +55,17 @@ Array Bundle::array(const std::string& path) const {
 }
 
 const Variant& Bundle::variant(const std::string& precision, const std::string& dialect) const {
-  const std::string& wanted = precision.empty() ? manifest_.defaults.precision : precision;
-  std::vector<std::string> there;
+  const std::string& chosen = precision.empty() ? manifest_.defaults.precision : precision;
+  std::vector<std::string> offered;
   for (const Variant& variant : manifest_.variants) {
-    if (variant.precision == wanted && (dialect.empty() || variant.dialect == dialect)) {
+    if (variant.precision == chosen && (dialect.empty() || variant.dialect == dialect)) {
       return variant;
     }
-    there.push_back(cat(variant.precision, " ", variant.dialect));
+    offered.push_back(cat(variant.precision, " ", variant.dialect));
   }
-  throw BundleError(cat("the bundle ", quoted(path().filename().native()), " has no ", wanted,
+  throw BundleError(cat("the bundle ", in_quotes(path().filename().native()), " has no ", chosen,
                         dialect.empty() ? "" : " " + dialect,
-                        " variant; it has: ", there.empty() ? "none" : join(there, ", "),
+                        " variant; it has: ", offered.empty() ? "none" : join(offered, ", "),
                         ". Choose one of them or export it with lavin-export."));
 }
 
@@ -77,8 +77,8 @@ fs::path Bundle::graph_file(const Variant& variant, const Graph& graph) const {
 const FileEntry& Bundle::listed(const std::string& path) const {
   const auto entry = manifest_.files.find(path);
   if (entry != manifest_.files.end()) return entry->second;
-  throw BundleError(cat("the bundle ", quoted(this->path().filename().native()), " lists no file ",
-                        quoted(path), "."));
+  throw BundleError(cat("the bundle ", in_quotes(this->path().filename().native()),
+                        " lists no file ", in_quotes(path), "."));
 }
 
 }  // namespace lavin::core

@@ -28,7 +28,7 @@ class FolderStore : public Store {
     const std::string name = path.filename();
     if (!is_unfinished(name)) return;
     throw BundleError(
-        cat(quoted(name), " is what an unfinished export left; delete it and export again."));
+        cat(in_quotes(name), " is what an unfinished export left; delete it and export again."));
   }
 
   const fs::path& path() const override { return path_; }
@@ -55,11 +55,11 @@ class FolderStore : public Store {
     try {
       const OsFile file(place, false);
       check_size(path, file.size(), entry);
-      std::string piece(static_cast<std::size_t>(std::min<std::uint64_t>(kPiece, entry.size)) + 1,
+      std::string chunk(static_cast<std::size_t>(std::min<std::uint64_t>(kChunk, entry.size)) + 1,
                         '\0');
       std::uint64_t from = 0;
-      while (const std::size_t count = file.read(from, piece.data(), piece.size())) {
-        digest.update(piece.data(), count);
+      while (const std::size_t count = file.read(from, chunk.data(), chunk.size())) {
+        digest.update(chunk.data(), count);
         from += count;
       }
     } catch (const OsError& error) {
@@ -91,13 +91,13 @@ class FolderStore : public Store {
         throw unreadable(path, OsError(errno, place).what());
       }
       if (S_ISLNK(status.st_mode)) {
-        throw BundleError(cat(quoted(path),
+        throw BundleError(cat(in_quotes(path),
                               " in the bundle is or lies behind a symbolic link; a bundle holds "
                               "plain files only: copy it with its links resolved (cp -rL)."));
       }
     }
     if (S_ISREG(status.st_mode)) return place;
-    throw BundleError(cat(quoted(path), " in the bundle is not a plain file; export it again."));
+    throw BundleError(cat(in_quotes(path), " in the bundle is not a plain file; export it again."));
   }
 
   fs::path path_;

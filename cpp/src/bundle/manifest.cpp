@@ -21,7 +21,7 @@ auto all(const std::optional<Value>& list, Read read) {
 }
 
 std::optional<int> given_integer(const Value& object, std::string_view key) {
-  const auto value = object.given(key);
+  const auto value = object.find_value(key);
   return value ? std::optional(value->integer()) : std::nullopt;
 }
 
@@ -65,14 +65,14 @@ int read_refresh(const Value& value) {
   return every;
 }
 
-// Latents of a piece.
+// Latents of a chunk.
 std::int64_t read_stream(const Value& value) {
   const std::int64_t chunk = value.at("chunk").long_integer();
   all(value.at("frames"), std::mem_fn(&Value::long_integer));
   for (const char* key : {"encoder", "decoder"}) {
-    const Value seam = value.at(key);
-    seam.at("l2").number();
-    seam.at("max").number();
+    const Value boundary_error = value.at(key);
+    boundary_error.at("l2").number();
+    boundary_error.at("max").number();
   }
   return chunk;
 }
@@ -82,8 +82,9 @@ void read_variant(const Value& value, ManifestParts& parts) {
   variant.precision = value.at("precision").text();
   variant.dialect = value.at("dialect").text();
   if (const auto context = value.find("context")) variant.context = context->text();
-  if (const auto refresh = value.given("refresh")) variant.refresh_every = read_refresh(*refresh);
-  const auto stream = value.given("stream");
+  if (const auto refresh = value.find_value("refresh"))
+    variant.refresh_every = read_refresh(*refresh);
+  const auto stream = value.find_value("stream");
   parts.chunks.push_back(stream ? read_stream(*stream) : 1);
   variant.weights = all(value.find("weights"), text_of);
   variant.graphs = all(value.at("graphs"), read_graph);
@@ -221,7 +222,7 @@ std::vector<int> Manifest::pairs_at(Size size) const {
 std::string listed(const std::vector<TensorSpec>& tensors) {
   std::vector<std::string> parts;
   for (const TensorSpec& tensor : tensors) {
-    parts.push_back(cat(quoted(tensor.name), " ", tensor.dtype, " ", tensor.shape));
+    parts.push_back(cat(in_quotes(tensor.name), " ", tensor.dtype, " ", tensor.shape));
   }
   return parts.empty() ? "none" : join(parts, ", ");
 }
@@ -245,21 +246,21 @@ const Graph& Variant::graph(std::string_view name, std::optional<Size> size,
                             std::optional<int> pairs) const {
   const auto height = size ? std::optional(size->height) : std::nullopt;
   const auto width = size ? std::optional(size->width) : std::nullopt;
-  std::vector<const Graph*> named, found;
+  std::vector<const Graph*> named, fitting;
   for (const Graph& graph : graphs) {
     if (graph.name != name) continue;
     named.push_back(&graph);
     if (graph.height == height && graph.width == width && graph.pairs == pairs) {
-      found.push_back(&graph);
+      fitting.push_back(&graph);
     }
   }
-  if (found.size() == 1) return *found[0];
-  std::vector<std::string> there;
-  for (const Graph* graph : found.empty() ? named : found) there.push_back(place(*graph));
+  if (fitting.size() == 1) return *fitting[0];
+  std::vector<std::string> places;
+  for (const Graph* graph : fitting.empty() ? named : fitting) places.push_back(place(*graph));
   throw BundleError(cat("the ", precision, " ", dialect, " variant has ",
-                        found.empty() ? std::string("no graph") : cat(found.size(), " graphs"), " ",
-                        quoted(name), " for ", place(height, width, pairs, {}),
-                        "; it has: ", there.empty() ? "none" : join(there, ", "), "."));
+                        fitting.empty() ? std::string("no graph") : cat(fitting.size(), " graphs"),
+                        " ", in_quotes(name), " for ", place(height, width, pairs, {}),
+                        "; it has: ", places.empty() ? "none" : join(places, ", "), "."));
 }
 
 Shape latent_shape(const Manifest& manifest, Size size) {

@@ -29,7 +29,7 @@ void check_referenced(const Manifest& manifest) {
   for (const auto& [name, table] : manifest.tables) look(table.file);
   for (const TaskEntry& task : manifest.tasks) look(task.file);
   if (lost.empty()) return;
-  throw BundleError(cat(kManifest, " points to ", quoted(*lost.begin()),
+  throw BundleError(cat(kManifest, " points to ", in_quotes(*lost.begin()),
                         ", which its 'files' does not list; export the bundle again."));
 }
 
@@ -77,7 +77,7 @@ void check_unique(const char* kind, const Items& items, Name name) {
   for (const auto& item : items) ++counts[name(item)];
   for (const auto& item : items) {
     if (counts[name(item)] == 1) continue;
-    throw BundleError(cat(kManifest, " lists ", kind, " ", quoted(name(item)),
+    throw BundleError(cat(kManifest, " lists ", kind, " ", in_quotes(name(item)),
                           " twice; export the bundle again."));
   }
 }
@@ -87,7 +87,7 @@ void check_validation(const std::vector<ManifestParts::Validation>& validation) 
     check_path(folder);
     if (samples < 1 || samples > limits::validation_samples) {
       throw BundleError(cat(kManifest, " declares ", samples, " validation samples of ",
-                            quoted(name), "; a bundle has 1 to ", limits::validation_samples,
+                            in_quotes(name), "; a bundle has 1 to ", limits::validation_samples,
                             " of a task or does not name it."));
     }
   }
@@ -114,7 +114,7 @@ void check(const ManifestParts& parts) {
   check_referenced(manifest);
   for (const Table& table : parts.tables) {
     if (!table.grid.empty()) continue;
-    throw BundleError(cat(kManifest, ": the table ", quoted(table.file), " has an empty grid."));
+    throw BundleError(cat(kManifest, ": the table ", in_quotes(table.file), " has an empty grid."));
   }
   try {
     check_grid(manifest.default_grid);

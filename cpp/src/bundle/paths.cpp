@@ -63,7 +63,7 @@ bool is_path(std::string_view path) {
 void check_path(const std::string& path) {
   if (is_path(path)) return;
   throw BundleError(
-      cat("the path ", quoted(path),
+      cat("the path ", in_quotes(path),
           " is not allowed in a bundle: paths are relative, stay inside it and consist of letters, "
           "digits, '_', '.', '+', '@' and '-' between '/'."));
 }
@@ -76,8 +76,8 @@ void check_paths(const std::vector<std::string>& paths) {
     const std::string key = lowered(path);
     const auto [before, is_new] = seen.emplace(key, path);
     if (!is_new) {
-      throw BundleError(
-          cat("the bundle lists ", quoted(path), " twice (also as ", quoted(before->second), ")."));
+      throw BundleError(cat("the bundle lists ", in_quotes(path), " twice (also as ",
+                            in_quotes(before->second), ")."));
     }
     for (std::size_t slash = key.rfind('/'); slash != std::string::npos && slash > 0;
          slash = key.rfind('/', slash - 1)) {
@@ -87,8 +87,8 @@ void check_paths(const std::vector<std::string>& paths) {
   for (const auto& [key, path] : folders) {
     const auto file = seen.find(key);
     if (file != seen.end()) {
-      throw BundleError(cat(quoted(file->second), " is a file of the bundle and the folder of ",
-                            quoted(path), "."));
+      throw BundleError(cat(in_quotes(file->second), " is a file of the bundle and the folder of ",
+                            in_quotes(path), "."));
     }
   }
 }
@@ -101,7 +101,7 @@ void check_task_name(const std::string& name) {
                     });
   if (good && !is_device(name)) return;
   throw InputError(
-      cat(quoted(name), " cannot name a task; a name has 1 to ", limits::task_name_letters,
+      cat(in_quotes(name), " cannot name a task; a name has 1 to ", limits::task_name_letters,
           " lower-case letters, digits, '_' and '-' and begins with a letter or a digit."));
 }
 

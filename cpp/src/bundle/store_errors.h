@@ -10,7 +10,7 @@
 
 namespace lavin::core {
 
-inline constexpr std::size_t kPiece = std::size_t{1} << 20;  // bytes read at a time
+inline constexpr std::size_t kChunk = std::size_t{1} << 20;  // bytes read at a time
 
 BundleError absent(const std::filesystem::path& bundle, const std::string& path);
 BundleError unreadable(const std::string& path, std::string_view reason);

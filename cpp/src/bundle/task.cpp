@@ -39,12 +39,13 @@ StoredTask read_task(const Bundle& bundle, const std::string& name) {
     ++task.pairs;
   }
   if (const auto flag = data.find("deterministic")) flag->boolean();
-  if (const auto steps = data.given("steps")) task.steps = steps->integer();
-  if (const auto guidance = data.given("guidance")) task.guidance = guidance->number();
+  if (const auto steps = data.find_value("steps")) task.steps = steps->integer();
+  if (const auto guidance = data.find_value("guidance")) task.guidance = guidance->number();
   if (const auto rendering = data.find("rendering")) rendering->check_object();
-  if (const auto view = data.given("view")) view->one_of({"overlay", "target", "side-by-side"});
+  if (const auto view = data.find_value("view"))
+    view->one_of({"overlay", "target", "side-by-side"});
   if (task.name != name || task.pairs == 0 || task.steps.value_or(1) < 1) {
-    throw BundleError(cat(task.file, " must have the name ", quoted(name),
+    throw BundleError(cat(task.file, " must have the name ", in_quotes(name),
                           ", at least one pair, and steps of at least 1; create the task again "
                           "with lavin-task create."));
   }
@@ -56,14 +57,14 @@ Array read_context(const Bundle& bundle, const StoredTask& task, Size size) {
       task.file.substr(0, task.file.size() - std::string("task.json").size());
   const std::string path = cat(folder, "context-", size.height, "x", size.width, ".npy");
   if (bundle.manifest().files.count(path) == 0) {
-    throw BundleError(cat("the task ", quoted(task.name), " has no context for ", size.height, "x",
-                          size.width, "; create it again with lavin-task create."));
+    throw BundleError(cat("the task ", in_quotes(task.name), " has no context for ", size.height,
+                          "x", size.width, "; create it again with lavin-task create."));
   }
   Array context = bundle.array(path);
   Shape shape = latent_shape(bundle.manifest(), size);
   shape[2] = 2 * std::int64_t{task.pairs};
   if (context.shape() != shape || context.dtype() != "float32" || !is_finite(context)) {
-    throw BundleError(cat(quoted(path), " is ", context.dtype(), " ", context.shape(),
+    throw BundleError(cat(in_quotes(path), " is ", context.dtype(), " ", context.shape(),
                           " where finite float32 ", shape,
                           " belongs; create the task again with lavin-task create."));
   }

@@ -60,11 +60,12 @@ class ZipStore : public Store {
   const fs::path& path() const override { return path_; }
 
   std::string read(const std::string& path, std::uint64_t limit) override {
-    const ZipEntry& entry = found(path);
+    const ZipEntry& entry = entry_at(path);
     if (entry.size > limit) throw too_large(path, limit);
     std::string content;
     content.reserve(static_cast<std::size_t>(entry.size));  // `check_entries` saw that it fits
-    give(path, entry, [&](const char* piece, std::size_t size) { content.append(piece, size); });
+    read_chunks(path, entry,
+                [&](const char* chunk, std::size_t size) { content.append(chunk, size); });
     return content;
   }
 
@@ -94,18 +95,18 @@ class ZipStore : public Store {
 
  private:
   [[noreturn]] static void refuse(const fs::path& path, std::string_view reason) {
-    throw BundleError(cat(quoted(path.native()),
+    throw BundleError(cat(in_quotes(path.native()),
                           " is neither a bundle folder nor a readable zip of one: ", reason, "."));
   }
 
   static WorkError unwritable(const fs::path& path) {
-    return WorkError(cat("cannot write the temporary file ", quoted(path.native()),
+    return WorkError(cat("cannot write the temporary file ", in_quotes(path.native()),
                          "; make room there or set TMPDIR to another folder."));
   }
 
   // Refuse every unsafe entry and find the others' paths in the bundle.
   void check_entries() {
-    const std::string zip = quoted(path_.filename().native());
+    const std::string zip = in_quotes(path_.filename().native());
     const std::uint64_t size = zip_.file_size();
     std::vector<std::string> names;
     std::set<std::string> tops;
@@ -113,7 +114,7 @@ class ZipStore : public Store {
     bool fits = true, at_top = false;
     for (const ZipEntry& entry : zip_.entries()) {
       if (entry.is_folder()) continue;
-      const std::string what = cat("the entry ", quoted(entry.name), " of ", zip);
+      const std::string what = cat("the entry ", in_quotes(entry.name), " of ", zip);
       if (entry.method != 0 || entry.size != entry.packed) {
         throw BundleError(cat(what,
                               " is compressed; a bundle's zip only stores: make it with "
@@ -140,14 +141,14 @@ class ZipStore : public Store {
     }
   }
 
-  const ZipEntry& found(const std::string& path) const {
+  const ZipEntry& entry_at(const std::string& path) const {
     const auto entry = entries_.find(path);
     if (entry == entries_.end()) throw absent(path_, path);
     return *entry->second;
   }
 
   template <typename Take>
-  void give(const std::string& path, const ZipEntry& entry, const Take& take) const {
+  void read_chunks(const std::string& path, const ZipEntry& entry, const Take& take) const {
     try {
       zip_.read(entry, take);
     } catch (const ZipError& error) {
@@ -159,12 +160,12 @@ class ZipStore : public Store {
 
   // Verify an entry, writing it to `stream` if there is one.
   void copy(const std::string& path, const FileEntry& entry, std::ostream* stream) const {
-    const ZipEntry& source = found(path);
+    const ZipEntry& source = entry_at(path);
     check_size(path, source.size, entry);
     Sha256 digest;
-    give(path, source, [&](const char* piece, std::size_t size) {
-      digest.update(piece, size);
-      if (stream != nullptr) stream->write(piece, static_cast<std::streamsize>(size));
+    read_chunks(path, source, [&](const char* chunk, std::size_t size) {
+      digest.update(chunk, size);
+      if (stream != nullptr) stream->write(chunk, static_cast<std::streamsize>(size));
     });
     check_digest(path, digest.hex(), entry);
   }

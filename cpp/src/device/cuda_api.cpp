@@ -12,12 +12,12 @@ namespace {
 
 template <typename... Arguments>
 void find(void* library, CudaFunction<Arguments...>& function) {
-  void* const found = dlsym(library, function.name);
-  if (found == nullptr) {
+  void* const symbol = dlsym(library, function.name);
+  if (symbol == nullptr) {
     throw InputError(cat("the NVIDIA driver has no ", function.name,
                          "; it is a stub or too old: install the driver of the GPU."));
   }
-  function.call = reinterpret_cast<int (*)(Arguments...)>(found);
+  function.call = reinterpret_cast<int (*)(Arguments...)>(symbol);
 }
 
 }  // namespace
@@ -35,9 +35,9 @@ CudaApi::CudaApi(const std::string& library) {
 void CudaApi::check(const char* name, int status) const {
   if (status == 0) return;
   const char* text = nullptr;
-  const bool known = error_name.call(status, &text) == 0 && text != nullptr;
+  const bool named = error_name.call(status, &text) == 0 && text != nullptr;
   throw WorkError(cat(
-      name, " failed on the GPU: ", known ? text : "CUDA error " + std::to_string(status), "."));
+      name, " failed on the GPU: ", named ? text : "CUDA error " + std::to_string(status), "."));
 }
 
 }  // namespace lavin::core

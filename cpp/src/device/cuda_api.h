@@ -65,9 +65,9 @@ class CudaApi {
 #undef LAVIN_CUDA_MEMBER
 
   // Call one. WorkError: it failed; the message has the driver's name of the error.
-  template <typename... Arguments, typename... Given>
-  void ask(const CudaFunction<Arguments...>& function, Given... given) const {
-    check(function.name, function.call(given...));
+  template <typename... Arguments, typename... Values>
+  void ask(const CudaFunction<Arguments...>& function, Values... values) const {
+    check(function.name, function.call(values...));
   }
   // WorkError: the status of a function is not success.
   void check(const char* name, int status) const;

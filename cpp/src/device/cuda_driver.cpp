@@ -72,12 +72,12 @@ void CudaDriver::download(Address source, std::size_t size) {
 }
 
 void CudaDriver::collect(Address source, Array& array) {
-  const auto found = staging_.find(source);
+  const auto copy = staging_.find(source);
   if (array.bytes() == 0) return;
-  if (found == staging_.end() || found->second.size < array.bytes()) {
+  if (copy == staging_.end() || copy->second.size < array.bytes()) {
     throw WorkError("the device was asked for more than was downloaded.");
   }
-  std::memcpy(array.data(), found->second.place, array.bytes());
+  std::memcpy(array.data(), copy->second.place, array.bytes());
 }
 
 void CudaDriver::copy(Address target, Address source, std::size_t size) {
@@ -86,21 +86,21 @@ void CudaDriver::copy(Address target, Address source, std::size_t size) {
 
 // The values are those of elementwise.cu's parameters, in their order and types.
 void CudaDriver::affine(Address target, Address source, const AffineNumbers& numbers) {
-  AffineNumbers given = numbers;
+  AffineNumbers own = numbers;
   long long stride = numbers.stride;
-  void* values[] = {&source, &target,    &given.channels, &given.length,
-                    &stride, &given.add, &given.factor,   &given.shift};
-  start(affine_, static_cast<std::size_t>(given.channels) * static_cast<std::size_t>(given.length),
+  void* values[] = {&source, &target,  &own.channels, &own.length,
+                    &stride, &own.add, &own.factor,   &own.shift};
+  start(affine_, static_cast<std::size_t>(own.channels) * static_cast<std::size_t>(own.length),
         values);
 }
 
 void CudaDriver::update(Address z, Address velocity, Address null, const UpdateNumbers& numbers) {
-  UpdateNumbers given = numbers;
-  void* values[] = {&z, &velocity, &null, &given.weight, &given.span, &given.length};
-  start(update_, static_cast<std::size_t>(given.length), values);
+  UpdateNumbers own = numbers;
+  void* values[] = {&z, &velocity, &null, &own.weight, &own.span, &own.length};
+  start(update_, static_cast<std::size_t>(own.length), values);
 }
 
-Captured CudaDriver::capture(const std::function<void()>& work) {
+CapturedGraph CudaDriver::capture(const std::function<void()>& work) {
   cuda_.ask(cuda_.capture_begin, stream_, kCaptureThreadLocal);
   void* graph = nullptr;
   try {
@@ -113,31 +113,31 @@ Captured CudaDriver::capture(const std::function<void()>& work) {
     throw;
   }
   cuda_.ask(cuda_.capture_end, stream_, &graph);
-  void* made = nullptr;
-  const int status = cuda_.graph_instantiate.call(&made, graph, 0ULL);
+  void* executable = nullptr;
+  const int status = cuda_.graph_instantiate.call(&executable, graph, 0ULL);
   cuda_.graph_destroy.call(graph);
   cuda_.check(cuda_.graph_instantiate.name, status);
-  graphs_.insert(made);
-  return handle<Captured>(made);
+  graphs_.insert(executable);
+  return handle<CapturedGraph>(executable);
 }
 
-void CudaDriver::launch(Captured captured) {
+void CudaDriver::launch(CapturedGraph captured) {
   cuda_.ask(cuda_.graph_launch, pointer(captured), stream_);
 }
 
-Moment CudaDriver::mark() {
+Event CudaDriver::mark() {
   void* event = nullptr;
   cuda_.ask(cuda_.event_create, &event, 0U);  // CU_EVENT_DEFAULT, which takes times
   events_.insert(event);
-  again(handle<Moment>(event));
-  return handle<Moment>(event);
+  again(handle<Event>(event));
+  return handle<Event>(event);
 }
 
-void CudaDriver::again(Moment moment) {
-  cuda_.ask(cuda_.event_record, pointer(moment), stream_);
+void CudaDriver::again(Event event) {
+  cuda_.ask(cuda_.event_record, pointer(event), stream_);
 }
 
-double CudaDriver::between(Moment first, Moment last) {
+double CudaDriver::between(Event first, Event last) {
   float milliseconds = 0;
   cuda_.ask(cuda_.event_elapsed, &milliseconds, pointer(first), pointer(last));
   return static_cast<double>(milliseconds) / 1e3;
@@ -148,35 +148,35 @@ void CudaDriver::synchronize() {
 }
 
 void CudaDriver::release(Address start) {
-  const auto found = memory_.find(start);
-  if (found == memory_.end()) return;
+  const auto block = memory_.find(start);
+  if (block == memory_.end()) return;
   const auto first = staging_.lower_bound(start);
-  const auto last = staging_.lower_bound(start + found->second);
+  const auto last = staging_.lower_bound(start + block->second);
   for (auto each = first; each != last; ++each) cuda_.host_free.call(each->second.place);
   staging_.erase(first, last);
-  memory_.erase(found);
+  memory_.erase(block);
   cuda_.ask(cuda_.memory_free, start);
 }
 
-void CudaDriver::release(Captured captured) {
+void CudaDriver::release(CapturedGraph captured) {
   if (graphs_.erase(pointer(captured)) == 0) return;
   cuda_.ask(cuda_.graph_exec_destroy, pointer(captured));
 }
 
-void CudaDriver::release(Moment moment) {
-  if (events_.erase(pointer(moment)) == 0) return;
-  cuda_.ask(cuda_.event_destroy, pointer(moment));
+void CudaDriver::release(Event event) {
+  if (events_.erase(pointer(event)) == 0) return;
+  cuda_.ask(cuda_.event_destroy, pointer(event));
 }
 
 void* CudaDriver::staging(Address address, std::size_t size) {
-  Staging& found = staging_[address];
-  if (found.size >= size) return found.place;
+  Staging& staging = staging_[address];
+  if (staging.size >= size) return staging.place;
   synchronize();  // a copy before may still use what is there
-  if (found.place != nullptr) cuda_.ask(cuda_.host_free, found.place);
-  found = {};
-  cuda_.ask(cuda_.host_allocate, &found.place, size, 0U);
-  found.size = size;
-  return found.place;
+  if (staging.place != nullptr) cuda_.ask(cuda_.host_free, staging.place);
+  staging = {};
+  cuda_.ask(cuda_.host_allocate, &staging.place, size, 0U);
+  staging.size = size;
+  return staging.place;
 }
 
 void CudaDriver::start(void* kernel, std::size_t count, void** values) {

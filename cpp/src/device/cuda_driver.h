@@ -32,15 +32,15 @@ class CudaDriver : public Device {
   void copy(Address target, Address source, std::size_t size) override;
   void affine(Address target, Address source, const AffineNumbers& numbers) override;
   void update(Address z, Address velocity, Address null, const UpdateNumbers& numbers) override;
-  Captured capture(const std::function<void()>& work) override;
-  void launch(Captured captured) override;
-  Moment mark() override;
-  void again(Moment moment) override;
-  double between(Moment first, Moment last) override;
+  CapturedGraph capture(const std::function<void()>& work) override;
+  void launch(CapturedGraph captured) override;
+  Event mark() override;
+  void again(Event event) override;
+  double between(Event first, Event last) override;
   void synchronize() override;
   void release(Address start) override;
-  void release(Captured captured) override;
-  void release(Moment moment) override;
+  void release(CapturedGraph captured) override;
+  void release(Event event) override;
 
  protected:
   // A CUstream.

@@ -16,8 +16,8 @@
 namespace lavin::core {
 
 using Address = std::uint64_t;
-enum class Captured : std::uintptr_t {};
-enum class Moment : std::uintptr_t {};
+enum class CapturedGraph : std::uintptr_t {};
+enum class Event : std::uintptr_t {};
 
 // Bytes: TensorRT wants the addresses of its tensors so.
 inline constexpr std::size_t kAlignment = 256;
@@ -82,23 +82,23 @@ class Device {
   virtual void update(Address z, Address velocity, Address null, const UpdateNumbers& numbers) = 0;
 
   // What `work` queues, to be launched as one; it is not run by this.
-  virtual Captured capture(const std::function<void()>& work) = 0;
+  virtual CapturedGraph capture(const std::function<void()>& work) = 0;
   // Queue what was captured.
-  virtual void launch(Captured captured) = 0;
+  virtual void launch(CapturedGraph captured) = 0;
 
-  // Queue the taking of a time; `again` takes a moment that was taken before anew.
-  virtual Moment mark() = 0;
-  virtual void again(Moment moment) = 0;
+  // Queue the taking of a time; `again` takes a time that was taken before anew.
+  virtual Event mark() = 0;
+  virtual void again(Event event) = 0;
   // Seconds between two marks; both have passed.
-  virtual double between(Moment first, Moment last) = 0;
+  virtual double between(Event first, Event last) = 0;
 
   // Wait for everything that was queued. WorkError: some of it failed.
   virtual void synchronize() = 0;
 
   // Give one thing back before the device goes. Nothing that was queued may still use it.
   virtual void release(Address start) = 0;
-  virtual void release(Captured captured) = 0;
-  virtual void release(Moment moment) = 0;
+  virtual void release(CapturedGraph captured) = 0;
+  virtual void release(Event event) = 0;
 };
 
 }  // namespace lavin::core

@@ -18,61 +18,61 @@ namespace fs = std::filesystem;
 constexpr const char *kPlan = "engine.plan", *kRecord = "engine.json", *kTemporary = ".tmp";
 constexpr const char* kAny = "any";
 constexpr std::uintmax_t kLargestRecord = 1 << 20;
-constexpr std::size_t kPiece = std::size_t{16} << 20;
+constexpr std::size_t kChunk = std::size_t{16} << 20;
 
 // The numbers of "10.3.0.26"; parts that are none count as 0.
 std::vector<long> numbers(const std::string& version) {
-  std::vector<long> found = {0};
+  std::vector<long> parts = {0};
   for (const char letter : version) {
     if (letter == '.') {
-      found.push_back(0);
-    } else if (letter >= '0' && letter <= '9' && found.back() < 1'000'000) {
-      found.back() = 10 * found.back() + (letter - '0');
+      parts.push_back(0);
+    } else if (letter >= '0' && letter <= '9' && parts.back() < 1'000'000) {
+      parts.back() = 10 * parts.back() + (letter - '0');
     }
   }
-  return found;
+  return parts;
 }
 
-bool version_fits(const Wanted& wanted, const Identity& found) {
-  if (same_version(found.version, wanted.version)) return true;
-  const std::vector<long> mine = numbers(wanted.version), its = numbers(found.version);
-  return found.version_compatible && mine[0] == its[0] && mine >= its;
+bool version_fits(const EngineNeeds& needs, const Identity& identity) {
+  if (same_version(identity.version, needs.version)) return true;
+  const std::vector<long> mine = numbers(needs.version), its = numbers(identity.version);
+  return identity.version_compatible && mine[0] == its[0] && mine >= its;
 }
 
-bool capability_fits(const Gpu& gpu, const Identity& found) {
+bool capability_fits(const Gpu& gpu, const Identity& identity) {
   const std::string mine = cat(gpu.capability.first, ".", gpu.capability.second);
-  for (const std::string& built : found.capabilities) {
+  for (const std::string& built : identity.capabilities) {
     if (built == kAny || built == mine) return true;
   }
-  return found.hardware_compatible && gpu.capability >= std::pair(8, 0);
+  return identity.hardware_compatible && gpu.capability >= std::pair(8, 0);
 }
 
 Identity read_identity(const Value& value) {
-  Identity found;
-  found.graph = value.at("graph").text();
-  found.precision = value.at("precision").text();
-  found.dialect = value.at("dialect").text();
-  found.onnx = value.at("onnx").text();
-  found.library = value.at("library").text();
-  found.version = value.at("version").text();
+  Identity identity;
+  identity.graph = value.at("graph").text();
+  identity.precision = value.at("precision").text();
+  identity.dialect = value.at("dialect").text();
+  identity.onnx = value.at("onnx").text();
+  identity.library = value.at("library").text();
+  identity.version = value.at("version").text();
   const auto options = value.find("options");
   if (!options) {
-    found.capabilities = {kAny};
-    return found;
+    identity.capabilities = {kAny};
+    return identity;
   }
   if (const auto built = options->find("capabilities")) {
-    for (const Value& each : built->list()) found.capabilities.push_back(each.text());
+    for (const Value& each : built->list()) identity.capabilities.push_back(each.text());
   } else {
-    found.capabilities = {kAny};
+    identity.capabilities = {kAny};
   }
   const std::pair<bool*, const char*> flags[] = {
-      {&found.version_compatible, "version_compatible"},
-      {&found.hardware_compatible, "hardware_compatible"},
-      {&found.stripped, "stripped"}};
+      {&identity.version_compatible, "version_compatible"},
+      {&identity.hardware_compatible, "hardware_compatible"},
+      {&identity.stripped, "stripped"}};
   for (const auto& [flag, name] : flags) {
-    if (const auto given = options->find(name)) *flag = given->boolean();
+    if (const auto option = options->find(name)) *flag = option->boolean();
   }
-  return found;
+  return identity;
 }
 
 std::optional<EngineStore::Record> read_record(const fs::path& folder) {
@@ -101,25 +101,25 @@ std::optional<std::string> read_plan(const EngineStore::Record& record) {
   std::ifstream file(record.folder / kPlan, std::ios::binary);
   std::string plan(static_cast<std::size_t>(size), '\0');
   Sha256 digest;
-  for (std::size_t start = 0; start < plan.size(); start += kPiece) {
-    const std::size_t piece = std::min(kPiece, plan.size() - start);
-    if (!file.read(plan.data() + start, static_cast<std::streamsize>(piece))) return std::nullopt;
-    digest.update(plan.data() + start, piece);
+  for (std::size_t start = 0; start < plan.size(); start += kChunk) {
+    const std::size_t chunk = std::min(kChunk, plan.size() - start);
+    if (!file.read(plan.data() + start, static_cast<std::streamsize>(chunk))) return std::nullopt;
+    digest.update(plan.data() + start, chunk);
   }
   if (digest.hex() != record.plan.sha256) return std::nullopt;
   return plan;
 }
 
 std::vector<fs::path> folders_in(const fs::path& parent) {
-  std::vector<fs::path> found;
+  std::vector<fs::path> folders;
   std::error_code fault;
   for (fs::directory_iterator each(parent, fault), end; !fault && each != end;
        each.increment(fault)) {
-    if (fs::is_directory(each->path(), fault)) found.push_back(each->path());
+    if (fs::is_directory(each->path(), fault)) folders.push_back(each->path());
     fault.clear();
   }
-  std::sort(found.begin(), found.end());
-  return found;
+  std::sort(folders.begin(), folders.end());
+  return folders;
 }
 
 bool is_temporary(const fs::path& folder) {
@@ -138,18 +138,19 @@ bool same_version(const std::string& one, const std::string& other) {
          full.compare(0, brief.size() + 1, brief + ".") == 0;
 }
 
-std::vector<std::string> Wanted::differences(const Identity& found) const {
+std::vector<std::string> EngineNeeds::differences(const Identity& identity) const {
   std::vector<std::string> faults;
-  if (found.onnx != onnx) {
+  if (identity.onnx != onnx) {
     faults.push_back("it was built from another graph than the bundle has now");
   }
-  if (found.library != library) {
-    faults.push_back(cat("it was built by ", found.library, ", here is ", library));
-  } else if (!version_fits(*this, found)) {
-    faults.push_back(cat("it was built by ", library, " ", found.version, ", here is ", version));
+  if (identity.library != library) {
+    faults.push_back(cat("it was built by ", identity.library, ", here is ", library));
+  } else if (!version_fits(*this, identity)) {
+    faults.push_back(
+        cat("it was built by ", library, " ", identity.version, ", here is ", version));
   }
-  if (!capability_fits(gpu, found)) {
-    faults.push_back(cat("it was built for compute capability ", join(found.capabilities, ", "),
+  if (!capability_fits(gpu, identity)) {
+    faults.push_back(cat("it was built for compute capability ", join(identity.capabilities, ", "),
                          ", the GPU is ", gpu.text()));
   }
   return faults;
@@ -179,27 +180,27 @@ EngineStore::EngineStore(std::filesystem::path bundle, const Manifest& manifest)
     : bundle_(std::move(bundle)), manifest_(manifest) {
   std::error_code fault;
   if (!fs::is_directory(bundle_, fault)) {
-    throw InputError(cat(quoted(bundle_.string()),
+    throw InputError(cat(in_quotes(bundle_.string()),
                          " is a packed bundle, which cannot hold engines; unzip it and name the "
                          "folder."));
   }
 }
 
 std::vector<EngineStore::Record> EngineStore::records() const {
-  std::vector<Record> found;
+  std::vector<Record> complete;
   for (const fs::path& library : folders_in(bundle_ / "engines")) {
     for (const fs::path& folder : folders_in(library)) {
       if (is_temporary(folder)) continue;
-      if (auto record = read_record(folder)) found.push_back(std::move(*record));
+      if (auto record = read_record(folder)) complete.push_back(std::move(*record));
     }
   }
-  return found;
+  return complete;
 }
 
 std::string EngineStore::find(const Variant& variant, const Graph& graph,
-                              const Wanted& wanted) const {
+                              const EngineNeeds& needs) const {
   const std::string label = graph_label(graph);
-  std::string mend = cat("run: lavin-build ", bundle_.string(), " --target ", wanted.library);
+  std::string mend = cat("run: lavin-build ", bundle_.string(), " --target ", needs.library);
   if (variant.precision != manifest_.defaults.precision) {
     mend += cat(" --precision ", variant.precision);
   }
@@ -210,21 +211,22 @@ std::string EngineStore::find(const Variant& variant, const Graph& graph,
         its.dialect != variant.dialect) {
       continue;
     }
-    std::vector<std::string> found = wanted.differences(its);
-    if (found.empty() && its.stripped) {
-      found = {"it was built without weights, which only the Python package puts back"};
-    } else if (found.empty()) {
+    std::vector<std::string> differences = needs.differences(its);
+    if (differences.empty() && its.stripped) {
+      differences = {"it was built without weights, which only the Python package puts back"};
+    } else if (differences.empty()) {
       if (auto plan = read_plan(record)) return std::move(*plan);
-      found = {"its file is damaged"};
+      differences = {"its file is damaged"};
     }
-    std::string fault = join(found, " and ");
+    std::string fault = join(differences, " and ");
     if (std::find(faults.begin(), faults.end(), fault) == faults.end()) {
       faults.push_back(std::move(fault));
     }
   }
   if (faults.empty()) {
-    throw BundleError(cat("the bundle ", quoted(bundle_.filename().string()), " has no engine for ",
-                          label, " (", variant.precision, ", ", variant.dialect, "); ", mend, "."));
+    throw BundleError(cat("the bundle ", in_quotes(bundle_.filename().string()),
+                          " has no engine for ", label, " (", variant.precision, ", ",
+                          variant.dialect, "); ", mend, "."));
   }
   throw BundleError(cat("the engine for ", label, " cannot be used: ", join(faults, "; another: "),
                         "; ", mend, "."));

@@ -26,13 +26,13 @@ struct Identity {
 };
 
 // What a runtime needs of an engine.
-struct Wanted {
+struct EngineNeeds {
   std::string onnx;              // as the bundle's graph is now
   std::string library, version;  // that will load it
   Gpu gpu;                       // that will run it
 
   // A sentence for each part of an engine that does not fit; none: it fits.
-  std::vector<std::string> differences(const Identity& found) const;
+  std::vector<std::string> differences(const Identity& identity) const;
 };
 
 // Name and shape bucket of a graph as a file name: step-128x128-p1, modulation.
@@ -62,7 +62,7 @@ class EngineStore {
 
   // The bytes of the engine for a graph that fits. BundleError: there is none, or what there is
   // does not fit or is damaged; the message says which part differs and the command that mends it.
-  std::string find(const Variant& variant, const Graph& graph, const Wanted& wanted) const;
+  std::string find(const Variant& variant, const Graph& graph, const EngineNeeds& needs) const;
 
  private:
   std::filesystem::path bundle_;

@@ -32,12 +32,12 @@ class Driver {
 
   template <typename... Arguments>
   void ask(const char* function, Arguments... arguments) const {
-    void* const found = dlsym(handle_, function);
-    if (found == nullptr) {
+    void* const symbol = dlsym(handle_, function);
+    if (symbol == nullptr) {
       throw InputError(cat("the NVIDIA driver has no ", function,
                            "; it is a stub or too old: install the driver of the GPU."));
     }
-    const int status = reinterpret_cast<int (*)(Arguments...)>(found)(arguments...);
+    const int status = reinterpret_cast<int (*)(Arguments...)>(symbol)(arguments...);
     if (status != 0) {
       throw InputError(cat("the NVIDIA driver is there but ", function, " failed with CUDA error ",
                            status,

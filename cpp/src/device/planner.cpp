@@ -20,7 +20,7 @@ Place at(const std::string& name) {
 
 void check(const std::string& name, std::size_t one, std::size_t other) {
   if (one == other) return;
-  throw BundleError(cat("the graphs of the bundle disagree about ", quoted(name), ", which is ",
+  throw BundleError(cat("the graphs of the bundle disagree about ", in_quotes(name), ", which is ",
                         one, " bytes for one and ", other,
                         " for another; export the bundle again."));
 }
@@ -52,12 +52,12 @@ Program Planner::program(const Grid& grid, double guidance) {
   }
   row_bytes_ = tensor_bytes(*folded);
   row_stride_ = aligned(row_bytes_);
-  Program made;
-  made.row_stride = row_stride_;
-  made.times.assign(grid.begin(), grid.end() - 1);
-  made.times.push_back(kClean);
-  const std::size_t clean = made.times.size() - 1;
-  need(kRows, row_stride_ * made.times.size());
+  Program program;
+  program.row_stride = row_stride_;
+  program.times.assign(grid.begin(), grid.end() - 1);
+  program.times.push_back(kClean);
+  const std::size_t clean = program.times.size() - 1;
+  need(kRows, row_stride_ * program.times.size());
   need(kNoise, latent_bytes(1));
   need(kLatent, latent_bytes(1));
   need(kVelocity, latent_bytes(1));
@@ -70,25 +70,25 @@ Program Planner::program(const Grid& grid, double guidance) {
     for (Operation& each : more) all.push_back(std::move(each));
   };
 
-  made.once = branches[0]->once(clean);
-  made.encode = {run(encoder, {{"pixels", at(kPixels)}}, {{"mean", at(kMean)}})};
-  for (const auto& branch : branches) extend(made.encode, branch->place_query());
+  program.once = branches[0]->once(clean);
+  program.encode = {run(encoder, {{"pixels", at(kPixels)}}, {{"mean", at(kMean)}})};
+  for (const auto& branch : branches) extend(program.encode, branch->place_query());
 
-  made.sample = {Copy{at(kLatent), at(kNoise), latent_bytes(1)}};
-  for (const auto& branch : branches) extend(made.sample, branch->begin(clean));
+  program.sample = {Copy{at(kLatent), at(kNoise), latent_bytes(1)}};
+  for (const auto& branch : branches) extend(program.sample, branch->begin(clean));
   for (std::size_t index = 0; index < clean; ++index) {
-    for (const auto& branch : branches) made.sample.push_back(branch->velocity(index));
+    for (const auto& branch : branches) program.sample.push_back(branch->velocity(index));
     const UpdateNumbers numbers{static_cast<float>(guidance), grid[index + 1] - grid[index],
                                 latent_.channels * cells_};
-    made.sample.push_back(
+    program.sample.push_back(
         Update{at(kLatent), at(kVelocity), at(with_null ? kNullVelocity : kVelocity), numbers});
   }
 
-  made.decode = {affine(at(kUnscaled), at(kLatent), 1, 0, static_cast<float>(1 / latent_.scale),
-                        static_cast<float>(latent_.shift)),
-                 run(decoder, {{"latents", at(kUnscaled)}}, {{"pixels", at(kAnswer)}})};
-  made.buffers = buffers_;
-  return made;
+  program.decode = {affine(at(kUnscaled), at(kLatent), 1, 0, static_cast<float>(1 / latent_.scale),
+                           static_cast<float>(latent_.shift)),
+                    run(decoder, {{"latents", at(kUnscaled)}}, {{"pixels", at(kAnswer)}})};
+  program.buffers = buffers_;
+  return program;
 }
 
 const Graph& Planner::graph(const std::string& name, bool pairs) const {
@@ -104,12 +104,13 @@ Run Planner::run(const Graph& graph, const Places& inputs, const Places& outputs
   Places tensors;
   const auto place = [&](const std::vector<TensorSpec>& specs, const Places& places) {
     for (const TensorSpec& spec : specs) {
-      const auto found = places.find(spec.name);
-      if (found == places.end()) {
-        throw BundleError(cat("the graph ", quoted(graph.name), " has a tensor ", quoted(spec.name),
+      const auto entry = places.find(spec.name);
+      if (entry == places.end()) {
+        throw BundleError(cat("the graph ", in_quotes(graph.name), " has a tensor ",
+                              in_quotes(spec.name),
                               " that this version does not know; export the bundle again."));
       }
-      const Place& where = found->second;
+      const Place& where = entry->second;
       if (where.buffer == kRows) {  // one of several
         check(spec.name, row_bytes_, tensor_bytes(spec));
         tensors[spec.name] = where;

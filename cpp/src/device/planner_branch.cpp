@@ -36,15 +36,15 @@ const Graph& Planner::Branch::graph(const std::string& name) const {
   return planner_.graph(name + suffix_, !null_);
 }
 
-Places Planner::Branch::known(const Graph& graph, const std::string& prefix) const {
-  Places found;
+Places Planner::Branch::keys_values(const Graph& graph, const std::string& prefix) const {
+  Places places;
   for (const auto* specs : {&graph.inputs, &graph.outputs}) {
     for (const TensorSpec& spec : *specs) {
       const std::string kind = spec.name.substr(0, 2);
-      if (kind == "k." || kind == "v.") found[spec.name] = at(prefix + spec.name + suffix_);
+      if (kind == "k." || kind == "v.") places[spec.name] = at(prefix + spec.name + suffix_);
     }
   }
-  return found;
+  return places;
 }
 
 // Whole steps: the context's latents go into each.
@@ -57,9 +57,9 @@ class Planner::Joint : public Branch {
   }
 
   Run velocity(std::size_t step) override {
-    const Places given = {
+    const Places inputs = {
         {"latent", at(kLatent)}, {"context", at(context_)}, {"modulation", planner_.row(step)}};
-    return planner_.run(graph("step"), given, {{"velocity", out_}});
+    return planner_.run(graph("step"), inputs, {{"velocity", out_}});
   }
 };
 
@@ -73,13 +73,13 @@ class Planner::Refresh : public Joint {
     const Place row = planner_.row(step);
     if (step % every_ == 0) {
       const Graph& whole = graph("refresh");
-      const Places given = {
+      const Places inputs = {
           {"latent", at(kLatent)}, {"context", at(context_)}, {"modulation", row}};
-      return planner_.run(whole, given, with({{"velocity", out_}}, known(whole)));
+      return planner_.run(whole, inputs, with({{"velocity", out_}}, keys_values(whole)));
     }
     const Graph& part = graph("step");
-    const Places given = with({{"latent", at(kLatent)}, {"modulation", row}}, known(part));
-    return planner_.run(part, given, {{"velocity", out_}});
+    const Places inputs = with({{"latent", at(kLatent)}, {"modulation", row}}, keys_values(part));
+    return planner_.run(part, inputs, {{"velocity", out_}});
   }
 
  private:
@@ -93,8 +93,8 @@ class Planner::Frozen : public Branch {
 
   Operations once(std::size_t clean) override {
     const Graph& pairs = graph("context");
-    const Places given = {{"context", at(kContext)}, {"modulation", planner_.row(clean)}};
-    return {planner_.run(pairs, given, known(pairs, "pair_"))};
+    const Places inputs = {{"context", at(kContext)}, {"modulation", planner_.row(clean)}};
+    return {planner_.run(pairs, inputs, keys_values(pairs, "pair_"))};
   }
 
   Operations place_query() override {
@@ -104,17 +104,17 @@ class Planner::Frozen : public Branch {
 
   Operations begin(std::size_t clean) override {
     const Graph& query = graph("query");
-    const Places keys = known(query);
-    Places given = {{"query", at(kQuery)}, {"modulation", planner_.row(clean)}};
-    for (const auto& key : keys) given["pair_" + key.first] = at("pair_" + key.first);
-    return {planner_.run(query, given, keys)};
+    const Places keys = keys_values(query);
+    Places inputs = {{"query", at(kQuery)}, {"modulation", planner_.row(clean)}};
+    for (const auto& key : keys) inputs["pair_" + key.first] = at("pair_" + key.first);
+    return {planner_.run(query, inputs, keys)};
   }
 
   Run velocity(std::size_t step) override {
     const Graph& part = graph("step");
-    const Places given =
-        with({{"latent", at(kLatent)}, {"modulation", planner_.row(step)}}, known(part));
-    return planner_.run(part, given, {{"velocity", out_}});
+    const Places inputs =
+        with({{"latent", at(kLatent)}, {"modulation", planner_.row(step)}}, keys_values(part));
+    return planner_.run(part, inputs, {{"velocity", out_}});
   }
 };
 

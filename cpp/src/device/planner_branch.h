@@ -28,7 +28,7 @@ class Planner::Branch {
  protected:
   const Graph& graph(const std::string& name) const;
   // Keys and values of a graph's inputs or outputs, by buffers of this branch.
-  Places known(const Graph& graph, const std::string& prefix = "") const;
+  Places keys_values(const Graph& graph, const std::string& prefix = "") const;
 
   Planner& planner_;
   bool null_;

@@ -10,25 +10,25 @@ std::size_t tensor_bytes(const TensorSpec& tensor) {
 }
 
 std::vector<const Graph*> Program::graphs() const {
-  std::vector<const Graph*> found;
+  std::vector<const Graph*> graphs;
   std::set<std::string> seen;
   for (const Operations* part : {&once, &encode, &sample, &decode}) {
     for (const Operation& operation : *part) {
       const Run* run = std::get_if<Run>(&operation);
-      if (run != nullptr && seen.insert(run->graph->file).second) found.push_back(run->graph);
+      if (run != nullptr && seen.insert(run->graph->file).second) graphs.push_back(run->graph);
     }
   }
-  return found;
+  return graphs;
 }
 
 std::pair<std::map<std::string, std::size_t>, std::size_t> Program::offsets() const {
-  std::map<std::string, std::size_t> found;
+  std::map<std::string, std::size_t> starts;
   std::size_t end = 0;
   for (const auto& [name, size] : buffers) {
-    found[name] = end;
+    starts[name] = end;
     end += aligned(size);
   }
-  return {found, end};
+  return {starts, end};
 }
 
 }  // namespace lavin::core

@@ -55,9 +55,9 @@ Array Resident::answer(const Picture& picture, Picture& target, Seconds& seconds
   ready_ = true;
   device_.collect(at({kAnswer}), pixels);
   device_.collect(at({kLatent}), latents);
-  seconds.encode = device_.between(moments_[0], moments_[1]);
-  seconds.sample = device_.between(moments_[1], moments_[2]);
-  seconds.decode = device_.between(moments_[2], moments_[3]);
+  seconds.encode = device_.between(events_[0], events_[1]);
+  seconds.sample = device_.between(events_[1], events_[2]);
+  seconds.decode = device_.between(events_[2], events_[3]);
   target = to_picture(pixels);
   return latents;
 }
@@ -77,14 +77,14 @@ void Resident::upload_constants(const RowOf& row, const Array& noise, const Arra
   // The query's frame, if any, is the last of the context and comes with a picture.
   Shape shape = pairs.shape();
   const auto channels = static_cast<std::size_t>(shape.at(1));
-  const std::size_t known = pairs.bytes() / channels;
-  const std::size_t frame = known / static_cast<std::size_t>(shape.at(2));
+  const std::size_t filled = pairs.bytes() / channels;
+  const std::size_t frame = filled / static_cast<std::size_t>(shape.at(2));
   const std::size_t whole = program_.buffers.at(kContext) / channels;
   shape[2] = static_cast<std::int64_t>(whole / frame);
   Array context = Array::zeros(shape);
   for (std::size_t channel = 0; channel < channels; ++channel) {
-    std::memcpy(context.data() + channel * whole, pairs.data() + channel * known,
-                std::min(known, whole));
+    std::memcpy(context.data() + channel * whole, pairs.data() + channel * filled,
+                std::min(filled, whole));
   }
   upload(kContext, context);
   const auto null = program_.buffers.find(kNullContext);
@@ -99,7 +99,7 @@ void Resident::upload(const std::string& buffer, const Array& array) {
   const std::size_t size = program_.buffers.at(buffer);
   if (array.bytes() != size) {
     throw WorkError(
-        cat(quoted(buffer), " has ", array.bytes(), " bytes where the graphs take ", size, "."));
+        cat(in_quotes(buffer), " has ", array.bytes(), " bytes where the graphs take ", size, "."));
   }
   device_.upload(at({buffer}), array);
 }
@@ -113,10 +113,10 @@ void Resident::capture() {
 }
 
 void Resident::mark(std::size_t which) {
-  if (which == moments_.size()) {
-    moments_.push_back(device_.mark());
+  if (which == events_.size()) {
+    events_.push_back(device_.mark());
   } else {
-    device_.again(moments_[which]);
+    device_.again(events_[which]);
   }
 }
 
@@ -152,7 +152,7 @@ void Resident::give_back() noexcept {
   }
   try {
     if (loop_) device_.release(*loop_);
-    for (const Moment moment : moments_) device_.release(moment);
+    for (const Event event : events_) device_.release(event);
     device_.release(start_);
   } catch (const std::exception&) {
   }

@@ -52,10 +52,10 @@ class Resident : public Frames {
   std::map<std::string, Address> addresses_;
   Address start_ = 0;
   Shape latents_, pixels_;
-  std::optional<Captured> loop_;
+  std::optional<CapturedGraph> loop_;
   std::string fault_;
   bool ready_ = false;  // a frame was answered, so every engine has run
-  std::vector<Moment> moments_;
+  std::vector<Event> events_;
 };
 
 }  // namespace lavin::core

@@ -99,18 +99,18 @@ LavinTrtStatus open(LavinTrtRuntime** runtime, LavinTrtReason reason) noexcept {
       tell(reason, library().fault);
       return LAVIN_TRT_NO_LIBRARY;
     }
-    auto made = std::make_unique<LavinTrtRuntime>();
+    auto opened = std::make_unique<LavinTrtRuntime>();
     // Within a major version tables of functions only grow, and 10.3 has all that is used, so an
     // older library is asked as if the headers were its own.
     const auto headers = static_cast<int32_t>(NV_TENSORRT_VERSION);
-    made->runtime.reset(static_cast<nvinfer1::IRuntime*>(
-        library().create(&made->logger, std::min(headers, library().number))));
-    if (made->runtime == nullptr) {
-      tell(reason, made->logger.take());
+    opened->runtime.reset(static_cast<nvinfer1::IRuntime*>(
+        library().create(&opened->logger, std::min(headers, library().number))));
+    if (opened->runtime == nullptr) {
+      tell(reason, opened->logger.take());
       return LAVIN_TRT_NO_LIBRARY;
     }
-    made->runtime->setEngineHostCodeAllowed(true);  // plugins lie inside the engine
-    *runtime = made.release();
+    opened->runtime->setEngineHostCodeAllowed(true);  // plugins lie inside the engine
+    *runtime = opened.release();
     return LAVIN_TRT_OK;
   });
 }
@@ -122,31 +122,31 @@ void close(LavinTrtRuntime* runtime) noexcept {
 LavinTrtStatus load(LavinTrtRuntime* runtime, const void* plan, size_t size,
                     LavinTrtEngine** engine, LavinTrtReason reason) noexcept {
   return guarded(reason, LAVIN_TRT_NO_ROOM, [&] {
-    auto made = std::make_unique<LavinTrtEngine>();
-    made->runtime = runtime;
+    auto loaded = std::make_unique<LavinTrtEngine>();
+    loaded->runtime = runtime;
     runtime->logger.take();
-    made->engine.reset(runtime->runtime->deserializeCudaEngine(plan, size));
-    if (made->engine == nullptr) {
+    loaded->engine.reset(runtime->runtime->deserializeCudaEngine(plan, size));
+    if (loaded->engine == nullptr) {
       tell(reason, runtime->logger.take());
       return LAVIN_TRT_BAD_PLAN;
     }
-    for (int32_t i = 0; i < made->engine->getNbIOTensors(); ++i) {
-      const char* const name = made->engine->getIOTensorName(i);
-      const nvinfer1::Dims shape = made->engine->getTensorShape(name);
+    for (int32_t i = 0; i < loaded->engine->getNbIOTensors(); ++i) {
+      const char* const name = loaded->engine->getIOTensorName(i);
+      const nvinfer1::Dims shape = loaded->engine->getTensorShape(name);
       Tensor tensor;
       tensor.name = name;
-      tensor.dtype = name_of(made->engine->getTensorDataType(name));
+      tensor.dtype = name_of(loaded->engine->getTensorDataType(name));
       tensor.shape.assign(shape.d, shape.d + std::max(shape.nbDims, 0));
-      tensor.input = made->engine->getTensorIOMode(name) == nvinfer1::TensorIOMode::kINPUT;
-      made->tensors.push_back(std::move(tensor));
+      tensor.input = loaded->engine->getTensorIOMode(name) == nvinfer1::TensorIOMode::kINPUT;
+      loaded->tensors.push_back(std::move(tensor));
     }
-    made->context.reset(made->engine->createExecutionContext(
+    loaded->context.reset(loaded->engine->createExecutionContext(
         nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED));
-    if (made->context == nullptr) {
+    if (loaded->context == nullptr) {
       tell(reason, runtime->logger.take());
       return LAVIN_TRT_NO_ROOM;
     }
-    *engine = made.release();
+    *engine = loaded.release();
     return LAVIN_TRT_OK;
   });
 }
@@ -160,8 +160,9 @@ size_t tensor_count(const LavinTrtEngine* engine) noexcept {
 }
 
 LavinTrtTensor tensor(const LavinTrtEngine* engine, size_t index) noexcept {
-  const Tensor& found = engine->tensors[index];
-  return {found.name.c_str(), found.dtype, found.shape.data(), found.shape.size(), found.input};
+  const Tensor& chosen = engine->tensors[index];
+  return {chosen.name.c_str(), chosen.dtype, chosen.shape.data(), chosen.shape.size(),
+          chosen.input};
 }
 
 size_t scratch_size(const LavinTrtEngine* engine) noexcept {

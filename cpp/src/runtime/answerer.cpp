@@ -92,9 +92,9 @@ Answer Answerer::answer(const Picture& frame) {
   Frames* ready = nullptr;
   {
     const Timer timer(seconds.setup);
-    auto found = prepared_.find(size);
-    if (found == prepared_.end()) found = prepared_.emplace(size, prepare(size)).first;
-    ready = found->second.get();
+    auto frames = prepared_.find(size);
+    if (frames == prepared_.end()) frames = prepared_.emplace(size, prepare(size)).first;
+    ready = frames->second.get();
   }
   Picture fitted;
   {

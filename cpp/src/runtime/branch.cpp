@@ -85,12 +85,12 @@ class RefreshBranch : public Branch {
   Array velocity(const Array& z, float t) override {
     Feed feed = {{"latent", &z}, {"modulation", &modulation_.row(t)}};
     if (count_++ % every_ != 0) {
-      put_all(feed, known_);
+      put_all(feed, keys_values_);
       return backend_.infer_one(step_, feed);
     }
     feed["context"] = &context_;
-    known_ = backend_.infer(refresh_, feed);
-    auto velocity = known_.extract("velocity");
+    keys_values_ = backend_.infer(refresh_, feed);
+    auto velocity = keys_values_.extract("velocity");
     return std::move(velocity.mapped());
   }
 
@@ -103,7 +103,7 @@ class RefreshBranch : public Branch {
   bool null_;
   int count_ = 0;
   Array before_, context_;
-  Outputs known_;
+  Outputs keys_values_;
 };
 
 class FrozenBranch : public Branch {
@@ -115,21 +115,21 @@ class FrozenBranch : public Branch {
   void take_pairs(const Array& pairs) override {
     if (context_ == nullptr) return;
     const Feed feed = {{"context", &pairs}, {"modulation", &modulation_.row(kClean)}};
-    of_pairs_.clear();
+    pair_keys_values_.clear();
     for (auto& [name, array] : backend_.infer(*context_, feed)) {
-      of_pairs_.emplace("pair_" + name, std::move(array));
+      pair_keys_values_.emplace("pair_" + name, std::move(array));
     }
     backend_.release(*context_);
   }
   std::vector<const Graph*> graphs() const override { return {&query_, &step_}; }
   void begin(const Array& query) override {
     Feed feed = {{"query", &query}, {"modulation", &modulation_.row(kClean)}};
-    put_all(feed, of_pairs_);
-    known_ = backend_.infer(query_, feed);
+    put_all(feed, pair_keys_values_);
+    keys_values_ = backend_.infer(query_, feed);
   }
   Array velocity(const Array& z, float t) override {
     Feed feed = {{"latent", &z}, {"modulation", &modulation_.row(t)}};
-    put_all(feed, known_);
+    put_all(feed, keys_values_);
     return backend_.infer_one(step_, feed);
   }
 
@@ -139,7 +139,7 @@ class FrozenBranch : public Branch {
   const Graph* context_;
   const Graph& query_;
   const Graph& step_;
-  Outputs of_pairs_, known_;
+  Outputs pair_keys_values_, keys_values_;
 };
 
 }  // namespace
@@ -149,10 +149,10 @@ std::unique_ptr<Branch> make_branch(Backend& backend, Modulation& modulation, Si
   const Variant& variant = backend.variant;
   const Shape latent = latent_shape(backend.bundle.manifest(), size);
   const auto graph = [&](const std::string& name) -> const Graph& {
-    const Graph& found =
+    const Graph& chosen =
         null ? variant.graph(name + "_null", size) : variant.graph(name, size, pairs);
-    if (name == "step" || name == "refresh") require_output(found, "velocity", latent);
-    return found;
+    if (name == "step" || name == "refresh") require_output(chosen, "velocity", latent);
+    return chosen;
   };
   switch (variant.context_kind()) {
     case ContextKind::kJoint:

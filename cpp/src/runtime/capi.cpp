@@ -125,25 +125,25 @@ lavin_status lavin_stream_open(lavin_model* model, const lavin_request* request,
   return guarded([&] {
     require(stream, "stream");
     require(model, "model");
-    const lavin_stream_options given = core::read_stream_options(options);
+    const lavin_stream_options fields = core::read_stream_options(options);
     const core::Request asked = core::read_request(request);
     core::Model& shared = model->model;
     // The answerer is made and ends under the model's lock: on a device it owns memory there.
-    const auto end = [&shared](core::Answerer* made) {
+    const auto end = [&shared](core::Answerer* fresh) {
       const auto lock = shared.lock();
-      delete made;
+      delete fresh;
     };
-    std::unique_ptr<core::Answerer> made;
+    std::unique_ptr<core::Answerer> fresh;
     {
       const auto lock = shared.lock();
-      made = shared.answerer(asked);
+      fresh = shared.answerer(asked);
     }
-    const std::shared_ptr<core::Answerer> answerer(made.release(), end);
+    const std::shared_ptr<core::Answerer> answerer(fresh.release(), end);
     const auto work = [&shared, answerer](const core::Picture& frame) {
       const auto held = shared.lock();
       return std::move(answerer->answer(frame).image);
     };
-    *stream = new lavin_stream{{work, given.capacity, given.drop != 0}};
+    *stream = new lavin_stream{{work, fields.capacity, fields.drop != 0}};
     return LAVIN_OK;
   });
 }

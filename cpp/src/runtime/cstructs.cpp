@@ -15,14 +15,14 @@ constexpr std::uint32_t kMaxSide = 65535;
 
 // A struct as this version knows it: the caller's fields, zeros where the caller's is shorter.
 template <typename Struct>
-Struct read(const Struct* given, const char* name, std::size_t least) {
-  require(given, name);
-  if (given->struct_size < least) {
-    throw InputError(cat(name, ".struct_size is ", given->struct_size, "; set it to sizeof(", name,
+Struct read(const Struct* source, const char* name, std::size_t least) {
+  require(source, name);
+  if (source->struct_size < least) {
+    throw InputError(cat(name, ".struct_size is ", source->struct_size, "; set it to sizeof(", name,
                          "), which is ", sizeof(Struct), "."));
   }
   Struct value{};
-  std::memcpy(&value, given, std::min(given->struct_size, sizeof(Struct)));
+  std::memcpy(&value, source, std::min(source->struct_size, sizeof(Struct)));
   return value;
 }
 
@@ -36,8 +36,8 @@ static_assert(FIRST_SIZE(lavin_request, reserved) == sizeof(lavin_request));
 static_assert(FIRST_SIZE(lavin_result, seconds) == sizeof(lavin_result));
 static_assert(FIRST_SIZE(lavin_stream_options, drop) == sizeof(lavin_stream_options));
 
-std::string text(const char* given) {
-  return given == nullptr ? "" : given;
+std::string text(const char* source) {
+  return source == nullptr ? "" : source;
 }
 
 }  // namespace
@@ -49,30 +49,30 @@ void require(const void* pointer, const char* name) {
 BackendChoice read_options(const lavin_options* options) {
   BackendChoice choice;
   if (options == nullptr) return choice;
-  const lavin_options given = read(options, "lavin_options", FIRST_SIZE(lavin_options, library));
-  if (given.backend != nullptr) choice.name = given.backend;
-  choice.precision = text(given.precision);
-  choice.dialect = text(given.dialect);
-  choice.library = text(given.library);
-  choice.threads = given.threads;
+  const lavin_options fields = read(options, "lavin_options", FIRST_SIZE(lavin_options, library));
+  if (fields.backend != nullptr) choice.name = fields.backend;
+  choice.precision = text(fields.precision);
+  choice.dialect = text(fields.dialect);
+  choice.library = text(fields.library);
+  choice.threads = fields.threads;
   return choice;
 }
 
 lavin_stream_options read_stream_options(const lavin_stream_options* options) {
-  lavin_stream_options given{};
+  lavin_stream_options fields{};
   if (options != nullptr) {
-    given = read(options, "lavin_stream_options", FIRST_SIZE(lavin_stream_options, drop));
+    fields = read(options, "lavin_stream_options", FIRST_SIZE(lavin_stream_options, drop));
   }
-  if (given.capacity == 0) given.capacity = 2;
-  return given;
+  if (fields.capacity == 0) fields.capacity = 2;
+  return fields;
 }
 
-bool has_data(const lavin_image* given) {
-  return read(given, "lavin_image", FIRST_SIZE(lavin_image, data)).data != nullptr;
+bool has_data(const lavin_image* source) {
+  return read(source, "lavin_image", FIRST_SIZE(lavin_image, data)).data != nullptr;
 }
 
-lavin_image read_image(const lavin_image* given) {
-  lavin_image image = read(given, "lavin_image", FIRST_SIZE(lavin_image, data));
+lavin_image read_image(const lavin_image* source) {
+  lavin_image image = read(source, "lavin_image", FIRST_SIZE(lavin_image, data));
   if (image.width < 1 || image.height < 1 || image.width > kMaxSide || image.height > kMaxSide) {
     throw InputError(cat("a picture has 1 to ", kMaxSide, " pixels a side; given: ", image.width,
                          "x", image.height, " (width x height)."));
@@ -86,8 +86,8 @@ lavin_image read_image(const lavin_image* given) {
   return image;
 }
 
-Picture read_picture(const lavin_image* given) {
-  const lavin_image image = read_image(given);
+Picture read_picture(const lavin_image* source) {
+  const lavin_image image = read_image(source);
   require(image.data, "lavin_image.data");
   return Picture(static_cast<int>(image.height), static_cast<int>(image.width), image.data,
                  image.stride);
@@ -109,8 +109,8 @@ void write_picture(const Picture& picture, const lavin_image& out) {
   }
 }
 
-Request read_request(const lavin_request* given) {
-  const lavin_request request = read(given, "lavin_request", FIRST_SIZE(lavin_request, reserved));
+Request read_request(const lavin_request* source) {
+  const lavin_request request = read(source, "lavin_request", FIRST_SIZE(lavin_request, reserved));
   Request asked;
   asked.task = text(request.task);
   if (request.pair_count != 0) require(request.pairs, "lavin_request.pairs");
@@ -144,14 +144,14 @@ Request read_request(const lavin_request* given) {
   return asked;
 }
 
-lavin_result read_result(const lavin_result* given) {
-  return read(given, "lavin_result", FIRST_SIZE(lavin_result, seconds));
+lavin_result read_result(const lavin_result* source) {
+  return read(source, "lavin_result", FIRST_SIZE(lavin_result, seconds));
 }
 
-void write_result(Answer made, lavin_result* given) {
+void write_result(Answer latest, lavin_result* target) {
   thread_local Answer answer;
-  answer = std::move(made);
-  lavin_result result = read_result(given);
+  answer = std::move(latest);
+  lavin_result result = read_result(target);
   result.target.struct_size = sizeof(lavin_image);
   result.target.width = static_cast<std::uint32_t>(answer.target.width);
   result.target.height = static_cast<std::uint32_t>(answer.target.height);
@@ -162,7 +162,7 @@ void write_result(Answer made, lavin_result* given) {
   const Seconds& s = answer.seconds;
   const double seconds[] = {s.setup, s.preprocess, s.encode, s.sample, s.decode, s.postprocess};
   std::copy(std::begin(seconds), std::end(seconds), result.seconds);
-  std::memcpy(given, &result, std::min(given->struct_size, sizeof result));
+  std::memcpy(target, &result, std::min(target->struct_size, sizeof result));
 }
 
 }  // namespace lavin::core

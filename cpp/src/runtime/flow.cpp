@@ -21,9 +21,10 @@ Velocity guided(Velocity conditional, Velocity null, double weight) {
   return
       [conditional = std::move(conditional), null = std::move(null), w](const Array& z, float t) {
         Array velocity = null(z, t);
-        const Array shown = conditional(z, t);
+        const Array under_context = conditional(z, t);
         float* v = velocity.floats();
-        for (std::size_t i = 0; i < velocity.count(); ++i) v[i] += w * (shown.floats()[i] - v[i]);
+        for (std::size_t i = 0; i < velocity.count(); ++i)
+          v[i] += w * (under_context.floats()[i] - v[i]);
         return velocity;
       };
 }

@@ -38,20 +38,20 @@ class Model {
 
   // Answer one frame. What a request computes serves later equal ones; of the last few requests.
   Answer run(Request request, const Picture& frame) {
-    auto found = std::find_if(known_.begin(), known_.end(),
-                              [&](const auto& known) { return known.first == request; });
-    if (found == known_.end()) {
-      auto made = answerer(request);
-      if (known_.size() == kKnown) known_.pop_back();
-      known_.emplace_front(std::move(request), std::move(made));
-      found = known_.begin();
+    auto entry = std::find_if(recent_.begin(), recent_.end(),
+                              [&](const auto& pair) { return pair.first == request; });
+    if (entry == recent_.end()) {
+      auto fresh = answerer(request);
+      if (recent_.size() == kRecent) recent_.pop_back();
+      recent_.emplace_front(std::move(request), std::move(fresh));
+      entry = recent_.begin();
     }
-    known_.splice(known_.begin(), known_, found);  // the last used first
-    return found->second->answer(frame);
+    recent_.splice(recent_.begin(), recent_, entry);  // the last used first
+    return entry->second->answer(frame);
   }
 
  private:
-  static constexpr std::size_t kKnown = 4;  // e.g. tasks that take turns
+  static constexpr std::size_t kRecent = 4;  // e.g. tasks that take turns
 
   // The bundle; while it is verified, the library that will most likely run it is loaded.
   static std::unique_ptr<Bundle> open(const std::string& path, const BackendChoice& choice) {
@@ -72,7 +72,7 @@ class Model {
   std::unique_ptr<Backend> backend_;
   Modulation modulation_;
   std::string description_;
-  std::list<std::pair<Request, std::unique_ptr<Answerer>>> known_;
+  std::list<std::pair<Request, std::unique_ptr<Answerer>>> recent_;
 };
 
 }  // namespace lavin::core

@@ -9,18 +9,18 @@ namespace lavin::core {
 Modulation::Modulation(Backend& backend)
     : backend_(backend), graph_(backend.variant.graph("modulation")) {
   const auto& tables = backend.bundle.manifest().tables;
-  const auto found = tables.find("modulation");
-  if (found == tables.end()) return;
-  const Table& table = found->second;
+  const auto entry = tables.find("modulation");
+  if (entry == tables.end()) return;
+  const Table& table = entry->second;
   const Array rows = backend.bundle.array(table.file);
   if (graph_.outputs.empty() || graph_.outputs[0].shape.empty()) {
     throw BundleError(
-        cat(quoted(graph_.file), " gives no row of factors; export the bundle again."));
+        cat(in_quotes(graph_.file), " gives no row of factors; export the bundle again."));
   }
   const std::int64_t length = graph_.outputs[0].shape.back();
   const Shape shape = {static_cast<std::int64_t>(table.grid.size()), length};
   if (rows.shape() != shape || rows.dtype() != "float32") {
-    throw BundleError(cat(quoted(table.file), " is ", rows.dtype(), " ", rows.shape(),
+    throw BundleError(cat(in_quotes(table.file), " is ", rows.dtype(), " ", rows.shape(),
                           " where float32 ", shape, " belongs; export the bundle again."));
   }
   const std::size_t count = rows.count() / table.grid.size();
@@ -32,8 +32,8 @@ Modulation::Modulation(Backend& backend)
 }
 
 const Array& Modulation::row(float t) {
-  const auto found = rows_.find(t);
-  if (found != rows_.end()) return found->second;
+  const auto entry = rows_.find(t);
+  if (entry != rows_.end()) return entry->second;
   Array time(Shape{1});
   time.floats()[0] = t;
   return rows_.emplace(t, backend_.infer_one(graph_, {{"t", &time}})).first->second;

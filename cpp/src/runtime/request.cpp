@@ -74,9 +74,10 @@ Size choose_size(const std::vector<Size>& sizes, Size frame) {
                            [&](Size a, Size b) { return distance(a) < distance(b); });
 }
 
-int choose_pairs(const Manifest& manifest, Size size, int available, int wanted, bool stored) {
+int choose_pairs(const Manifest& manifest, Size size, int available, int requested, bool stored) {
   const std::vector<int> accepted = manifest.pairs_at(size);
-  const std::string there = listed(accepted, [](int count) { return std::to_string(count); });
+  const std::string accepted_text =
+      listed(accepted, [](int count) { return std::to_string(count); });
   std::vector<int> usable;
   std::copy_if(accepted.begin(), accepted.end(), std::back_inserter(usable),
                [available](int count) { return count <= available; });
@@ -84,18 +85,18 @@ int choose_pairs(const Manifest& manifest, Size size, int available, int wanted,
     return std::find(usable.begin(), usable.end(), count) != usable.end();
   };
   if (usable.empty()) {
-    throw InputError(cat("there are ", available, " example pairs and the bundle takes ", there,
-                         " at ", text(size), "; give more pairs."));
+    throw InputError(cat("there are ", available, " example pairs and the bundle takes ",
+                         accepted_text, " at ", text(size), "; give more pairs."));
   }
-  if (wanted != 0) {
-    if (is_usable(wanted)) return wanted;
-    throw InputError(cat("cannot use ", wanted, " pairs: there are ", available,
-                         " and the bundle takes ", there, " at ", text(size), "."));
+  if (requested != 0) {
+    if (is_usable(requested)) return requested;
+    throw InputError(cat("cannot use ", requested, " pairs: there are ", available,
+                         " and the bundle takes ", accepted_text, " at ", text(size), "."));
   }
   if (!stored) {
     if (is_usable(available)) return available;
-    throw InputError(cat(available, " pairs were given and the bundle takes ", there, " at ",
-                         text(size), "; give that many, or num_pairs=", usable.back(),
+    throw InputError(cat(available, " pairs were given and the bundle takes ", accepted_text,
+                         " at ", text(size), "; give that many, or num_pairs=", usable.back(),
                          " to use the first."));
   }
   return is_usable(manifest.defaults.pairs) ? manifest.defaults.pairs : usable.back();

@@ -51,7 +51,7 @@ Size check_size(const Manifest& manifest, Size size);
 // How many of the available pairs to use, the first ones. `wanted` 0 chooses: of a stored task's
 // the bundle's default, or the most there are graphs for; of a caller's all.
 // InputError: no graph takes that number, or the pairs do not suffice.
-int choose_pairs(const Manifest& manifest, Size size, int available, int wanted, bool stored);
+int choose_pairs(const Manifest& manifest, Size size, int available, int requested, bool stored);
 
 // InputError: noise is not finite, or has another number of values than each of the shapes.
 void check_noise(const std::vector<float>& noise, const std::vector<Shape>& shapes);

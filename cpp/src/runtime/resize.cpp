@@ -116,11 +116,11 @@ Picture along_columns(const Picture& image, int rows) {
 }  // namespace
 
 Picture resize_bicubic(const Picture& image, int rows, int columns) {
-  const auto wide = [columns](const Picture& given) {
-    return given.width == columns ? given : along_rows(given, columns);
+  const auto wide = [columns](const Picture& image) {
+    return image.width == columns ? image : along_rows(image, columns);
   };
-  const auto tall = [rows](const Picture& given) {
-    return given.height == rows ? given : along_columns(given, rows);
+  const auto tall = [rows](const Picture& image) {
+    return image.height == rows ? image : along_columns(image, rows);
   };
   // The order of Pillow 13: what shrinks much more comes first.
   const std::int64_t fewer_rows = std::int64_t{image.height} - rows;

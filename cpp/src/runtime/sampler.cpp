@@ -37,9 +37,13 @@ Array Sampler::sample(const Array& noise, const Array& query, const Grid& grid, 
   }
   conditional_->begin(query);
   if (guidance != 1.0) null_->begin(query);
-  const Velocity shown = [this](const Array& z, float t) { return conditional_->velocity(z, t); };
-  const Velocity hidden = [this](const Array& z, float t) { return null_->velocity(z, t); };
-  return euler(guided(shown, hidden, guidance), noise, grid);
+  const Velocity under_context = [this](const Array& z, float t) {
+    return conditional_->velocity(z, t);
+  };
+  const Velocity without_context = [this](const Array& z, float t) {
+    return null_->velocity(z, t);
+  };
+  return euler(guided(under_context, without_context, guidance), noise, grid);
 }
 
 }  // namespace lavin::core
