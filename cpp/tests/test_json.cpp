@@ -45,7 +45,7 @@ TEST(JsonText, ExcerptIsWhatWasWritten) {
   const std::string text =
       R"( {"b": [1, -2.5, 1e-7, null, true, false], "a": {"it's": []}, "c": 99999999999999999999} )";
   EXPECT_EQ(excerpt(parse_json(text, "x")),
-            "{'b': [1, -2.5, 1e-7, null, true, false], 'a': {'it'...");
+            "{'b': [1, -2.5, 1e-7, null, true, false], 'a': {'it's': [...");
   EXPECT_EQ(excerpt(parse_json("99999999999999999999", "x")), "99999999999999999999");
 }
 

@@ -8,6 +8,7 @@
 #include "device/tensorrt_device.h"
 #include "engine_files.h"
 #include "host_device.h"
+#include "runtime/flow.h"
 #include "runtime/modulation.h"
 #include "stub_engine.h"
 #include "stub_fixture.h"

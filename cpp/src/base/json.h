@@ -1,4 +1,4 @@
-// JSON to checked values, strictly; the Python package's bundle_io/jsondata.py is the
+// JSON to checked values, strictly; the Python package's bundle/strict_json.py is the
 // specification.
 //
 //   const Json json = parse_json(text, "task.json");

@@ -1,4 +1,5 @@
-// What manifest.json of a bundle says; the Python package's manifest.py is the specification.
+// What manifest.json of a bundle says; the Python package's bundle/manifest.py is the
+// specification.
 #pragma once
 
 #include <cstdint>

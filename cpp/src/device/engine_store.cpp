@@ -200,9 +200,9 @@ std::vector<EngineStore::Record> EngineStore::records() const {
 std::string EngineStore::find(const Variant& variant, const Graph& graph,
                               const EngineNeeds& needs) const {
   const std::string label = graph_label(graph);
-  std::string mend = cat("run: lavin-build ", bundle_.string(), " --target ", needs.library);
+  std::string command = cat("run: lavin-build ", bundle_.string(), " --target ", needs.library);
   if (variant.precision != manifest_.defaults.precision) {
-    mend += cat(" --precision ", variant.precision);
+    command += cat(" --precision ", variant.precision);
   }
   std::vector<std::string> faults;
   for (const Record& record : records()) {
@@ -226,10 +226,10 @@ std::string EngineStore::find(const Variant& variant, const Graph& graph,
   if (faults.empty()) {
     throw BundleError(cat("the bundle ", in_quotes(bundle_.filename().string()),
                           " has no engine for ", label, " (", variant.precision, ", ",
-                          variant.dialect, "); ", mend, "."));
+                          variant.dialect, "); ", command, "."));
   }
   throw BundleError(cat("the engine for ", label, " cannot be used: ", join(faults, "; another: "),
-                        "; ", mend, "."));
+                        "; ", command, "."));
 }
 
 }  // namespace lavin::core

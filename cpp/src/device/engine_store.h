@@ -61,7 +61,7 @@ class EngineStore {
   std::vector<Record> records() const;
 
   // The bytes of the engine for a graph that fits. BundleError: there is none, or what there is
-  // does not fit or is damaged; the message says which part differs and the command that mends it.
+  // does not fit or is damaged; the message says which part differs and the command that fixes it.
   std::string find(const Variant& variant, const Graph& graph, const EngineNeeds& needs) const;
 
  private:
