@@ -92,6 +92,7 @@ class Facts:
 
     @classmethod
     def of(cls, status: int, sentence: str) -> Facts:
+        sentence = sentence.replace("\\\\", "\\")  # repr() doubles what C++ shows as it is
         sizes = re.sub(r"(?<=\d)x(?=\d)", " ", sentence)
         return cls(
             status,
@@ -126,7 +127,7 @@ def cpp_facts(library: clib.Library, bundle: Path, task: str = "brighten") -> Fa
 def test_facts_tell_sentences_apart() -> None:
     sentence = "a.json: x: y[0] is 'z' of 32x16 or -1.5e-07; a bundle's 2. Did you mean 'zz'?"
     facts = Facts.of(2, sentence)
-    numbers = ("32.0", "16.0", "-1.5e-07", "2.0")
+    numbers = ("0.0", "32.0", "16.0", "-1.5e-07", "2.0")
     assert facts == Facts(2, ("z", "zz"), numbers, ("a.json: x: y[0]",), ("zz",))
     assert facts == Facts.of(2, sentence.replace(" is ", " shall not be "))
     for old, new in (("'z'", "'q'"), ("32", "33"), ("y[0]", "y[1]"), ("a.json", "b.json")):
