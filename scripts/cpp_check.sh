@@ -21,7 +21,9 @@ export LAVIN_ONNXRUNTIME
 configure() {
     folder=$1
     shift
-    cmake -S cpp -B "build/$folder" -DLAVIN_EXAMPLES=OFF -DLAVIN_WERROR=ON "$@" > "build/$folder.log" 2>&1 ||
+    # Without precompiled headers every file must include what it uses.
+    cmake -S cpp -B "build/$folder" -DLAVIN_EXAMPLES=OFF -DLAVIN_WERROR=ON \
+        -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON "$@" > "build/$folder.log" 2>&1 ||
         { tail -50 "build/$folder.log"; exit 1; }
 }
 

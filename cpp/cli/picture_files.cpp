@@ -10,6 +10,7 @@
 #include <iterator>
 #include <stdexcept>
 
+#include "base/limits.h"
 #include "orientation.h"
 
 namespace {
@@ -110,8 +111,9 @@ std::string suffix_of(const std::string& path) {
 }  // namespace
 
 std::string too_large(unsigned long width, unsigned long height) {
-  if (width <= kMaxPixels / height) return "";
-  return "it has more than " + std::to_string(kMaxPixels) +
+  constexpr unsigned long kMost = lavin::core::limits::picture_pixels;
+  if (width <= kMost / height) return "";
+  return "it has more than " + std::to_string(kMost) +
          " pixels and is taken for a decompression bomb; scale it down first";
 }
 

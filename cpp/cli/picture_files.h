@@ -9,8 +9,6 @@
 
 using Bytes = std::vector<unsigned char>;
 
-inline constexpr unsigned long kMaxPixels = 89478485;  // beyond it lie decompression bombs
-
 // A picture file's bytes as it is meant to be seen: grey becomes RGB, transparent parts lie on
 // white, 16-bit grey is scaled, a JPEG is turned as its EXIF says. `path` names it in the sentences
 // of errors, which are std::runtime_error.

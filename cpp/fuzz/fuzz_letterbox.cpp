@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "errors.h"
-#include "image.h"
+#include "base/errors.h"
+#include "runtime/letterbox.h"
 
 namespace {
 

@@ -2,8 +2,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "errors.h"
-#include "manifest.h"
+#include "base/errors.h"
+#include "bundle/manifest.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace lavin::core;

@@ -2,8 +2,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "bundle.h"
-#include "errors.h"
+#include "base/errors.h"
+#include "base/npy.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace lavin::core;

@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <string>
 
-#include "bundle.h"
-#include "errors.h"
+#include "base/errors.h"
+#include "bundle/bundle.h"
 
 namespace {
 

@@ -5,9 +5,9 @@
 #include <fstream>
 #include <string>
 
-#include "engine_store.h"
-#include "sha256.h"
-#include "text.h"
+#include "base/sha256.h"
+#include "base/text.h"
+#include "device/engine_store.h"
 
 namespace lavin::core {
 

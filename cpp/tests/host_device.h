@@ -12,9 +12,9 @@
 #include <utility>
 #include <vector>
 
-#include "device.h"
-#include "errors.h"
-#include "program.h"
+#include "base/errors.h"
+#include "device/device.h"
+#include "device/program.h"
 
 namespace lavin::core {
 
@@ -35,7 +35,7 @@ class HostDevice : public Device {
     return found;
   }
   // What was allocated, captured or marked and not given back.
-  std::size_t held() const { return memory_.size() + loops_.size() + moments_.size(); }
+  std::size_t held() const { return memory_.size() + loops_.size() + events_.size(); }
 
   std::string describe() const override { return "host"; }
   void enter() override {}
@@ -125,7 +125,7 @@ class HostDevice : public Device {
     });
   }
 
-  Captured capture(const std::function<void()>& work) override {
+  CapturedGraph capture(const std::function<void()>& work) override {
     calls.push_back("capture");
     if (refuses_capture) throw WorkError("no graphs here.");
     auto made = std::make_unique<Loop>();
@@ -137,23 +137,23 @@ class HostDevice : public Device {
       throw;
     }
     recording_ = nullptr;
-    const auto captured = static_cast<Captured>(reinterpret_cast<std::uintptr_t>(made.get()));
+    const auto captured = static_cast<CapturedGraph>(reinterpret_cast<std::uintptr_t>(made.get()));
     loops_.emplace(captured, std::move(made));
     return captured;
   }
-  void launch(Captured captured) override {
+  void launch(CapturedGraph captured) override {
     calls.push_back("launch");
     for (const auto& work : *loops_.at(captured)) work();
   }
 
-  Moment mark() override {
-    const auto moment = static_cast<Moment>(++next_);
-    moments_[moment] = ++clock_;
-    return moment;
+  Event mark() override {
+    const auto event = static_cast<Event>(++next_);
+    events_[event] = ++clock_;
+    return event;
   }
-  void again(Moment moment) override { moments_.at(moment) = ++clock_; }
-  double between(Moment first, Moment last) override {
-    return 0.001 * (moments_.at(last) - moments_.at(first));
+  void again(Event event) override { events_.at(event) = ++clock_; }
+  double between(Event first, Event last) override {
+    return 0.001 * (events_.at(last) - events_.at(first));
   }
 
   void synchronize() override {
@@ -163,8 +163,8 @@ class HostDevice : public Device {
   }
 
   void release(Address start) override { require(memory_.erase(start) == 1, "not allocated"); }
-  void release(Captured captured) override { require(loops_.erase(captured) == 1, "no loop"); }
-  void release(Moment moment) override { require(moments_.erase(moment) == 1, "no moment"); }
+  void release(CapturedGraph captured) override { require(loops_.erase(captured) == 1, "no loop"); }
+  void release(Event event) override { require(events_.erase(event) == 1, "no event"); }
 
  private:
   using Loop = std::vector<std::function<void()>>;
@@ -204,8 +204,8 @@ class HostDevice : public Device {
   std::vector<std::unique_ptr<HostEngine>> engines_;
   std::map<Address, Memory> memory_;
   std::map<Address, std::vector<std::byte>> coming_, arrived_;
-  std::map<Captured, std::unique_ptr<Loop>> loops_;
-  std::map<Moment, int> moments_;
+  std::map<CapturedGraph, std::unique_ptr<Loop>> loops_;
+  std::map<Event, int> events_;
   Loop* recording_ = nullptr;
   std::uintptr_t next_ = 0;
   int clock_ = 0;

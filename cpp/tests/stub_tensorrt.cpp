@@ -4,9 +4,9 @@
 #include <cstdio>
 #include <memory>
 
+#include "device/tensorrt_module.h"
 #include "stub_cuda.h"
 #include "stub_engine.h"
-#include "tensorrt_module.h"
 
 struct LavinTrtRuntime {
   int engines = 0;

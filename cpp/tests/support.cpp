@@ -7,8 +7,8 @@
 #include <fstream>
 #include <iterator>
 
-#include "onnxruntime_library.h"
-#include "sha256.h"
+#include "backends/onnxruntime_library.h"
+#include "base/sha256.h"
 
 namespace lavin::core {
 

@@ -8,10 +8,10 @@
 #include <string>
 #include <vector>
 
-#include "backend.h"
-#include "bundle.h"
-#include "errors.h"
-#include "json.h"
+#include "backends/backend.h"
+#include "base/errors.h"
+#include "base/json.h"
+#include "bundle/bundle.h"
 
 namespace lavin::core {
 

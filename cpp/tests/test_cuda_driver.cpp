@@ -1,6 +1,6 @@
 // The GPU that is found, and memory, arithmetic and graphs by a driver that is a stub on the host.
 // On a GPU nothing of this has run yet.
-#include "cuda_driver.h"
+#include "device/cuda_driver.h"
 #include "stub_fixture.h"
 #include "support.h"
 
@@ -80,10 +80,10 @@ TEST_F(Tensorrt, CapturesWithoutRunning) {
   const Address z = device.allocate(256), v = device.allocate(256);
   device.upload(z, floats({1}, {0}));
   device.upload(v, floats({1}, {1}));
-  const Captured loop = device.capture([&] { device.update(z, v, v, {1, 1, 1}); });
-  const Moment first = device.mark();
+  const CapturedGraph loop = device.capture([&] { device.update(z, v, v, {1, 1, 1}); });
+  const Event first = device.mark();
   for (int i = 0; i < 3; ++i) device.launch(loop);
-  const Moment last = device.mark();
+  const Event last = device.mark();
   EXPECT_THROW(device.between(first, last), WorkError);  // it has not passed
   device.download(z, 4);
   device.synchronize();

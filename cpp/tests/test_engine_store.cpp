@@ -1,10 +1,10 @@
 // Engines in a bundle: found only where every part fits.
 #include <cstdlib>
 
+#include "device/engine_store.h"
+#include "device/tensorrt_library.h"
 #include "engine_files.h"
-#include "engine_store.h"
 #include "support.h"
-#include "tensorrt_library.h"
 #include "toy_graphs.h"
 
 namespace lavin::core {
@@ -51,7 +51,7 @@ class EngineStoreTest : public testing::Test {
   Manifest manifest;
   const Graph* step = nullptr;
   Identity identity;
-  Wanted wanted;
+  EngineNeeds wanted;
 };
 
 TEST_F(EngineStoreTest, GivesAnEngineBack) {
@@ -141,7 +141,7 @@ TEST_F(EngineStoreTest, LetsCompatibleEnginesRunElsewhere) {
                         std::pair<int, int> capability) {
     Identity made = identity;
     change(made);
-    Wanted here = wanted;
+    EngineNeeds here = wanted;
     here.version = version;
     here.gpu.capability = capability;
     return here.differences(made).empty();

@@ -1,7 +1,7 @@
 #include <cmath>
 #include <limits>
 
-#include "flow.h"
+#include "runtime/flow.h"
 #include "support.h"
 
 namespace lavin::core {
@@ -66,7 +66,7 @@ TEST(Grids, RefuseInSentences) {
             }),
             "a time grid runs from 0 (noise) to 1 (data); this one runs from 0.1 to 1.");
   EXPECT_EQ(sentence_of([] { check_grid({0.0}); }),
-            "a time grid is a list of at least two numbers; got an array of shape (1,).");
+            "a time grid is a list of at least two numbers; got an array of shape (1).");
 }
 
 TEST(Euler, EndsOnTheAnswerOfAStraightPath) {

@@ -1,5 +1,5 @@
 // What is said where there is no driver. test_tensorrt.cpp has a driver that answers as told.
-#include "gpu.h"
+#include "device/gpu.h"
 #include "support.h"
 
 namespace lavin::core {

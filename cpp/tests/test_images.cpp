@@ -1,6 +1,7 @@
 #include <limits>
 
-#include "image.h"
+#include "base/picture.h"
+#include "runtime/letterbox.h"
 #include "support.h"
 
 namespace lavin::core {

@@ -1,4 +1,4 @@
-#include "manifest.h"
+#include "bundle/manifest.h"
 #include "small_bundle.h"
 #include "support.h"
 
@@ -71,12 +71,12 @@ TEST(ManifestText, OtherFormatsAreRefused) {
       "; this version of lavin-deploy reads 1: export the bundle again, or install the version "
       "that wrote it.";
   for (const auto& [given, shown] : std::map<std::string, std::string>{
-           {"2", "2"}, {"1.0", "1.0"}, {"true", "True"}, {"\"1\"", "'1'"}, {"null", "None"}}) {
+           {"2", "2"}, {"1.0", "1.0"}, {"true", "true"}, {"\"1\"", "'1'"}, {"null", "null"}}) {
     EXPECT_EQ(refused([&](Tree& tree) { tree["format_version"] = Tree::parse(given); }),
               "manifest.json has format_version " + shown + rest);
   }
   EXPECT_EQ(refused([](Tree& tree) { tree.erase("format_version"); }),
-            "manifest.json has format_version None" + rest);
+            "manifest.json has format_version null" + rest);
 }
 
 TEST(ManifestText, MissingAndWrongFieldsAreNamed) {
@@ -86,16 +86,16 @@ TEST(ManifestText, MissingAndWrongFieldsAreNamed) {
       refused([](Tree& tree) { tree["variants"][0]["graphs"][0]["inputs"][0].erase("name"); }),
       "manifest.json: variants[0]: graphs[0]: inputs[0] lacks 'name'; write the file again.");
   EXPECT_EQ(refused([](Tree& tree) { tree["created_by"] = 3; }),
-            "manifest.json: created_by is 3; it must be of type str.");
+            "manifest.json: created_by is 3; it must be a text.");
   EXPECT_EQ(refused([](Tree& tree) { tree["source"] = "x"; }),
             "manifest.json: source is 'x'; it must be an object.");
   EXPECT_EQ(refused([](Tree& tree) { tree["time"]["kind"] = "cubic"; }),
-            "manifest.json: time: kind is 'cubic'; it must be one of ['linear-quadratic', "
-            "'uniform'].");
+            "manifest.json: time: kind is 'cubic'; it must be one of 'linear-quadratic', "
+            "'uniform'.");
   EXPECT_EQ(refused([](Tree& tree) { tree["variants"][0]["refresh"]["error"]["3"] = "x"; }),
             "manifest.json: variants[0]: refresh: error: 3 is 'x'; it must be a finite number.");
   EXPECT_EQ(refused([](Tree& tree) { tree["report"] = nullptr; }),
-            "manifest.json: report is None; it must be an object.");
+            "manifest.json: report is null; it must be an object.");
   EXPECT_EQ(refused([](Tree& tree) { tree["defaults"]["size"] = {1}; }),
             "manifest.json: defaults: size is [1]; it must be a list of 2.");
 }

@@ -1,4 +1,4 @@
-#include "paths.h"
+#include "bundle/paths.h"
 #include "support.h"
 
 namespace lavin::core {

@@ -1,7 +1,7 @@
 // What a program runs, and where its buffers lie.
 #include <algorithm>
 
-#include "program.h"
+#include "device/planner.h"
 #include "support.h"
 #include "toy_graphs.h"
 

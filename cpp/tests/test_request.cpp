@@ -1,4 +1,4 @@
-#include "request.h"
+#include "runtime/request.h"
 #include "support.h"
 
 namespace lavin::core {

@@ -1,6 +1,7 @@
 // Whole answers on a device: the same as plain loops on the host, and in the right order.
+#include "device/planner.h"
+#include "device/resident.h"
 #include "host_device.h"
-#include "resident.h"
 #include "support.h"
 #include "toy_graphs.h"
 
@@ -125,7 +126,7 @@ TEST(Resident, GivesBackWhatItTook) {
     for (int frame = 0; frame < 3; ++frame) {
       resident->answer(made_picture(16, 24, 0), target, seconds);
     }
-    EXPECT_EQ(toy_run.device.held(), 6U);  // memory, the loop, four moments
+    EXPECT_EQ(toy_run.device.held(), 6U);  // memory, the loop, four events
   }
   EXPECT_EQ(toy_run.device.held(), 0U);
 }

@@ -1,6 +1,6 @@
 // Every kind of branch, on graphs that are functions.
-#include "flow.h"
-#include "sampler.h"
+#include "runtime/flow.h"
+#include "runtime/sampler.h"
 #include "support.h"
 
 namespace lavin::core {

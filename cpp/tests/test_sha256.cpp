@@ -1,4 +1,4 @@
-#include "sha256.h"
+#include "base/sha256.h"
 #include "support.h"
 
 namespace lavin::core {
@@ -21,15 +21,15 @@ TEST(Sha256, GivesTheDigestsOfTheStandard) {
   }
 }
 
-TEST(Sha256, DoesNotDependOnPiecesOrInstructions) {
+TEST(Sha256, DoesNotDependOnChunksOrInstructions) {
   std::string text;
   for (int i = 0; i < 300; ++i) {
-    for (const std::size_t piece : {1U, 7U, 64U, 65U}) {
+    for (const std::size_t chunk : {1U, 7U, 64U, 65U}) {
       Sha256 sha(Sha256::Code::kPortable);
-      for (std::size_t at = 0; at < text.size(); at += piece) {
-        sha.update(text.data() + at, std::min(piece, text.size() - at));
+      for (std::size_t at = 0; at < text.size(); at += chunk) {
+        sha.update(text.data() + at, std::min(chunk, text.size() - at));
       }
-      ASSERT_EQ(sha.hex(), hex(text, Sha256::Code::kFastest)) << i << " in pieces of " << piece;
+      ASSERT_EQ(sha.hex(), hex(text, Sha256::Code::kFastest)) << i << " in chunks of " << chunk;
     }
     text += static_cast<char>(i * 37);
   }

@@ -88,12 +88,12 @@ TEST_F(Stores, FoldersAreOpened) {
 TEST_F(Stores, PathsThatAreNoBundles) {
   const fs::path path = folder();
   const std::string near = (place_ / "small").native();
-  EXPECT_EQ(refused(near), cat("there is no bundle at ", repr(near),
+  EXPECT_EQ(refused(near), cat("there is no bundle at ", in_quotes(near),
                                "; give a folder NAME.lavin or a zip of one. Did you mean ",
-                               repr(path.native()), "?"));
+                               in_quotes(path.native()), "?"));
   EXPECT_EQ(refused("/nonexistent"),
             "there is no bundle at '/nonexistent'; give a folder NAME.lavin or a zip of one.");
-  EXPECT_EQ(refused(place_), cat(repr(place_.native()),
+  EXPECT_EQ(refused(place_), cat(in_quotes(place_.native()),
                                  " is not a bundle: it has no 'manifest.json'; copy or export it "
                                  "again."));
   fs::rename(path, place_ / ".small.lavin.12.tmp");
@@ -104,7 +104,7 @@ TEST_F(Stores, PathsThatAreNoBundles) {
 TEST_F(Stores, DamagedFilesOfFoldersAreRefused) {
   const fs::path path = folder(), step = path / "graphs/step.onnx";
   fs::remove(step);
-  EXPECT_EQ(refused(path), cat(repr(path.native()),
+  EXPECT_EQ(refused(path), cat(in_quotes(path.native()),
                                " is incomplete: it has no "
                                "'graphs/step.onnx'; copy or export it again."));
   write(step, "short");
@@ -150,7 +150,7 @@ TEST_F(Stores, UnreadableFilesAreNamed) {
   fs::permissions(step, fs::perms::none);
   EXPECT_EQ(refused(path), cat("'graphs/step.onnx' in the bundle cannot be read: [Errno 13] "
                                "Permission denied: ",
-                               repr(step.native()), "."));
+                               in_quotes(step.native()), "."));
 }
 
 TEST_F(Stores, ReadingKeepsToTheLimit) {
@@ -211,7 +211,7 @@ TEST_F(Stores, UnsafeEntriesOfZipsAreRefused) {
             "the entry 'graphs/step.onnx' of 'small.zip' is a symbolic link.");
   EXPECT_EQ(with([](ZipPart& p) { p.name = "../x"; }).find("the path '../x' is not allowed"), 0U);
   EXPECT_EQ(with([](ZipPart& p) { p.name = "graphs/STEP.onnx"; }),
-            cat(repr((place_ / "small.zip").native()),
+            cat(in_quotes((place_ / "small.zip").native()),
                 " is incomplete: it has no 'graphs/step.onnx'; copy or export it again."));
   EXPECT_EQ(with([](ZipPart& p) {
               p.name = "graphs/ENCODER.onnx";
@@ -257,7 +257,7 @@ TEST_F(Stores, FilesThatAreNoZipsAreRefused) {
   const std::string whole = zip_of({{"a", "1"}});
   const fs::path path = place_ / "x.zip";
   const std::string begin =
-      cat(repr(path.native()), " is neither a bundle folder nor a readable zip of one: ");
+      cat(in_quotes(path.native()), " is neither a bundle folder nor a readable zip of one: ");
   write(path, "");
   EXPECT_EQ(refused(path), begin + "File is not a zip file.");
   for (std::size_t size = 0; size < whole.size(); ++size) {

@@ -1,7 +1,7 @@
 #include <atomic>
 #include <future>
 
-#include "stream.h"
+#include "runtime/stream.h"
 #include "support.h"
 
 namespace lavin::core {

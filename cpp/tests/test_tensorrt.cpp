@@ -3,15 +3,16 @@
 #include <cmath>
 #include <thread>
 
-#include "device_backend.h"
+#include "backends/device.h"
+#include "backends/tensorrt.h"
+#include "device/tensorrt_device.h"
 #include "engine_files.h"
 #include "host_device.h"
-#include "modulation.h"
+#include "runtime/flow.h"
+#include "runtime/modulation.h"
 #include "stub_engine.h"
 #include "stub_fixture.h"
 #include "support.h"
-#include "tensorrt_backend.h"
-#include "tensorrt_device.h"
 
 namespace lavin::core {
 namespace {
@@ -76,9 +77,10 @@ class OnABundle : public Tensorrt {
   // Three answers.
   static std::vector<Array> answers(Backend& backend, double guidance) {
     Modulation modulation(backend);
+    const auto row = [&](float time) -> const Array& { return modulation.row(time); };
     const Array pairs = normal(1, {1, 16, 2, 16, 16}), noise = normal(2, {1, 16, 1, 16, 16});
     const Grid grid = uniform(3);
-    const auto frames = backend.resident(modulation, {{128, 128}, pairs, noise, grid, guidance});
+    const auto frames = backend.resident(row, {{128, 128}, pairs, noise, grid, guidance});
     std::vector<Array> found;
     for (std::uint64_t frame = 0; frame < 3; ++frame) {
       Picture target;
@@ -149,8 +151,8 @@ TEST_F(OnABundle, TellsWhyAnEngineFails) {
   const auto backend = make();
   const Graph& encoder = backend->variant.graph("encoder", Size{128, 128});
   EXPECT_EQ(sentence_of([&] { backend->prepare({&encoder}); }),
-            "the engine of 'graphs/encoder-128x128.onnx' takes or gives ['pixels float32 (1, 3, 1, "
-            "128, 129)'] where the manifest says ['pixels float32 (1, 3, 1, 128, 128)']; build it "
+            "the engine of 'graphs/encoder-128x128.onnx' takes or gives 'pixels' float32 (1, 3, 1, "
+            "128, 129) where the manifest says 'pixels' float32 (1, 3, 1, 128, 128); build it "
             "again with lavin-build.");
   driver().failing["enqueueV3"] = 1;
   const Graph& modulation = backend->variant.graph("modulation");

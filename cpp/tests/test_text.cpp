@@ -1,65 +1,50 @@
 #include <cmath>
 
+#include "base/text.h"
 #include "support.h"
-#include "text.h"
 
 namespace lavin::core {
 namespace {
 
-TEST(Text, ReprOfTextIsPythons) {
-  EXPECT_EQ(repr("edge"), "'edge'");
-  EXPECT_EQ(repr(""), "''");
-  EXPECT_EQ(repr("it's"), "\"it's\"");
-  EXPECT_EQ(repr("it's \"so\""), "'it\\'s \"so\"'");
-  EXPECT_EQ(repr("a\\b\n\t\r"), "'a\\\\b\\n\\t\\r'");
-  EXPECT_EQ(repr(std::string_view("\0\x1f\x7f", 3)), "'\\x00\\x1f\\x7f'");
-  EXPECT_EQ(repr("\xc3\xa9\xf0\x9f\x98\x80"), "'\xc3\xa9\xf0\x9f\x98\x80'");
-  EXPECT_EQ(repr("\xc2\xa0\xe2\x80\x8b\xf3\xa0\x80\x81"), "'\\xa0\\u200b\\U000e0001'");
+TEST(Text, QuotesShowText) {
+  EXPECT_EQ(in_quotes("edge"), "'edge'");
+  EXPECT_EQ(in_quotes(""), "''");
+  EXPECT_EQ(in_quotes("it's \"so\""), "'it's \"so\"'");
+  EXPECT_EQ(in_quotes("\xc3\xa9\xf0\x9f\x98\x80"), "'\xc3\xa9\xf0\x9f\x98\x80'");
 }
 
-TEST(Text, ReprOfTextEscapesBytesThatAreNoUtf8) {
-  EXPECT_EQ(repr("\xff"), "'\\xff'");
-  EXPECT_EQ(repr("\xc3"), "'\\xc3'");
-  EXPECT_EQ(repr("\xc0\xaf"), "'\\xc0\\xaf'");
-  EXPECT_EQ(repr("\xed\xa0\x80"), "'\\xed\\xa0\\x80'");
-  EXPECT_EQ(repr("\xf4\x90\x80\x80"), "'\\xf4\\x90\\x80\\x80'");
-}
-
-TEST(Text, ReprOfNumbersIsPythons) {
-  EXPECT_EQ(repr(1.0), "1.0");
-  EXPECT_EQ(repr(-0.0), "-0.0");
-  EXPECT_EQ(repr(0.1), "0.1");
-  EXPECT_EQ(repr(123456.75), "123456.75");
-  EXPECT_EQ(repr(0.0001), "0.0001");
-  EXPECT_EQ(repr(0.00001), "1e-05");
-  EXPECT_EQ(repr(-1.5e-7), "-1.5e-07");
-  EXPECT_EQ(repr(1e15), "1000000000000000.0");
-  EXPECT_EQ(repr(1e16), "1e+16");
-  EXPECT_EQ(repr(1e100), "1e+100");
-  EXPECT_EQ(repr(INFINITY), "inf");
-  EXPECT_EQ(repr(-INFINITY), "-inf");
-  EXPECT_EQ(repr(std::nan("")), "nan");
+TEST(Text, QuotesEscapeWhatIsNoText) {
+  EXPECT_EQ(in_quotes(std::string_view("\0\n\x1f\x7f", 4)), "'\\x00\\x0a\\x1f\\x7f'");
+  EXPECT_EQ(in_quotes("\xff"), "'\\xff'");
+  EXPECT_EQ(in_quotes("\xc3"), "'\\xc3'");
+  EXPECT_EQ(in_quotes("\xc0\xaf"), "'\\xc0\\xaf'");
+  EXPECT_EQ(in_quotes("\xed\xa0\x80"), "'\\xed\\xa0\\x80'");
+  EXPECT_EQ(in_quotes("\xf4\x90\x80\x80"), "'\\xf4\\x90\\x80\\x80'");
 }
 
 TEST(Text, ShapesShortNumbersAndLists) {
-  EXPECT_EQ(repr(Shape{}), "()");
-  EXPECT_EQ(repr(Shape{3}), "(3,)");
-  EXPECT_EQ(repr(Shape{1, 16}), "(1, 16)");
+  EXPECT_EQ(cat(Shape{}), "()");
+  EXPECT_EQ(cat(Shape{3}), "(3)");
+  EXPECT_EQ(cat("x ", Shape{1, 16}, 2), "x (1, 16)2");
   EXPECT_EQ(short_number(1), "1");
   EXPECT_EQ(short_number(0.1F), "0.1");
   EXPECT_EQ(short_number(1234567), "1.23457e+06");
   EXPECT_EQ(short_number(-1e-5), "-1e-05");
+  EXPECT_EQ(short_number(-INFINITY), "-inf");
+  EXPECT_EQ(short_number(std::nan("")), "nan");
   EXPECT_EQ(join({}, ", "), "");
   EXPECT_EQ(join({"a", "b"}, ", "), "a, b");
 }
 
-TEST(Errors, NearestNameIsDifflibs) {
+TEST(Errors, NearestNameDiffersInAtMostHalfOfItsLetters) {
   EXPECT_EQ(nearest_name("dept", {"depth", "edges"}), "depth");
+  EXPECT_EQ(nearest_name("Depth", {"depth", "edges"}), "depth");
   EXPECT_EQ(nearest_name("xyz", {"depth", "edges"}), "");
   EXPECT_EQ(nearest_name("depth", {}), "");
-  EXPECT_EQ(nearest_name("ab", {"abx", "aby"}), "aby");  // as near: the greater
+  EXPECT_EQ(nearest_name("ab", {"abx", "aby"}), "abx");  // as near: the first
   EXPECT_EQ(nearest_name("segment", {"segmentation"}), "segmentation");
-  EXPECT_EQ(nearest_name("abcd", {"axxxxb"}), "");  // 2 * 2 / 10
+  EXPECT_EQ(nearest_name("segm", {"segmentation"}), "");
+  EXPECT_EQ(nearest_name("kitten", {"sitting", "mittens"}), "mittens");
   EXPECT_EQ(nearest_name("", {""}), "");
 }
 

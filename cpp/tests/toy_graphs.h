@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "array.h"
-#include "image.h"
-#include "manifest.h"
+#include "base/array.h"
+#include "base/picture.h"
+#include "bundle/manifest.h"
 
 namespace lavin::core::toy {
 

@@ -16,6 +16,7 @@ from lavin_deploy.bundle.paths import check_path, check_paths, check_task_name
 from lavin_deploy.bundle.strict_json import from_json, parse
 from lavin_deploy.errors import BundleError, InputError
 from lavin_deploy.flow.grids import GridKind, check_grid
+from lavin_deploy.limits import LIMITS
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -29,10 +30,10 @@ GRAPHS = (
 each size and number of pairs. Those of the second line belong to a frozen context, those of the
 third to whole clips for each size and number of frames, the last to streams for each size."""
 
-MOST_SAMPLES = 16
+MOST_SAMPLES = LIMITS.validation_samples
 """Held-out samples that a bundle stores of one task at most."""
 
-MOST_PIXELS_A_SIDE, MOST_CHANNELS = 16384, 256
+MOST_PIXELS_A_SIDE, MOST_CHANNELS = LIMITS.pixels_a_side, LIMITS.channels
 """Of a bucket and of latents, so that a manifest cannot ask for any amount of memory."""
 
 GUIDANCE = "v = v_null + w (v_cond - v_null); null context = [zeros, query]; w = 1 runs no null"

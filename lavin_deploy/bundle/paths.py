@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable
 
 from lavin_deploy.errors import BundleError, InputError
+from lavin_deploy.limits import LIMITS
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+@-]*")
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-_TASK = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_TASK = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 def check_path(path: str) -> str:
@@ -22,7 +23,7 @@ def check_path(path: str) -> str:
         BundleError: it is anything else.
     """
     parts = path.split("/")
-    good = len(path) <= 240 and all(
+    good = len(path) <= LIMITS.path_letters and all(
         _PART.fullmatch(part) and not part.endswith(".") and not _DEVICES.fullmatch(part)
         for part in parts
     )
@@ -63,9 +64,10 @@ def check_task_name(name: str) -> str:
     Raises:
         InputError: it is anything else.
     """
-    if not _TASK.fullmatch(name) or _DEVICES.fullmatch(name):
+    most = LIMITS.task_name_letters
+    if not _TASK.fullmatch(name) or len(name) > most or _DEVICES.fullmatch(name):
         raise InputError(
-            f"{name!r} cannot name a task; a name has 1 to 64 lower-case letters, digits, '_' and "
-            "'-' and begins with a letter or a digit."
+            f"{name!r} cannot name a task; a name has 1 to {most} lower-case letters, digits, "
+            "'_' and '-' and begins with a letter or a digit."
         )
     return name

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from lavin_deploy.bundle.manifest import MANIFEST, Graph, Manifest, Variant
 from lavin_deploy.bundle.store import FolderStore, Store, ZipStore
 from lavin_deploy.errors import BundleError
+from lavin_deploy.limits import LIMITS
 
-MANIFEST_LIMIT = 64 << 20
+MANIFEST_LIMIT = LIMITS.manifest_bytes
 """Largest manifest that is read, in bytes."""
 
 

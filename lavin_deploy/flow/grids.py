@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lavin_deploy.errors import InputError, unknown_name
+from lavin_deploy.limits import LIMITS
 
 Grid = NDArray[np.float32]
 GridKind = Literal["linear-quadratic", "uniform"]
@@ -66,7 +67,7 @@ def uniform(steps: int) -> Grid:
         (steps + 1,) float32 from 0 to 1.
 
     Raises:
-        InputError: ``steps`` is below 1.
+        InputError: ``steps`` is below 1 or above ``LIMITS.steps``.
     """
     _check_steps(steps)
     return np.linspace(0.0, 1.0, steps + 1).astype(np.float32)
@@ -139,6 +140,8 @@ def grid_for(steps: int, kind: str) -> Grid:
 def _check_steps(steps: int) -> None:
     if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
         raise InputError(f"steps is {steps!r}; it counts model evaluations and is at least 1.")
+    if steps > LIMITS.steps:
+        raise InputError(f"steps is {steps}; at most {LIMITS.steps} are taken.")
 
 
 CLEAN = np.float32(1.0)

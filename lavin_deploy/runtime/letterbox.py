@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from lavin_deploy.arrays import F32, U8
 from lavin_deploy.errors import InputError, WorkError
+from lavin_deploy.limits import LIMITS
 
-MAX_PIXELS = 89_478_485  # Pillow's limit (a quarter GiB of RGB); beyond it lie decompression bombs
+MAX_PIXELS = LIMITS.picture_pixels
 
 
 @dataclass(frozen=True)

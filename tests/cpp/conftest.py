@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.conftest import ROOT
 from tests.helpers.clib import Library, onnxruntime_library
@@ -41,6 +42,15 @@ def cpp(onnxruntime_file: str) -> Path:
     absent = [str(path) for path in _NEEDS if not path.exists()]
     if absent or shutil.which("cmake") is None:
         missing(f"cmake or {absent} is missing; scripts/cpp_packages.sh names the packages")
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with FileLock(BUILD.parent / "cpp.lock"):  # of several processes of pytest one builds
+        build()
+    os.environ["LAVIN_ONNXRUNTIME"] = onnxruntime_file
+    return BUILD
+
+
+def build() -> None:
+    """Configure and build; where nothing changed since, this takes a second."""
     gstreamer = subprocess.run(["pkg-config", "--exists", "gstreamer-video-1.0"]).returncode == 0
     words = ["cmake", "-S", str(ROOT / "cpp"), "-B", str(BUILD), "-DLAVIN_TESTS=ON"]
     words += [f"-DLAVIN_GSTREAMER={'ON' if gstreamer else 'OFF'}", "-DLAVIN_EXAMPLES=ON"]
@@ -54,8 +64,6 @@ def cpp(onnxruntime_file: str) -> Path:
     for command in (words, ["cmake", "--build", str(BUILD), "--parallel", "2"]):
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-    os.environ["LAVIN_ONNXRUNTIME"] = onnxruntime_file
-    return BUILD
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from lavin_deploy.limits import LIMITS
 from lavin_deploy.runtime.pipeline import DEFAULT_BUNDLE
 from tests.conftest import ROOT
 from tests.cpp.test_install import output
@@ -57,6 +59,12 @@ def test_shows_the_abi_alone(cpp: Path) -> None:
 def test_is_below_a_megabyte(cpp: Path, tmp_path: Path) -> None:
     output("strip", "-o", tmp_path / "liblavin.so", cpp / "liblavin.so")
     assert (tmp_path / "liblavin.so").stat().st_size < 1_000_000
+
+
+def test_limits_are_those_of_python(cpp: Path) -> None:
+    header = (cpp / "generated" / "base" / "limits.h").read_text()
+    numbers = {name: int(number) for name, number in re.findall(r"(\w+) = (\d+);", header)}
+    assert numbers == asdict(LIMITS)
 
 
 def resident_kib(*command: object) -> int:

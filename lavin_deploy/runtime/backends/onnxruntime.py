@@ -13,9 +13,10 @@ from lavin_deploy.arrays import Array
 from lavin_deploy.bundle.manifest import Graph, Variant
 from lavin_deploy.bundle.reader import Bundle
 from lavin_deploy.errors import BundleError, InputError, WorkError
+from lavin_deploy.limits import LIMITS
 from lavin_deploy.runtime.backends.base import Backend
 
-MOST_THREADS = 256
+MOST_THREADS = LIMITS.threads
 """Threads of one graph; each takes memory, and more than there are cores only get in the way."""
 
 
