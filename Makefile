@@ -1,10 +1,11 @@
-# Two commands: `make demo` (no torch) and `make test`.
+# Two commands: `make demo` (no torch) and `make test`; `make quick` while at work.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+JOBS ?= auto  # processes of pytest; auto is one for each core
 RESULT := examples/sample.segmentation.mp4
 
-.PHONY: demo test lint cpp cpp-check plugins cuda-all plugin-wheel gpu-wheels clean
+.PHONY: demo test quick lint cpp cpp-check plugins cuda-all plugin-wheel gpu-wheels clean
 
 # Each stamp records one finished installation; a change of the project file repeats it.
 .venv/runtime.stamp: pyproject.toml constraints.txt
@@ -22,7 +23,11 @@ demo: .venv/runtime.stamp
 	@echo "The result: $(RESULT)"
 
 test: .venv/dev.stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+# What a change breaks first, in under a minute.
+quick: .venv/dev.stamp
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q -m unit
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .

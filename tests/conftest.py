@@ -1,7 +1,8 @@
-"""Fixtures that several folders of tests share."""
+"""Fixtures that several folders of tests share; what takes long is made once for all processes."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,14 @@ from safetensors.numpy import load_file
 
 from lavin_deploy.bundle.reader import Bundle, open_bundle
 from lavin_deploy.config import Inference, preset
+from tests.helpers.shared import linked_copy, made_once
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core: one thread each, and of children
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden"
+BUNDLE = "model.lavin"
 
 
 @pytest.fixture(scope="session")
@@ -63,16 +69,33 @@ def golden_samples(
 @pytest.fixture(scope="session")
 def golden_bundle(
     tmp_path_factory: pytest.TempPathFactory, golden_tasks: Path, golden_samples: Path
-) -> Iterator[Path]:
+) -> Path:
     """The golden checkpoint as a bundle with the release's grid: 64x64, 2 pairs, 19 steps."""
-    folder = tmp_path_factory.mktemp("golden")
-    return _export(folder, golden_tasks, grid=None, pairs=(2,), validation=golden_samples)
+    folder = made_once(
+        tmp_path_factory,
+        "golden",
+        lambda to: _export(to, golden_tasks, grid=None, pairs=(2,), validation=golden_samples),
+    )
+    return folder / BUNDLE
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, golden_tasks: Path) -> Iterator[Path]:
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, golden_tasks: Path) -> Path:
     """The golden weights with a uniform grid, one step, 64x64, 1 pair: quick to run."""
-    return _export(tmp_path_factory.mktemp("tiny"), golden_tasks, grid="uniform", pairs=(1,))
+    folder = made_once(
+        tmp_path_factory,
+        "tiny",
+        lambda to: _export(to, golden_tasks, grid="uniform", pairs=(1,)),
+    )
+    return folder / BUNDLE
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared folder of generated pictures; nobody writes into it."""
+    from tests.helpers.answers import generated_data
+
+    return made_once(tmp_path_factory, "data", generated_data)
 
 
 def _export(
@@ -82,7 +105,7 @@ def _export(
     grid: str | None,
     pairs: tuple[int, ...],
     validation: Path | None = None,
-) -> Path:
+) -> None:
     from lavin_deploy.bundle.manifest import WeightSource
     from lavin_deploy.export.exporter import export_bundle
     from lavin_deploy.export.given_folders import find_tasks
@@ -95,7 +118,7 @@ def _export(
     config = replace(config, inference=inference)
     request = ExportRequest(
         name=folder.name,
-        out=folder / "model.lavin",
+        out=folder / BUNDLE,
         config=config,
         source=WeightSource(kind="released", sha256=files.sha256()),
         licence="test weights",
@@ -108,7 +131,6 @@ def _export(
     )
     dit, vae = load_released(files.dit, files.vae, config)
     export_bundle(dit, vae, request)
-    return request.out
 
 
 @pytest.fixture(scope="session", params=["joint", "frozen"])
@@ -116,20 +138,25 @@ def exported(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, golden_tasks: Path
 ) -> Iterator[Bundle]:
     """Every variant that a runtime here takes, of a joint ``tiny`` and of ``edge``, which ships and
-    is frozen; int8 is forced, being slow."""
+    is frozen; int8 is forced, being slow. Each process may add engines to its own copy."""
+    kind = request.param
+    shared = made_once(tmp_path_factory, kind, lambda to: _export_all(to, kind, golden_tasks))
+    own = linked_copy(shared / BUNDLE, tmp_path_factory.mktemp(kind) / BUNDLE)
+    with open_bundle(own) as opened:
+        yield opened
+
+
+def _export_all(folder: Path, kind: str, tasks: Path) -> None:
     from lavin_deploy.cli.export import export
     from tests.helpers.checkpoints import write_released
 
-    folder = tmp_path_factory.mktemp(request.param)
     checkpoint, size = ROOT / "checkpoints" / "edge-all", "128x128"
-    if request.param == "joint":
+    if kind == "joint":
         checkpoint, size = folder / "ckpt", "32x32"
         write_released(checkpoint, preset("tiny"))
-    words = ["--ckpt", str(checkpoint), "--out", str(folder / "m.lavin"), "--size", size]
-    words += ["--pairs=1", "--steps=3", "--tasks", str(golden_tasks), "--force"]
+    words = ["--ckpt", str(checkpoint), "--out", str(folder / BUNDLE), "--size", size]
+    words += ["--pairs=1", "--steps=3", "--tasks", str(tasks), "--force"]
     words += [f"--precision={precision}" for precision in ("fp32", "fp16", "int8")]
     words += ["--dialect=native", "--dialect=portable"]
-    words += ["--euler"] if request.param == "joint" else []
+    words += ["--euler"] if kind == "joint" else []
     export(words, standalone_mode=False)
-    with open_bundle(folder / "m.lavin") as opened:
-        yield opened

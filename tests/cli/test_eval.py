@@ -13,7 +13,6 @@ from click.testing import CliRunner, Result
 
 from lavin_deploy.cli.eval import evaluate
 from lavin_deploy.evaluation.task_evals import SUITES
-from tests.helpers.answers import generated_data
 from tests.helpers.published import nyu, published
 from tests.helpers.samples import toy_with_samples
 from tests.helpers.toy_bundle import write_toy
@@ -34,11 +33,6 @@ sys.meta_path.insert(0, Ban())
 from lavin_deploy.cli.eval import evaluate
 evaluate()
 """
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return generated_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

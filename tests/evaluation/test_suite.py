@@ -26,7 +26,7 @@ from lavin_deploy.evaluation.task_evals import SUITES, TASK_EVALS
 from lavin_deploy.tasks.painting import paint
 from lavin_deploy.tasks.samples import Episode, Pairs, Style
 from lavin_deploy.training.tasks.heldout import HeldOut
-from tests.helpers.answers import Oracle, generated_data
+from tests.helpers.answers import Oracle
 from tests.helpers.toy_bundle import flat
 
 pytestmark = pytest.mark.data
@@ -55,8 +55,7 @@ PERFECT = {
 
 
 @pytest.fixture(scope="module")
-def oracle(tmp_path_factory: pytest.TempPathFactory) -> Oracle:
-    data = generated_data(tmp_path_factory.mktemp("data"))
+def oracle(data: Path) -> Oracle:
     return Oracle(HeldOut(data, size=32, pairs=2))
 
 

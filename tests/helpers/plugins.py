@@ -12,6 +12,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from lavin_deploy.engines.plugins.functions import AttentionArgs, PluginKernels, RopeArgs
 
@@ -23,13 +24,15 @@ TYPES = {"fp32": np.float32, "fp16": np.float16, "bf16": ml_dtypes.bfloat16}
 @functools.cache
 def built() -> Path:
     """Build what can be built here and return the folder; make keeps what is up to date."""
-    done = subprocess.run(
-        [ROOT / "scripts" / "build_plugins.sh"],
-        env={**os.environ, "PYTHON": sys.executable},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    BUILD.parent.mkdir(exist_ok=True)
+    with FileLock(BUILD.parent / "plugins.lock"):  # of several processes of pytest one builds
+        done = subprocess.run(
+            [ROOT / "scripts" / "build_plugins.sh"],
+            env={**os.environ, "PYTHON": sys.executable},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "warning" not in done.stdout + done.stderr
     return BUILD

@@ -29,11 +29,9 @@ pytestmark = pytest.mark.data
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(data: Path) -> Path:
     """A folder of generated pictures: no network, no package."""
-    out = tmp_path_factory.mktemp("data")
-    prepare.prepare(out, cache=out / "cache", sources=["generated"])
-    return out
+    return data
 
 
 def test_without_a_network_generated_pictures_stand_in(

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lavin_deploy.training.data import prepare
 from lavin_deploy.training.synthesis import rendered
 from lavin_deploy.training.synthesis.collage import Collage
 from lavin_deploy.training.synthesis.primitives import Box, Cylinder, Plane, Primitive, Sphere
@@ -16,11 +15,9 @@ pytestmark = pytest.mark.data
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(data: Path) -> Path:
     """A folder of generated pictures: no network, no package."""
-    out = tmp_path_factory.mktemp("data")
-    prepare.prepare(out, cache=out / "cache", sources=["generated"])
-    return out
+    return data
 
 
 @pytest.fixture(scope="module")

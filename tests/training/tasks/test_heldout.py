@@ -14,14 +14,8 @@ from lavin_deploy.training.synthesis.collage import Collage
 from lavin_deploy.training.tasks.heldout import HeldOut
 from lavin_deploy.training.tasks.labelled import LABELLED
 from lavin_deploy.training.tasks.registry import TASKS, load_tasks
-from tests.helpers.answers import generated_data
 
 pytestmark = pytest.mark.data
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return generated_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ import pytest
 from lavin_deploy.errors import InputError
 from lavin_deploy.evaluation.metrics import psnr
 from lavin_deploy.tasks.samples import Style
-from lavin_deploy.training.data import prepare
 from lavin_deploy.training.synthesis import appearance
 from lavin_deploy.training.synthesis.collage import Collage
 from lavin_deploy.training.tasks.base import boundaries, far_colours
@@ -23,11 +22,9 @@ pytestmark = pytest.mark.data
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(data: Path) -> Path:
     """A folder of generated pictures: no network, no package."""
-    out = tmp_path_factory.mktemp("data")
-    prepare.prepare(out, cache=out / "cache", sources=["generated"])
-    return out
+    return data
 
 
 @pytest.fixture(scope="module")
