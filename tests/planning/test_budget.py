@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import lavin_deploy
+from lavin_deploy import names
 from lavin_deploy.bundle.manifest import Graph, Manifest
 from lavin_deploy.config import DiTConfig, ModelConfig, VAEConfig, preset
 from lavin_deploy.errors import InputError
@@ -25,7 +26,7 @@ from lavin_deploy.export.graphs.step import StepGraph
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.models.vae2d import Decoder2d, Encoder2d
-from lavin_deploy.planning.budget import Budget, Setting, budget, count_graph
+from lavin_deploy.planning.budget import PRECISIONS, Budget, Setting, budget, count_graph
 from lavin_deploy.planning.counts import Count
 
 pytestmark = pytest.mark.unit
@@ -190,6 +191,10 @@ def test_keys_and_values_are_those_of_the_bundle_that_ships(edge: Manifest) -> N
     assert plain == size("context", 1) + size("query", 1)
     guided = budget(edge_setting(edge, guidance=2.0)).keys_values
     assert guided == plain + size("query_null", None)
+
+
+def test_there_are_numbers_for_every_precision() -> None:
+    assert set(PRECISIONS) == set(names.PRECISIONS)
 
 
 def test_precisions_change_bytes_and_nothing_else() -> None:

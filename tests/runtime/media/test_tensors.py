@@ -66,10 +66,13 @@ def test_one_file_takes_constant_memory(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Path) -> None:
-        path.symlink_to("/dev/full")
+    mkdir = Path.mkdir
 
-    monkeypatch.setattr(Path, "touch", lambda path, **_: full(path))
+    def full(hidden: Path) -> None:
+        mkdir(hidden)
+        (hidden / "a.npz").symlink_to("/dev/full")
+
+    monkeypatch.setattr(Path, "mkdir", full)
     for kind in (picture_tensors, video_tensors):
         message = r"a\.npz could not be written: No space left"
         with pytest.raises(WorkError, match=message), kind(tmp_path / "a.npz") as write:
