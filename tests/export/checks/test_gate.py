@@ -192,7 +192,10 @@ def test_a_bundle_holds_several_precisions(plain: Path) -> None:
 def test_a_refusal_names_check_and_modules_and_leaves_nothing(
     words: list[str], tmp_path: Path
 ) -> None:
-    with pytest.raises(WorkError, match=r"fp16 native variant is refused: .* add most: .*--auto"):
+    sentence = (
+        r"fp16 native variant is refused: .* add most: .*; let --auto search which modules to"
+    )
+    with pytest.raises(WorkError, match=sentence):
         export(
             [*words, "--out", str(tmp_path / "m.lavin"), *gate(tmp_path, rel_l2=1e-9)],
             standalone_mode=False,
