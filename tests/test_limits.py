@@ -15,7 +15,7 @@ pytestmark = pytest.mark.unit
 
 
 def test_the_schema_has_the_same_bounds() -> None:
-    schema = (ROOT / "lavin_deploy" / "bundle.schema.json").read_text()
+    schema = (ROOT / "lavin_deploy" / "bundle" / "bundle.schema.json").read_text()
     bounds = {"extent": LIMITS.pixels_a_side, "channels": LIMITS.channels,
               "samples": LIMITS.validation_samples, "time": 1}  # fmt: skip
     lines = [line for line in schema.splitlines() if '"maximum"' in line]

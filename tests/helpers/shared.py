@@ -16,7 +16,7 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
 
     Under pytest-xdist every process has a temporary folder of its own beside those of the others;
     what is shared lies beside them all. Others wait for the one that makes it. Nobody writes into
-    it afterwards; :func:`linked_copy` gives a copy to write to.
+    it afterwards.
 
     Args:
         factory: pytest's ``tmp_path_factory``.
@@ -34,8 +34,3 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
             make(folder)
             done.touch()
     return folder
-
-
-def linked_copy(source: Path, target: Path) -> Path:
-    """Copy a folder by hard links: files can be added and replaced, but not edited in place."""
-    return Path(shutil.copytree(source, target, copy_function=os.link))
