@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from lavin_deploy.flow.grids import linear_quadratic, uniform
-from lavin_deploy.flow.solvers import EVALUATIONS_PER_STEP, Latents, Velocity, euler, heun, midpoint
+from lavin_deploy.flow.solvers import Latents, Velocity, euler
+from tests.helpers.second_order import heun, midpoint
 
 pytestmark = pytest.mark.unit
 
 SOLVERS = {"euler": euler, "midpoint": midpoint, "heun": heun}
 ORDERS = {"euler": 1, "midpoint": 2, "heun": 2}
+EVALUATIONS_PER_STEP = ORDERS
 
 
 class Counting:
