@@ -29,8 +29,8 @@ def midpoint(velocity: Velocity, z: Latents, grid: Grid) -> Latents:
 def heun(velocity: Velocity, z: Latents, grid: Grid) -> Latents:
     """Integrate with two evaluations for each interval, averaged over its two ends.
 
-    Arguments and result are those of ``flow.solvers.euler``. The field is evaluated at t = 1 too, which a
-    model that never saw the end of the path may not know well.
+    Arguments and result are those of ``flow.solvers.euler``. The field is evaluated at t = 1 too,
+    which a model that never saw the end of the path may not know well.
     """
     half = np.float32(0.5)
     for t0, t1 in pairwise(grid):
