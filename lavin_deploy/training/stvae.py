@@ -234,7 +234,9 @@ def train_stvae(
     objectives = [Objective("model", Autoencoder(vae), losses.model)]
     if losses.discriminator is not None:
         begin = losses.disc_from
-        objectives.append(Objective("disc", losses.discriminator, losses.disc, start=begin))
+        objectives.append(  # by its name in logs and states
+            Objective("judge", losses.discriminator, losses.disc, start=begin)
+        )
     originals = draw_images(tasks, recipe.seed + 1, GRID_PICTURES, recipe.size)
 
     def draw(step: int, samples: range) -> Batch:

@@ -324,7 +324,7 @@ def test_a_save_before_an_objective_begins_changes_nothing(tmp_path: Path) -> No
         plan = Recipe(steps=6, warmup=1, batch=4, save_minutes=minutes)
         objectives = [
             Objective("model", lines[0], line_loss),
-            Objective("disc", lines[1], line_loss, start=3),
+            Objective("judge", lines[1], line_loss, start=3),
         ]
         out = tmp_path / str(minutes)
         Trainer(objectives, plan, out, "line", processes=Processes(), resume=False).fit(
@@ -339,13 +339,13 @@ def test_a_second_objective_begins_later(tmp_path: Path) -> None:
     plan = Recipe(steps=4, warmup=1, batch=4)
     objectives = [
         Objective("model", first, line_loss),
-        Objective("disc", second, line_loss, start=3),
+        Objective("judge", second, line_loss, start=3),
     ]
     trainer = Trainer(objectives, plan, tmp_path, "line", processes=Processes(), resume=False)
     trainer.fit(line_batch, lambda _: None)
     assert first.w.item() > second.w.item() > 0
     rows = (tmp_path / "line.log.jsonl").read_text().splitlines()
-    assert json.loads(rows[-1])["disc_loss"] > 0
+    assert json.loads(rows[-1])["judge_loss"] > 0
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_batch_saved(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_phase_two_trains_every_variant(
     result = CliRunner().invoke(train, [*words, *(f"--set={k}={v}" for k, v in choices.items())])
     assert result.exit_code == 0, result.stderr
     row = json.loads((tmp_path / "stvae.log.jsonl").read_text().splitlines()[-1])
-    assert row["disc_loss"] > 0
+    assert row["judge_loss"] > 0
     assert row["adaptive_weight"] > 0
     assert ("efficientnet-lite0" in row) == (norm == "frame")
     vae, config = load_vae(tmp_path)
