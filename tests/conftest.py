@@ -159,7 +159,7 @@ def _export_all(folder: Path, kind: str, tasks: Path) -> None:
     from lavin_deploy.cli.export import export
     from tests.helpers.checkpoints import write_released
 
-    checkpoint, size = ROOT / "checkpoints" / "edge-all", "128x128"
+    checkpoint, size = ROOT / "checkpoints" / "edge-all", "64x96"
     if kind == "joint":
         checkpoint, size = folder / "ckpt", "32x32"
         write_released(checkpoint, preset("tiny"))
