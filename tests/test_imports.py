@@ -23,8 +23,8 @@ class Ban:
 sys.meta_path.insert(0, Ban())
 import lavin_deploy
 assert not {"numpy", "onnxruntime", "click", "PIL"} & set(sys.modules), "the package is heavy"
-names = ["config", "errors", "names"]
-for package in ("bundle", "flow", "tasks", "runtime", "engines"):
+names = ["arrays", "config", "errors", "files", "limits", "names", "page"]
+for package in ("bundle", "flow", "tasks", "runtime", "engines", "evaluation", "planning"):
     names.append(package)
     path = importlib.import_module(f"lavin_deploy.{package}").__path__
     names += [module.name.removeprefix("lavin_deploy.")
