@@ -11,6 +11,12 @@ from typing import Literal, get_args
 Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 """Of a variant's graphs."""
+Low = Literal["fp16", "bf16"]
+LOWERED: tuple[Low, ...] = get_args(Low)
+"""Precisions of floating point, to which a graph is lowered by rules."""
+Quantised = Literal["int8", "fp8"]
+QUANTISED: tuple[Quantised, ...] = get_args(Quantised)
+"""Precisions that are fitted to calibration data, by Q/DQ nodes."""
 
 Dialect = Literal["native", "portable"]
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)

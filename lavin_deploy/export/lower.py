@@ -21,11 +21,11 @@ from lavin_deploy.export.precision.calibration import (
     leave_one_out,
     record_feeds,
 )
-from lavin_deploy.export.precision.quantise import QUANTISED
 from lavin_deploy.export.request import ExportRequest
 from lavin_deploy.export.variants import make_variant
 from lavin_deploy.flow.grids import check_grid, uniform
 from lavin_deploy.models.stvae import STVAE
+from lavin_deploy.names import QUANTISED
 from lavin_deploy.runtime.create_task import read_pairs
 from lavin_deploy.tasks.pairs import find_pairs
 

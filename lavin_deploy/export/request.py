@@ -13,11 +13,10 @@ from lavin_deploy.errors import InputError
 from lavin_deploy.export.dialect_export import FP32
 from lavin_deploy.export.graphs.catalogue import GraphChoice
 from lavin_deploy.export.graphs.clip import check_video
-from lavin_deploy.export.graphs.dialects import Dialect
 from lavin_deploy.export.graphs.savings import DEFAULT, GraphRewrites
-from lavin_deploy.export.precision.quantise import QUANTISED
 from lavin_deploy.flow.grids import Grid, grid_for
 from lavin_deploy.flow.guidance import check_weight
+from lavin_deploy.names import QUANTISED, Dialect
 from lavin_deploy.tasks.stored import StoredTask
 
 

@@ -21,9 +21,8 @@ from lavin_deploy.export.precision.converters import (
     QdqConverter,
     in_torch,
 )
-from lavin_deploy.export.precision.lowering import LOWERED, Low
-from lavin_deploy.export.precision.quantise import Quantised
 from lavin_deploy.export.precision.sensitivity import Contribution, smallest_fp32_set
+from lavin_deploy.names import LOWERED, Quantised
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +76,7 @@ def make_variant(
     """
     converter: PrecisionConverter
     if precision in LOWERED:
-        converter = CastConverter.measured(
-            dialect_export, cast(Low, precision), base, checker, limits.range
-        )
+        converter = CastConverter.measured(dialect_export, precision, base, checker, limits.range)
     else:
         assert feeds is not None, "quantising needs calibration data"
         converter = QdqConverter(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lavin_deploy.config import ContextMode
 from lavin_deploy.export.graphs.clip import clip_specs
-from lavin_deploy.export.graphs.dialects import DIALECT_OPS, Dialect
+from lavin_deploy.export.graphs.dialects import DIALECT_OPS
 from lavin_deploy.export.graphs.frozen import ContextGraph, NullQueryGraph, TargetGraph
 from lavin_deploy.export.graphs.fused import FusedDiT
 from lavin_deploy.export.graphs.savings import DEFAULT, GraphRewrites
@@ -21,6 +21,7 @@ from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.rope3d import positions
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.models.vae2d import Decoder2d, Encoder2d
+from lavin_deploy.names import Dialect
 
 __all__ = ["Arrays", "Example", "GraphChoice", "GraphSpec", "graph_specs"]
 

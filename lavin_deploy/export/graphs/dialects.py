@@ -13,16 +13,15 @@ in the portable one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lavin_deploy.models.attention import EPS, grouped_query_attention
+from lavin_deploy.names import Dialect
 from lavin_deploy.portable import DOMAIN
-
-Dialect = Literal["native", "portable"]
 
 Past = tuple[Tensor, Tensor] | None
 """Keys and values (1, K, P, E) of tokens before the others, if there are any."""

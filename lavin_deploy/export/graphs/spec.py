@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lavin_deploy.export.graphs.dialects import Dialect
+from lavin_deploy.names import Dialect
 
 Arrays = dict[str, NDArray[np.float32]]
 

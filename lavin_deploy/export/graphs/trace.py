@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lavin_deploy import portable
-from lavin_deploy.export.graphs.dialects import Dialect
 from lavin_deploy.export.graphs.fused import LaidOut
 from lavin_deploy.export.graphs.spec import GraphSpec
+from lavin_deploy.names import Dialect
 
 OPSET = 23
 OPSETS: dict[Dialect, int] = {"native": OPSET, "portable": portable.OPSET}

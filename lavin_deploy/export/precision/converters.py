@@ -18,9 +18,10 @@ from lavin_deploy.export.dialect_export import DialectExport
 from lavin_deploy.export.graphs.spec import Arrays, GraphSpec
 from lavin_deploy.export.graphs.trace import Traced
 from lavin_deploy.export.precision.calibration import Feeds
-from lavin_deploy.export.precision.lowering import Low, Lowering, choose_wide, lower
-from lavin_deploy.export.precision.quantise import Quantisation, Quantised, products, quantise
+from lavin_deploy.export.precision.lowering import Lowering, choose_wide, lower
+from lavin_deploy.export.precision.quantise import Quantisation, products, quantise
 from lavin_deploy.export.precision.sensitivity import Contribution, out_of_range, rank, units
+from lavin_deploy.names import Low, Quantised
 
 
 class PrecisionConverter(Protocol):

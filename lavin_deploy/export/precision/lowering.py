@@ -8,7 +8,7 @@ the same types.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -17,9 +17,8 @@ from onnx import TensorProto, helper
 
 from lavin_deploy.export.graphs.trace import Load, Traced
 from lavin_deploy.export.precision.rules import MOVEMENT, NORMS, RULES, module_of, within
+from lavin_deploy.names import Low
 
-Low = Literal["fp16", "bf16"]
-LOWERED: tuple[str, ...] = get_args(Low)
 TYPES = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 DTYPES = {"fp16": np.dtype(np.float16), "bf16": np.dtype(ml_dtypes.bfloat16)}
 TYPE_NAMES = {"fp16": "tensor(float16)", "bf16": "tensor(bfloat16)"}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -23,9 +23,8 @@ from lavin_deploy.export.precision.calibration import Feed
 from lavin_deploy.export.precision.ranges import Channels, Numbers, Probe, best_clip
 from lavin_deploy.export.precision.rules import module_of, within
 from lavin_deploy.export.precision.smoothing import Smoothed, smooth, smoothing_factors
+from lavin_deploy.names import Quantised
 
-Quantised = Literal["int8", "fp8"]
-QUANTISED: tuple[str, ...] = get_args(Quantised)
 DTYPES: dict[str, np.dtype[Any]] = {
     "int8": np.dtype(np.int8),
     "fp8": np.dtype(ml_dtypes.float8_e4m3fn),

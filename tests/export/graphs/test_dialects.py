@@ -19,12 +19,12 @@ from lavin_deploy.config import preset
 from lavin_deploy.export.checks.backends import low_outputs
 from lavin_deploy.export.checks.interpreter import Interpreter
 from lavin_deploy.export.graphs.catalogue import GraphChoice, graph_specs
-from lavin_deploy.export.graphs.dialects import Dialect
 from lavin_deploy.export.graphs.spec import GraphSpec
 from lavin_deploy.export.graphs.trace import Traced, trace
 from lavin_deploy.export.graphs.weights import WeightFile
 from lavin_deploy.export.precision.lowering import Lowering, choose_wide, lower
 from lavin_deploy.export.precision.rules import NORMS
+from lavin_deploy.names import Dialect
 from lavin_deploy.portable import bare, functions, inlined
 from tests.helpers.checkpoints import random_models
 

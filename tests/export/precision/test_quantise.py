@@ -19,10 +19,11 @@ from lavin_deploy.export.graphs.trace import Traced, trace
 from lavin_deploy.export.graphs.weights import WeightFile
 from lavin_deploy.export.precision.calibration import Feed
 from lavin_deploy.export.precision.lowering import Lowering, lower
-from lavin_deploy.export.precision.quantise import Quantisation, Quantised, products, quantise
+from lavin_deploy.export.precision.quantise import Quantisation, products, quantise
 from lavin_deploy.export.precision.ranges import BINS, Probe, best_clip
 from lavin_deploy.export.precision.rules import module_of
 from lavin_deploy.export.precision.smoothing import smooth, smoothing_factors
+from lavin_deploy.names import Quantised
 from tests.helpers import rtx
 from tests.helpers.checkpoints import random_models
 
