@@ -5,6 +5,7 @@ to the disk and renamed to its final name. An error, Ctrl-C included, removes th
 leaves what was there before. A killed process leaves its hidden folder behind; the next writer in
 the same place deletes it. A living writer holds a lock on the file ``lock`` in its folder, which
 the system gives back when the process ends, however it ends, so only folders of dead writers go.
+One that is killed before it has its lock, or where there are no locks, leaves its folder for good.
 
 ``replaced_file`` and ``replaced_folder`` raise what the system raises; ``output_file`` and
 ``output_folder`` are the same for paths that a user named, with sentences.
@@ -13,13 +14,14 @@ the system gives back when the process ends, however it ends, so only folders of
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import re
 import secrets
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -28,7 +30,7 @@ from lavin_deploy.errors import InputError, WorkError
 TEMPORARY = ".tmp"
 """Ending of every hidden folder that is made here."""
 _HIDDEN = re.compile(rf"\.lavin-[0-9a-f]{{8}}{re.escape(TEMPORARY)}")
-_LOCK, _OLD = "lock", "old"
+_LOCK, _NEW, _OLD = "lock", "new", "old"
 
 
 @contextmanager
@@ -49,9 +51,10 @@ def temporary_sibling(target: Path) -> Iterator[Path]:
     hidden.mkdir()
     try:
         with _locked(hidden):
-            yield hidden / target.name
+            (hidden / _NEW).mkdir()
+            yield hidden / _NEW / target.name
     finally:
-        shutil.rmtree(hidden, ignore_errors=True)
+        _discard(hidden)
 
 
 @contextmanager
@@ -92,53 +95,24 @@ def replaced_folder(target: Path) -> Iterator[Path]:
 
 def put_file(new: Path, target: Path) -> None:
     """Push a complete file to the disk and give it the name ``target``."""
-    with open(new, "rb") as stream:
-        os.fsync(stream.fileno())
+    _sync_file(new)
     os.replace(new, target)
-    sync_folder(target.parent)
+    _sync_folder(target.parent)
 
 
 def put_folder(new: Path, target: Path) -> None:
     """Push a complete folder to the disk and give it the name ``target``.
 
-    A folder of that name goes to ``old/`` beside ``new``, to be deleted by whoever owns that place.
-    Where the system can swap two names at once (Linux) there is no instant without ``target``;
-    elsewhere the old folder is renamed first, and back again if the second renaming fails.
+    A folder of that name goes where ``new`` was, to be deleted by whoever owns that place. Where
+    the system can swap two names at once (Linux) there is no instant without ``target``; elsewhere
+    the old folder is renamed first, and back again if the second renaming fails.
 
     Args:
         new: from :func:`temporary_sibling`.
         target: its final name.
     """
-    for folder, _, files in os.walk(new):
-        for name in files:
-            with open(Path(folder, name), "rb") as stream:
-                os.fsync(stream.fileno())
-        sync_folder(Path(folder))
-    if not target.is_dir():
-        os.rename(new, target)
-    elif _exchange(new, target):
-        (new.parent / _OLD).mkdir()
-        os.rename(new, new.parent / _OLD / target.name)
-    else:
-        old = new.parent / _OLD / target.name
-        old.parent.mkdir()
-        os.rename(target, old)
-        try:
-            os.rename(new, target)
-        except OSError:
-            os.rename(old, target)
-            raise
-    sync_folder(target.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Push a folder's list of names to the disk, where the system lets one."""
-    if os.name == "posix":
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    _sync_tree(new)
+    _take_name(new, target)
 
 
 def delete_abandoned(folder: Path) -> None:
@@ -147,23 +121,15 @@ def delete_abandoned(folder: Path) -> None:
     Those of living writers stay, and so does whatever cannot be deleted. An old folder whose writer
     was killed between its two renamings gets its name back.
     """
-    try:
-        entries = list(folder.iterdir())
-    except OSError:
-        return
-    for hidden in [path for path in entries if _HIDDEN.fullmatch(path.name)]:
-        try:
-            handle = os.open(hidden / _LOCK, os.O_RDWR)
-        except OSError:
-            continue  # another writer is making or deleting it, or there are no locks here
-        try:
-            if _lock(handle):
-                for old in (hidden / _OLD).glob("*"):
-                    if not (folder / old.name).exists():
-                        os.rename(old, folder / old.name)
-                shutil.rmtree(hidden, ignore_errors=True)
-        finally:
-            os.close(handle)
+    with suppress(OSError):
+        for hidden in [path for path in folder.iterdir() if _HIDDEN.fullmatch(path.name)]:
+            with suppress(OSError):  # another writer is making or deleting it, or it has no lock
+                handle = os.open(hidden / _LOCK, os.O_RDWR)
+                try:
+                    if _lock(handle):
+                        _discard(hidden)
+                finally:
+                    os.close(handle)
 
 
 @contextmanager
@@ -204,11 +170,18 @@ def output_folder(path: Path, *, ours: re.Pattern[str] | None = None) -> Iterato
     target = Path(os.path.realpath(path))
     delete_abandoned(target.parent)
     with _beside(target, path) as part:
-        part.mkdir()
-        yield part
-        require_folder(path, empty=True, ours=ours)  # nothing of others has come meanwhile
         try:
-            put_folder(part, target)
+            part.mkdir()
+        except OSError as error:
+            raise _not_writable(path, error) from error
+        yield part
+        try:
+            _sync_tree(part)
+            require_folder(path, empty=True, ours=ours)  # nothing of others has come meanwhile
+            _take_name(part, target)
+            for entry in part.iterdir() if part.is_dir() else ():  # of the old folder
+                if not _is_ours(entry, ours):
+                    os.rename(entry, target / entry.name)
         except OSError as error:
             raise WorkError(f"{path} could not be created: {error.strerror}.") from error
 
@@ -263,6 +236,62 @@ def require_folder(path: Path, *, empty: bool, ours: re.Pattern[str] | None = No
         raise InputError(f"{path} is not empty; name a new folder.")
     else:
         _try_in(target / "file", path)
+
+
+def _take_name(new: Path, target: Path) -> None:
+    if not target.is_dir():
+        os.rename(new, target)
+    elif not _exchange(new, target):
+        old = new.parents[1] / _OLD / target.name
+        old.parent.mkdir()
+        try:
+            os.rename(target, old)
+            os.rename(new, target)
+        except BaseException:
+            if not target.exists():
+                os.rename(old, target)
+            raise
+        os.rename(old, new)
+    _sync_folder(target.parent)
+
+
+def _discard(hidden: Path) -> None:
+    """Delete a hidden folder; first, an old folder in it whose name is free gets it back."""
+    try:
+        for old in (hidden / _OLD).glob("*"):
+            if not (hidden.parent / old.name).exists():
+                os.rename(old, hidden.parent / old.name)
+    except OSError:
+        return  # rather left behind than deleted
+    shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _sync_tree(folder: Path) -> None:
+    for place, _, files in os.walk(folder):
+        for name in files:
+            _sync_file(Path(place, name))
+        _sync_folder(Path(place))
+
+
+def _sync_file(path: Path) -> None:
+    """Push a file's content to the disk, where the file system can."""
+    with open(path, "rb" if os.name == "posix" else "r+b") as stream:
+        try:
+            os.fsync(stream.fileno())
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+                raise
+
+
+def _sync_folder(path: Path) -> None:
+    """Push a folder's list of names to the disk, where the system lets one."""
+    if os.name == "posix":
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
 
 
 @cache

@@ -18,7 +18,9 @@ from lavin_deploy.bundle.reader import Bundle, open_bundle
 from lavin_deploy.config import Inference, preset
 from tests.helpers.shared import made_once
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core: one thread each, and of children
+if (
+    "PYTEST_XDIST_WORKER" in os.environ
+):  # a process a core: torch, not imported yet, takes one thread
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]

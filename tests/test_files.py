@@ -14,6 +14,7 @@ from lavin_deploy.files import (
     kept_folder,
     output_file,
     output_folder,
+    replaced_folder,
     require_folder,
     require_writable,
 )
@@ -164,7 +165,7 @@ import sys, time
 from pathlib import Path
 from lavin_deploy import files
 folder = Path(sys.argv[2])
-with getattr(files, sys.argv[1])(folder / "a") as part:
+with getattr(files, sys.argv[1])(folder / sys.argv[3]) as part:
     (part / "half" if part.is_dir() else part).write_text("half")
     print("written", flush=True)
     time.sleep(60)
@@ -183,9 +184,12 @@ def start(program: str, *words: str) -> subprocess.Popen[str]:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs locks and SIGKILL")
 @pytest.mark.parametrize("writer", WRITERS)
-def test_what_a_killed_writer_left_goes_with_the_next_run(tmp_path: Path, writer: str) -> None:
+@pytest.mark.parametrize("name", ["a", "old", "new", "lock"])
+def test_what_a_killed_writer_left_goes_with_the_next_run(
+    tmp_path: Path, writer: str, name: str
+) -> None:
     """It stays while its writer lives, whoever else writes there."""
-    with start(KILLED, writer, str(tmp_path)) as process:
+    with start(KILLED, writer, str(tmp_path), name) as process:
         (hidden,) = tmp_path.iterdir()
         with output_folder(tmp_path / "b"):
             pass
@@ -194,7 +198,37 @@ def test_what_a_killed_writer_left_goes_with_the_next_run(tmp_path: Path, writer
         process.wait(30)
         assert hidden.is_dir()
     again = KILLED.replace("time.sleep(60)", "")
-    with start(again, writer, str(tmp_path)) as process:
-        process.wait(30)
-    assert names(tmp_path) == ["a", "b"]
-    assert "half" in ((tmp_path / "a").read_text() if "file" in writer else names(tmp_path / "a"))
+    for _ in range(2 if writer.startswith("replaced") else 1):  # the second replaces the first
+        with start(again, writer, str(tmp_path), name) as process:
+            assert process.wait(30) == 0
+    assert names(tmp_path) == sorted([name, "b"])
+    target = tmp_path / name
+    assert "half" in (target.read_text() if "file" in writer else names(target))
+
+
+@pytest.mark.parametrize("error", [OSError(5, "no"), KeyboardInterrupt()], ids=["error", "ctrl-c"])
+def test_the_old_folder_outlives_a_failure_between_two_renamings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """Where names cannot be swapped at once."""
+    monkeypatch.setattr("lavin_deploy.files._exchange", lambda first, second: False)
+    with replaced_folder(tmp_path / "a") as part:
+        (part / "x").write_text("old")
+    rename = os.rename
+
+    def failing(source: Path, target: Path) -> None:
+        if Path(source).parent.name == "new" and Path(target).parent == tmp_path:
+            raise error
+        rename(source, target)
+
+    def replace() -> None:
+        with replaced_folder(tmp_path / "a") as part:
+            (part / "x").write_text("new")
+
+    monkeypatch.setattr("lavin_deploy.files.os.rename", failing)
+    with pytest.raises(type(error)):
+        replace()
+    monkeypatch.undo()
+    assert (names(tmp_path), (tmp_path / "a" / "x").read_text()) == (["a"], "old")
+    replace()
+    assert (names(tmp_path), (tmp_path / "a" / "x").read_text()) == (["a"], "new")

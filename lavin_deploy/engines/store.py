@@ -75,7 +75,7 @@ class EngineStore:
 
     def records(self) -> Iterator[tuple[Path, Record]]:
         """Yield the folder and the record of every complete engine; unreadable ones are passed."""
-        for file in sorted(self.folder.glob(f"*/*/{RECORD}")):
+        for file in sorted(self.folder.glob(f"*/[!.]*/{RECORD}")):
             try:
                 yield file.parent, from_json(Record, parse(file.read_bytes(), RECORD), RECORD)
             except (BundleError, OSError):

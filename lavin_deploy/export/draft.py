@@ -25,8 +25,7 @@ class Draft:
         manifest: so far. The stage ``float32`` sets model, buckets and float32 variants; ``fill``
             tasks, tables, self-test, validation, streams and refresh; ``lower`` the final variants.
         dialect_exports: dialect -> its traced float32 graphs (``float32``).
-        cases: stem of a graph's file -> inputs and float32 outputs to check by (``float32``;
-            ``lower`` adds what real pictures feed).
+        cases: stem of a graph's file -> inputs and float32 outputs to check by (``float32``).
         parity: deviations from the models: of graphs (``float32``), of whole answers (``fill``).
         expected: the whole answer by the plain models (``fill``).
         judged: variants of lower precision, with their verdicts (``lower``).

@@ -46,8 +46,7 @@ def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> Manifest:
 
 def _finish(draft: Draft) -> Manifest:
     """Write the report and the manifest, and give the bundle its name."""
-    writer = draft.writer
-    manifest = replace(draft.manifest, files=dict(writer.files))
+    writer, manifest = draft.writer, draft.bundle.manifest
     facts = record(manifest, writer.folder, draft.parity, draft.judged)
     writer.add_file("report.json", json.dumps(facts, indent=1, allow_nan=False).encode())
     writer.add_file("report.html", render(facts, _pictures(draft)).encode())

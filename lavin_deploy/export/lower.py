@@ -90,7 +90,6 @@ def lower(
     return replace(
         draft,
         manifest=replace(draft.manifest, variants=chosen),
-        cases=cases,
         judged=tuple(judged),
         exact=exact,
     )

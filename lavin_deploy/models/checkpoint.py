@@ -3,7 +3,7 @@
 A checkpoint folder holds ``config.json``, ``lavin_dit.safetensors`` and ``stvae.pt`` (as released)
 or ``stvae.safetensors`` (ours). Pickles are opened with ``weights_only=True``.
 
-F32 weights stay mapped from their file: a model of 3.4 B takes no memory that the system cannot
+Float32 weights stay mapped from their file: a model of 3.4 B takes no memory that the system cannot
 take back. Other types are copied to float32.
 """
 

@@ -142,7 +142,7 @@ def override(base: R, settings: Sequence[str]) -> R:
     types = {field.name: type(getattr(base, field.name)) for field in fields(base)}
     for setting in settings:
         key, _, text = setting.partition("=")
-        key = ALIASES.get(key, key)
+        key = ALIASES[key] if ALIASES.get(key) in types else key
         if key not in types:
             raise unknown_name("recipe setting", key, types)
         kind = types[key]

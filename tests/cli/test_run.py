@@ -232,10 +232,11 @@ def test_interrupted_it_leaves_no_file(
     ) as process:
         deadline = time.monotonic() + 60
         while (
-            not list(tmp_path.glob(".lavin-*.tmp/a.segmentation.mp4"))
+            not list(tmp_path.glob(".lavin-*.tmp/new/a.segmentation.mp4"))
             and time.monotonic() < deadline
         ):
             time.sleep(0.01)
+        assert list(tmp_path.glob(".lavin-*.tmp")), "it has not begun to write"
         time.sleep(0.3)
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)

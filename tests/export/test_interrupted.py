@@ -68,7 +68,9 @@ def test_a_killed_export_leaves_nothing_that_loads(
     out = tmp_path / "m.lavin"
     lay(exported, out)
     with subprocess.Popen(command(checkpoint, out), stderr=subprocess.DEVNULL) as process:
-        while process.poll() is None and not list(tmp_path.glob(".lavin-*.tmp/*/graphs/*.onnx")):
+        while process.poll() is None and not list(
+            tmp_path.glob(".lavin-*.tmp/new/*/graphs/*.onnx")
+        ):
             time.sleep(0.02)
         process.kill()
     assert process.returncode == -signal.SIGKILL

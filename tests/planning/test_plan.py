@@ -128,7 +128,7 @@ def test_only_what_nothing_betters_stays(edge: Manifest) -> None:
 
 
 def test_int8_as_the_export_writes_it_is_no_gain_on_orin() -> None:
-    # F32 but for the products of J-DiT, it is slower than fp16 and closer to nothing.
+    # Float32 but for the products of J-DiT, it is slower than fp16 and closer to nothing.
     plan = make_plan(space_of_preset("3.4b", ORIN, size=(512, 512), pairs=4), ORIN)
     assert {p.budget.setting.precision for p in plan.planned} == {"fp16", "int8"}
     assert {point.setting.precision for point in plan.points} == {"fp16"}

@@ -2,7 +2,7 @@
  *
  * Shapes: L tokens, N query heads, K key/value heads, E head width, P tokens of a prefix; batch 1.
  * "Data" is of the type given, the same for all data of a call; "float32" stays so. Every tensor
- * is contiguous and aligned to 16 bytes. The text of lavin_deploy/export/portable.py defines what
+ * is contiguous and aligned to 16 bytes. The text of lavin_deploy/portable.py defines what
  * both compute.
  */
 #ifndef LAVIN_KERNELS_H

@@ -1,5 +1,5 @@
 // lavin::RoPE3D and lavin::GroupedQueryAttention for TensorRT 10.0 and later and TensorRT-RTX:
-// shapes, types and attributes of the nodes that lavin_deploy/export/portable.py defines. Nothing
+// shapes, types and attributes of the nodes that lavin_deploy/portable.py defines. Nothing
 // of TensorRT is linked; the library that loads this one brings it.
 
 #include <NvInferRuntime.h>

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import logging
 import warnings
@@ -55,21 +56,17 @@ def _one_registry() -> Iterator[None]:
     """
     try:
         from torch.onnx._internal.exporter._registration import ONNXRegistry
-    except ImportError:
+
+        build = functools.cache(ONNXRegistry.from_torchlib)
+    except (ImportError, AttributeError):
         yield
         return
-    build = ONNXRegistry.from_torchlib
-
-    def shared(_: ONNXRegistry, opset_version: int) -> Any:
-        if opset_version not in _REGISTRIES:
-            _REGISTRIES[opset_version] = build(opset_version=opset_version)
-        return _REGISTRIES[opset_version]
-
-    with mock.patch.object(ONNXRegistry, "from_torchlib", shared):
+    shared = _REGISTRIES.setdefault("from_torchlib", build)
+    with mock.patch.object(ONNXRegistry, "from_torchlib", staticmethod(shared)):
         yield
 
 
-_REGISTRIES: dict[int, Any] = {}
+_REGISTRIES: dict[str, Callable[..., Any]] = {}
 
 
 @contextlib.contextmanager

@@ -27,9 +27,11 @@ class _OpenShard:
     """A shard that is being written: its final path, where it is now, and what it holds so far."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.samples, self.place = path, 0, ExitStack()
-        self.part = self.place.enter_context(temporary_sibling(path))
-        self.tar = tarfile.open(self.part, "w")  # noqa: SIM115 the writer closes it
+        self.path, self.samples = path, 0
+        with ExitStack() as stack:
+            self.part = stack.enter_context(temporary_sibling(path))
+            self.tar = tarfile.open(self.part, "w")  # noqa: SIM115 the writer closes it
+            self.place = stack.pop_all()
 
 
 class ShardWriter:
@@ -55,8 +57,9 @@ class ShardWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        for group in list(self._open):
-            self._finish(group, keep=error is None)
+        with ExitStack() as stack:  # all of them, also when one fails
+            for group in list(self._open):
+                stack.callback(self._finish, group, keep=error is None)
 
     def add(self, group: str, key: str, files: Mapping[str, bytes]) -> str:
         """Append a sample and return its shard's name.
