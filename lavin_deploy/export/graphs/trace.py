@@ -57,16 +57,18 @@ def _one_registry() -> Iterator[None]:
     try:
         from torch.onnx._internal.exporter._registration import ONNXRegistry
 
-        build = functools.cache(ONNXRegistry.from_torchlib)
+        shared = _remembered(ONNXRegistry.from_torchlib)
     except (ImportError, AttributeError):
         yield
         return
-    shared = _REGISTRIES.setdefault("from_torchlib", build)
     with mock.patch.object(ONNXRegistry, "from_torchlib", staticmethod(shared)):
         yield
 
 
-_REGISTRIES: dict[str, Callable[..., Any]] = {}
+@functools.cache
+def _remembered(build: Callable[..., Any]) -> Callable[..., Any]:
+    """The one cache of a function, for the whole process."""
+    return functools.cache(build)
 
 
 @contextlib.contextmanager
