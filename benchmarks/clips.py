@@ -25,13 +25,15 @@ from lavin_deploy.models.checkpoint import DIT_FILE, load_checkpoint, load_vae
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.tasks.flow_colours import end_point_error, read_flow
-from lavin_deploy.training.latents.make import encode_samples
+from lavin_deploy.training.latents.encoder import clip_encoder
+from lavin_deploy.training.latents.make import encode_group
 from lavin_deploy.training.loop.processes import CPU
 from lavin_deploy.training.losses.consistency import answer
 from lavin_deploy.training.stvae import to_clip
 from lavin_deploy.training.synthesis.collage import Collage
 from lavin_deploy.training.tasks.base import Task
 from lavin_deploy.training.tasks.clips import CLIP_TASKS, clip
+from lavin_deploy.training.tasks.registry import as_group
 
 TEST = 1_000_000
 """Added to seeds, so that no sample is one of training's."""
@@ -86,9 +88,7 @@ def measure(
             rng = np.random.default_rng((TEST, index))
             style = maker.draw_style(rng)
             pair = [maker.sample(rng, style, size) for _ in range(2)]
-            latents = encode_samples(
-                lambda x: vae.encode(x).mean, maker, pair, bf16=False, device=CPU
-            )
+            latents = encode_group(clip_encoder(vae, CPU, bf16=False), maker, as_group(pair, style))
             drawn.append((pair, vae.scale(torch.from_numpy(latents))))
         (own_samples, own), (_, wrong) = drawn
         asked = own_samples[1]
@@ -98,7 +98,7 @@ def measure(
         answers = {"truth after the ST-VAE": truth.transpose(0, 1)[None]}
         for name, pairs in (("model", own), ("wrong prompt", wrong)):
             context = torch.cat((pairs[0], query)).transpose(0, 1)[None]
-            answers[name] = answer(dit, noise.float(), context, steps, bf16=False)
+            answers[name] = answer(dit, noise.float(), (context,), steps, bf16=False)
         where = None
         if task.follows:
             change = np.abs(asked.target.astype(np.int16) - asked.input[-1]).max(axis=-1)

@@ -22,6 +22,8 @@ TemporalNorm = Literal["clip", "frame"]
 TEMPORAL_NORMS: tuple[TemporalNorm, ...] = get_args(TemporalNorm)
 ContextMode = Literal["joint", "frozen"]
 CONTEXTS: tuple[ContextMode, ...] = get_args(ContextMode)
+Pairing = Literal["sequence", "merged"]
+PAIRINGS: tuple[Pairing, ...] = get_args(Pairing)
 Upsampler = Literal["resize_conv", "deconv"]
 UPSAMPLERS: tuple[Upsampler, ...] = get_args(Upsampler)
 
@@ -57,6 +59,10 @@ class DiTConfig:
         context: ``"joint"`` as published, every token attends to all and both streams see one t;
             ``"frozen"``: pairs attend to pairs, the query to pairs and itself, the target to all,
             and the context is modulated at t = 1, so that its keys and values never change.
+        pairing: ``"sequence"`` as published, in1, tgt1, ..., query, target as frames one after
+            another; ``"merged"``, input and target of a pair are one token a place, the query's
+            tokens are added to the target's, frames count pairs and then the target. What a token
+            of a pair shows is bound to its label from the start, so pairs are read (docs/LOG.md).
     """
 
     hidden_size: int
@@ -66,9 +72,12 @@ class DiTConfig:
     in_channels: int = 16
     patch_size: int = 2
     context: ContextMode = "joint"
+    pairing: Pairing = "sequence"
 
     def __post_init__(self) -> None:
         _require_positive(self)
+        if self.pairing not in PAIRINGS:
+            raise unknown_name("pairing", self.pairing, PAIRINGS)
         if self.context not in CONTEXTS:
             raise unknown_name("context", self.context, CONTEXTS)
         if self.hidden_size % self.num_heads:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,12 @@ from lavin_deploy.cli.common import ProgressBar, command, parse_size
 from lavin_deploy.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lavin_deploy.evaluation.kid import Features
-    from lavin_deploy.tasks.samples import SampleSource
+    from lavin_deploy.evaluation.pairs.episodes import PairSource
+    from lavin_deploy.evaluation.pairs.evaluate import Asked
+    from lavin_deploy.tasks.samples import Answer, SampleSource
 
 
 @command()
@@ -24,8 +29,8 @@ if TYPE_CHECKING:
     metavar="DIR",
     type=click.Path(path_type=Path),
     help="Folder that lavin-data prepare filled: measure on its test split, each sample in random "
-    "colours. By default on the bundle's own validation samples. For the suite paper a folder with "
-    "any of pascal-5i, nyu-v2, imagenet-val.",
+    "colours; the suite pairs needs it. By default on the bundle's own validation samples. For the "
+    "suite paper a folder with any of pascal-5i, nyu-v2, imagenet-val.",
 )
 @click.option(
     "--samples",
@@ -82,10 +87,28 @@ def evaluate(
 ) -> None:
     """Measure BUNDLE on held-out pictures: its own validation samples, or many more of --data.
 
+    The suite pairs measures what is read from pairs, on families of tasks that only pairs can tell;
+    there BUNDLE may also be a checkpoint folder, which answers in torch, and --task names families.
+
     Beside the model stand controls (the input as the answer, pairs of another task, pairs that do
     not belong together, constant masks) and classical methods. Settings of sampling are the ones
     that ship.
     """
+    if suite == "pairs":
+        _evaluate_pairs(
+            bundle,
+            data,
+            samples=samples,
+            families=tasks,
+            size=size,
+            seed=seed,
+            precision=precision,
+            report=report,
+            as_json=as_json,
+            strange={"--steps": steps, "--guidance": guidance, "--strength": strength}
+            | {"--kid": kid or None},
+        )
+        return
     import lavin_deploy
     from lavin_deploy.evaluation.evaluate import Evaluation
     from lavin_deploy.evaluation.evaluate import evaluate as measure
@@ -136,3 +159,97 @@ def _held_out(
             "pip install opencv-python-headless, or leave --data out."
         ) from error
     return HeldOut(folder, size=size, pairs=pairs, seed=seed, strength=strength)
+
+
+def _evaluate_pairs(
+    bundle: str,
+    data: Path | None,
+    *,
+    samples: int | None,
+    families: tuple[str, ...],
+    size: str | None,
+    seed: int | None,
+    precision: str | None,
+    report: Path | None,
+    as_json: bool,
+    strange: Mapping[str, object],
+) -> None:
+    """Run the suite ``pairs`` on a bundle, or in torch on a checkpoint folder."""
+    from lavin_deploy.evaluation.pairs.evaluate import PairsEvaluation, evaluate_pairs
+
+    for name, value in strange.items():
+        if value is not None:
+            raise InputError(f"{name} does not go with --suite pairs; leave it out.")
+    if data is None:
+        raise InputError(
+            "--suite pairs draws its samples; give --data DIR, a folder that lavin-data prepare "
+            "filled."
+        )
+    what = PairsEvaluation(
+        data=data, samples=samples or 200, families=families, seed=seed or 0, report=report
+    )
+    with ExitStack() as stack:
+        bar = stack.enter_context(ProgressBar("sample"))
+        if (Path(bundle) / "lavin_dit.safetensors").is_file():
+            if precision is not None or size is not None:
+                raise InputError(
+                    f"{bundle} is a checkpoint folder: it runs in float32 at its own size; leave "
+                    "--precision and --size out, or give a bundle."
+                )
+            answers, about = _checkpoint(Path(bundle))
+        else:
+            answers, about = _bundle(stack, bundle, precision, size)
+        measured = evaluate_pairs(answers, about, what, source=_families, progress=bar)
+    click.echo(json.dumps(measured.to_json(), allow_nan=False) if as_json else measured.text())
+
+
+def _checkpoint(folder: Path) -> tuple[Answer, Asked]:
+    from lavin_deploy.evaluation.pairs.evaluate import Asked
+
+    try:
+        from lavin_deploy.training.torch_answers import TorchAnswers
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise InputError(
+            f"{folder} is a checkpoint folder, which answers in torch, and that is not installed; "
+            'run pip install "lavin-deploy[train]", or give a bundle.'
+        ) from error
+    answers = TorchAnswers(folder)
+    height, width = answers.config.inference.size
+    return answers, Asked(
+        name=str(folder), how="torch, fp32", size=(height, width), pairs=(1, 2, 4)
+    )
+
+
+def _bundle(
+    stack: ExitStack, bundle: str, precision: str | None, size: str | None
+) -> tuple[Answer, Asked]:
+    import lavin_deploy
+    from lavin_deploy.evaluation.pairs.evaluate import Asked
+    from lavin_deploy.evaluation.timed_model import TimedModel, identity
+
+    model = stack.enter_context(lavin_deploy.load(bundle, precision=precision))
+    chosen = model.manifest.defaults.size if size is None else parse_size(size)
+    timed = TimedModel(model=model, size=chosen)
+    about = Asked(
+        name=f"{bundle} (sha256 {identity(model)['sha256'][:12]})",
+        how=f"{model.describe()}, {model.precision}",
+        size=chosen,
+        pairs=tuple(n for n in (1, 2, 4) if n in model.manifest.pairs_at(*chosen)),
+    )
+    return timed.answer(""), about
+
+
+def _families(folder: Path, *, size: int, pairs: int, seed: int) -> PairSource:
+    """Return the episodes; the code that makes them is the trainer's and needs OpenCV."""
+    try:
+        from lavin_deploy.training.families.heldout import HeldOutFamilies
+    except ModuleNotFoundError as error:
+        if error.name != "cv2":
+            raise
+        raise InputError(
+            "drawing samples from --data needs OpenCV, which is not installed; run "
+            "pip install opencv-python-headless."
+        ) from error
+    return HeldOutFamilies(folder, size=size, pairs=pairs, seed=seed)

@@ -44,7 +44,7 @@ def train(
     from lavin_deploy.training.credits import write_credits
     from lavin_deploy.training.data.inventory import Inventory
     from lavin_deploy.training.jdit import train_jdit
-    from lavin_deploy.training.latents.open import open_pools, prepared
+    from lavin_deploy.training.latents.open import open_stages, prepared
     from lavin_deploy.training.loop.processes import joined
     from lavin_deploy.training.stvae import train_stvae
     from lavin_deploy.training.tasks.own import parse_own
@@ -64,9 +64,9 @@ def train(
             assert isinstance(chosen, DiTRecipe)
             vae, config = load_vae(out)
             start = None if init_from is None else weights_file(init_from, (DIT_FILE,))
-            pools = open_pools(chosen, vae, config, out, data=data, own=own, processes=processes)
+            stages = open_stages(chosen, vae, config, out, data=data, own=own, processes=processes)
             train_jdit(
-                pools, vae, chosen, config, out, processes=processes, resume=resume, init=start
+                stages, vae, chosen, config, out, processes=processes, resume=resume, init=start
             )
         if processes.main:
             log = f"{model}.log.jsonl"

@@ -44,6 +44,11 @@ def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """
     batch, heads, length, width = q.shape
     folded = q.reshape(batch, k.shape[1], -1, width)
+    if q.device.type == "cpu" and q.dtype == torch.bfloat16 and torch.is_grad_enabled():
+        # torch 2.13's kernel takes 2.4 times as long forward and backward (docs/LOG.md).
+        scores = torch.matmul(folded * width**-0.5, k.transpose(-1, -2)).float()
+        out = torch.matmul(scores.softmax(dim=-1).to(v.dtype), v)
+        return out.reshape(batch, heads, length, width)
     return F.scaled_dot_product_attention(folded, k, v).reshape(batch, heads, length, width)
 
 
@@ -55,12 +60,13 @@ def frozen_attention(q: Tensor, k: Tensor, v: Tensor, pairs: int, context: int) 
         k: (B, K, L, E).
         v: (B, K, L, E).
         pairs: tokens of the example pairs, which attend to themselves.
-        context: tokens of pairs and query; the query attends to these, the target to all.
+        context: tokens of pairs and query; the query attends to these, the target to all. As many
+            as ``pairs`` where the query's tokens are the target's.
 
     Returns:
         (B, N, L, E).
     """
-    ends = [end for end in (pairs, context) if end] + [q.shape[2]]
+    ends = sorted({pairs, context, q.shape[2]} - {0})
     starts = [0, *ends[:-1]]
     parts = [
         grouped_query_attention(q[:, :, start:end], k[:, :, :end], v[:, :, :end])
@@ -111,7 +117,8 @@ class JointAttention(nn.Module):
         """Attend over both streams.
 
         Args:
-            cond_BLD: modulated context tokens (B, Lc, D).
+            cond_BLD: modulated context tokens (B, Lc, D); (B/Q, Lc, D) where Q targets one after
+                another share a frozen context, which is then that of pairs alone.
             x_BLD: modulated target tokens (B, Lx, D).
             cos: RoPE table of the joint sequence, from :func:`rope3d.rope_tables`.
             sin: the same.
@@ -122,6 +129,8 @@ class JointAttention(nn.Module):
             Projected outputs (B, Lc, D), or None without ``cond_output``, and (B, Lx, D).
         """
         split = cond_BLD.shape[1]
+        if len(cond_BLD) != len(x_BLD):
+            return self._shared(cond_BLD, x_BLD, cos, sin, cond_output=cond_output)
         cond_k, cond_v = self.keys_values("cond", cond_BLD)
         x_k, x_v = self.keys_values("x", x_BLD)
         k = apply_rope(torch.cat((cond_k, x_k), dim=2), cos, sin)
@@ -141,3 +150,23 @@ class JointAttention(nn.Module):
             return None, x_proj(out_BLD)
         cond_proj = self.get_submodule("cond_proj")
         return cond_proj(out_BLD[:, :split]), x_proj(out_BLD[:, split:])
+
+    def _shared(
+        self, cond_BLD: Tensor, x_BLD: Tensor, cos: Tensor, sin: Tensor, *, cond_output: bool
+    ) -> tuple[Tensor | None, Tensor]:
+        """The same where several targets read one computation of the pairs' keys and values."""
+        split, shares = cond_BLD.shape[1], len(x_BLD) // len(cond_BLD)
+        cond_k, cond_v = self.keys_values("cond", cond_BLD)
+        cond_k = apply_rope(cond_k, cos[:split], sin[:split])
+        x_k, x_v = self.keys_values("x", x_BLD)
+        x_k = apply_rope(x_k, cos[split:], sin[split:])
+        k = torch.cat((cond_k.repeat_interleave(shares, dim=0), x_k), dim=2)
+        v = torch.cat((cond_v.repeat_interleave(shares, dim=0), x_v), dim=2)
+        q = apply_rope(self.queries("x", x_BLD), cos[split:], sin[split:])
+        out = grouped_query_attention(q, k, v).transpose(1, 2).flatten(2)
+        x_out: Tensor = self.get_submodule("x_proj")(out)
+        if not cond_output:
+            return None, x_out
+        q = apply_rope(self.queries("cond", cond_BLD), cos[:split], sin[:split])
+        out = grouped_query_attention(q, cond_k, cond_v).transpose(1, 2).flatten(2)
+        return self.get_submodule("cond_proj")(out), x_out

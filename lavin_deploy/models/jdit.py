@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lavin_deploy.config import DiTConfig
 from lavin_deploy.errors import InputError
 from lavin_deploy.models.attention import EPS, JointAttention
+from lavin_deploy.models.pairing import MERGED_EMBEDDERS, merged_pairs
 from lavin_deploy.models.rope3d import rope_tables
 
 TIME_WIDTH = 256
@@ -107,9 +108,10 @@ class JointBlock(nn.Module):
         """Update both streams; in the ``last`` block the context only gives keys and values.
 
         Args:
-            cond: (B, Lc, D).
+            cond: (B, Lc, D), or (B/Q, Lc, D), see :meth:`JointAttention.forward`.
             x: (B, Lx, D).
-            cond_mod: (B, 4D) scale1, gate1, scale2, gate2 of the context stream.
+            cond_mod: (B, 4D) scale1, gate1, scale2, gate2 of the context stream; one row for all
+                in a frozen context.
             x_mod: (B, 4D) of the target stream.
             cos: RoPE table of the joint sequence.
             sin: the same.
@@ -160,6 +162,10 @@ class JDiT(nn.Module):
             nn.Linear(config.token_width, width), nn.LayerNorm(width)
         )
         self.x_embedder = nn.Sequential(nn.Linear(config.token_width, width), nn.LayerNorm(width))
+        if config.pairing == "merged":
+            for name in MERGED_EMBEDDERS:
+                embedder = nn.Sequential(nn.Linear(config.token_width, width), nn.LayerNorm(width))
+                self.add_module(name, embedder)
         self.prompt_embed = nn.Parameter(torch.empty(1, width))
         self.answer_embed = nn.Parameter(torch.empty(1, width))
         self.t_embedder = TimeEmbedder(width)
@@ -219,14 +225,43 @@ class JDiT(nn.Module):
         ]
         return torch.cat((*rows, self.final_layer.adaLN_modulation(tau_x)), dim=-1)
 
-    def forward(self, x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
+    def tokens(self, x: Tensor, pairs: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
+        """Embed latents.
+
+        Args:
+            x: (B, C, Tx, h, w).
+            pairs: (B/Q, C, Tp, h, w), see :meth:`forward`.
+            query: (B, C, Tq, h, w).
+
+        Returns:
+            Context tokens (B, Lc, D), (B/Q, Lc, D) where they are pairs alone, and target tokens
+            (B, Lx, D).
+        """
+        patch = self.config.patch_size
+        if self.config.pairing == "sequence":
+            shares = len(x) // len(pairs)
+            cond = torch.cat((pairs.repeat_interleave(shares, dim=0), query), dim=2)
+            return self.cond_embedder(patchify(cond, patch)), self.x_embedder(patchify(x, patch))
+        inputs, targets = merged_pairs(pairs, x.shape[2])
+        c_BLD = self.cond_embedder(patchify(inputs, patch))
+        on_target, on_query = (self.get_submodule(name) for name in MERGED_EMBEDDERS)
+        c_BLD = c_BLD + on_target(patchify(targets, patch))
+        x_BLD = self.x_embedder(patchify(x, patch)) + on_query(patchify(query, patch))
+        shared = self.config.context == "frozen"
+        return c_BLD if shared else c_BLD.repeat_interleave(len(x) // len(c_BLD), dim=0), x_BLD
+
+    def forward(self, x: Tensor, t: Tensor, cond: Tensor, query: Tensor | None = None) -> Tensor:
         """Velocity dz/dt of the target latents.
 
         Args:
             x: noisy target latents (B, C, Tx, h, w), scaled; h and w even.
             t: (B,) in [0, 1], 0 = noise, 1 = data.
             cond: clean context latents (B, C, Tc, h, w), scaled: in1, tgt1, ..., query. Where the
-                context is frozen the query is its last Tx frames.
+                context is frozen or pairs are merged the query is its last Tx frames, and merged
+                pairs have Tx frames each in input and target. A single frame before the query is
+                the null condition of guidance, a latent of zeros.
+            query: (B, C, Tq, h, w); with it ``cond`` holds the pairs alone, (B/Q, C, Tp, h, w):
+                those of the first Q targets, of the next Q, and so on.
 
         Returns:
             (B, C, Tx, h, w), same dtype as ``x``.
@@ -234,34 +269,30 @@ class JDiT(nn.Module):
         Raises:
             InputError: the shapes do not fit each other or the patch.
         """
-        patch, channels = self.config.patch_size, self.config.in_channels
-        shapes = f"x {tuple(x.shape)}, t {tuple(t.shape)} and cond {tuple(cond.shape)}"
-        if x.ndim != 5 or cond.ndim != 5 or x.shape[-2:] != cond.shape[-2:]:
-            raise InputError(
-                f"{shapes}: x and cond must be (B, C, T, h, w) with the same h and w; encode both "
-                "at one size."
-            )
-        if t.shape != x.shape[:1] or x.shape[:1] != cond.shape[:1]:
-            raise InputError(f"{shapes} must have one batch size B, with t of shape (B,).")
-        if x.shape[1] != channels or cond.shape[1] != channels:
-            raise InputError(f"{shapes}: latents have {channels} channels.")
-        frames, rows, cols = x.shape[2:]
-        if rows % patch or cols % patch:
-            raise InputError(
-                f"a latent of {rows} x {cols} cannot be cut into {patch} x {patch} patches; "
-                f"use pixel sizes that are multiples of {8 * patch}."
-            )
-        *blocks, last = self.modulation(t).split(4 * self.config.hidden_size, dim=-1)
+        config = self.config
+        patch, frames = config.patch_size, x.shape[2] if x.ndim == 5 else 1
+        if query is None and cond.ndim == 5 and cond.shape[2] > frames:
+            cond, query = cond[:, :, :-frames], cond[:, :, -frames:]
+        self._check(x, t, cond, query)
+        if query is None:  # no pair at all
+            cond, query = cond[:, :, :0], cond
+        rows, cols = x.shape[-2] // patch, x.shape[-1] // patch
+        *blocks, last = self.modulation(t).split(4 * config.hidden_size, dim=-1)
+        c_BLD, x_BLD = self.tokens(x, cond, query)
         frozen_pairs = None
-        if self.config.context == "frozen":
-            frozen_pairs = (cond.shape[2] - frames) * (rows // patch) * (cols // patch)
-            clean = self.modulation(torch.ones_like(t)).split(4 * self.config.hidden_size, dim=-1)
+        if config.context == "frozen":
+            frozen_pairs = c_BLD.shape[1]
+            if config.pairing == "sequence":
+                frozen_pairs -= query.shape[2] * rows * cols
+            clean = self.modulation(torch.ones_like(t[:1])).split(4 * config.hidden_size, dim=-1)
             blocks[::2] = clean[:-1:2]
         cos, sin = rope_tables(
-            frames + cond.shape[2], rows // patch, cols // patch, self.config.head_dim, x.device
+            (c_BLD.shape[1] + x_BLD.shape[1]) // (rows * cols),
+            rows,
+            cols,
+            config.head_dim,
+            x.device,
         )
-        c_BLD = self.cond_embedder(patchify(cond, patch))
-        x_BLD = self.x_embedder(patchify(x, patch))
         for index, block in enumerate(self.blocks):
             c_BLD, x_BLD = block(
                 c_BLD,
@@ -273,4 +304,36 @@ class JDiT(nn.Module):
                 last=index == len(self.blocks) - 1,
                 frozen_pairs=frozen_pairs,
             )
-        return unpatchify(self.final_layer(x_BLD, last), frames, rows, cols, patch)
+        return unpatchify(self.final_layer(x_BLD, last), frames, patch * rows, patch * cols, patch)
+
+    def _check(self, x: Tensor, t: Tensor, cond: Tensor, query: Tensor | None) -> None:
+        patch, channels = self.config.patch_size, self.config.in_channels
+        shapes = f"x {tuple(x.shape)}, t {tuple(t.shape)} and cond {tuple(cond.shape)}"
+        contexts = [cond] if query is None else [cond, query]
+        if any(z.ndim != 5 or z.shape[-2:] != x.shape[-2:] for z in (x, *contexts)):
+            raise InputError(
+                f"{shapes}: x and cond must be (B, C, T, h, w) with the same h and w; encode both "
+                "at one size."
+            )
+        if query is not None:
+            shapes += f" before a query {tuple(query.shape)}"
+        batches = len(query if query is not None else cond)
+        if t.shape != x.shape[:1] or batches != len(x) or not len(cond) or len(x) % len(cond):
+            raise InputError(f"{shapes} must have one batch size B, with t of shape (B,).")
+        if any(z.shape[1] != channels for z in (x, *contexts)):
+            raise InputError(f"{shapes}: latents have {channels} channels.")
+        if x.shape[-2] % patch or x.shape[-1] % patch:
+            raise InputError(
+                f"a latent of {x.shape[-2]} x {x.shape[-1]} cannot be cut into {patch} x {patch} "
+                f"patches; use pixel sizes that are multiples of {8 * patch}."
+            )
+        frames = x.shape[2]
+        if self.config.pairing == "merged" and (
+            query is None
+            or query.shape[2] != frames
+            or (cond.shape[2] != 1 and cond.shape[2] % (2 * frames))
+        ):
+            raise InputError(
+                f"{shapes}: merged pairs take a context of in1, tgt1, ..., query with "
+                f"{frames} frames each like x, or one frame of zeros and the query."
+            )

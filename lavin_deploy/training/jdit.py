@@ -20,8 +20,10 @@ from lavin_deploy.config import ModelConfig, preset
 from lavin_deploy.errors import InputError
 from lavin_deploy.models.checkpoint import fill, read_folder_config, read_state, save_dit
 from lavin_deploy.models.jdit import JDiT
+from lavin_deploy.models.pairing import merged_state
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.training import lora
+from lavin_deploy.training.latents.open import Stage
 from lavin_deploy.training.latents.pool import LatentPools
 from lavin_deploy.training.loop.objective import Batch, Objective
 from lavin_deploy.training.loop.processes import Processes, bfloat16_pays
@@ -29,8 +31,12 @@ from lavin_deploy.training.loop.settings import DiTRecipe
 from lavin_deploy.training.loop.trainer import Trainer, step_rng
 from lavin_deploy.training.losses.consistency import Teacher, answer, ask, draw_time
 from lavin_deploy.training.losses.pixels import PixelLoss
+from lavin_deploy.training.mix import Mix
 from lavin_deploy.training.stvae import to_images
+from lavin_deploy.training.validation import Held, Validation
 
+EPISODES, QUERIES = 24, 4
+"""Of every task in a validation, and queries of each."""
 GRID_SAMPLES = 6
 """Samples in the grid of a save."""
 SHOWABLE = 500_000_000
@@ -38,33 +44,34 @@ SHOWABLE = 500_000_000
 
 
 def draw_batch(pools: LatentPools, recipe: DiTRecipe, step: int, samples: Sequence[int]) -> Batch:
-    """Context, data, noise and times of some samples of a step; targets' pixels if pools have them.
+    """Pairs, queries, data, noise and times of some samples of a step; pixels if pools have them.
 
-    All samples of a step have as many pairs and frames, drawn from the step's generator; the rest
-    comes from each sample's own.
+    All samples of a step have as many pairs and frames, drawn from the step's generator. Each
+    ``recipe.queries`` samples one after another are the queries of one episode, which draws from a
+    generator of its own.
 
     Args:
         pools: of latents.
         recipe: sampling.
         step: its number.
-        samples: their numbers in the global batch.
+        samples: their numbers in the global batch, whole episodes.
+
+    Returns:
+        (E, 16, 2P f, h, w) pairs of E episodes; then of B = E Q samples (B, 16, f, h, w) queries,
+        targets and noise, (B,) times and perhaps (B, 3, S, S) uint8 targets.
     """
     rng = step_rng(recipe, step)
     pairs = 0 if rng.random() < recipe.drop else int(rng.integers(1, recipe.max_pairs + 1))
     frames = pools.draw_frames(rng)
     rows = []
-    for sample in samples:
-        rng = step_rng(recipe, step, sample)
-        context, data, *pixels = pools.draw(rng, pairs, frames)
-        noise = rng.standard_normal(data.shape, dtype=np.float32)
-        if recipe.segments:
-            time = draw_time(rng, recipe)
-        else:
-            time = 1.0 / (1.0 + np.exp(-rng.standard_normal()))
-            if rng.random() < recipe.at_noise:
-                time = 0.0
-        rows.append((context, data, noise, np.float32(time), *pixels))
-    return tuple(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True))
+    for episode in range(samples[0] // recipe.queries, (samples[-1] + 1) // recipe.queries):
+        rng = step_rng(recipe, step, episode)
+        drawn = pools.draw(rng, pairs, recipe.queries, frames)
+        noise = rng.standard_normal(drawn.targets.shape, dtype=np.float32)
+        times = np.array([draw_time(rng, recipe) for _ in range(recipe.queries)], np.float32)
+        pixels = [] if drawn.pixels is None else [drawn.pixels]
+        rows.append((drawn.pairs[None], drawn.queries, drawn.targets, noise, times, *pixels))
+    return tuple(torch.from_numpy(np.concatenate(part)) for part in zip(*rows, strict=True))
 
 
 def flow_loss(
@@ -86,7 +93,8 @@ def flow_loss(
         teacher: gives the target velocity; None: it is that of the line from noise to data.
         pixel_loss: compares the answers, all from t = 0, with the targets' pixels.
     """
-    context, data, noise, times, *pixels = batch
+    pairs, queries, data, noise, times, *pixels = batch
+    context = (pairs, queries)
     t = times.view(-1, 1, 1, 1, 1)
     z_t = (1 - t) * noise + t * data
     target = data - noise if teacher is None else teacher.target(dit, z_t, times, context)
@@ -120,17 +128,17 @@ def answer_grid(
         config: shift and scale of the latents.
         steps: evaluations of the answer.
     """
-    context, data, noise = batch[:3]
-    answers = answer(dit, noise, context, steps, bf16=False)
+    pairs, queries, data, noise = batch[:4]
+    answers = answer(dit, noise, (pairs, queries), steps, bf16=False)
     columns = [
         to_images(vae.decode(z / config.latent_scale + config.latent_shift))
-        for z in (context[:, :, -data.shape[2] :], answers, data)
+        for z in (queries, answers, data)
     ]
     return np.stack(columns, axis=1)
 
 
 def train_jdit(
-    pools: LatentPools,
+    stages: Sequence[Stage],
     vae: STVAE,
     recipe: DiTRecipe,
     config: ModelConfig,
@@ -143,7 +151,7 @@ def train_jdit(
     """Train and return the folder that holds ``lavin_dit.safetensors`` (averaged weights).
 
     Args:
-        pools: the latents to learn from.
+        stages: the latents to learn from; of two the first is the curriculum's beginning.
         vae: made them; it shows what is learnt.
         recipe: schedule and sampling.
         config: model sizes, latent shift and scale (those of the ST-VAE that made the pools).
@@ -154,12 +162,17 @@ def train_jdit(
 
     Raises:
         InputError: sizes other than the recipe's; ``recipe.lora`` or a teacher without weights;
-            what :class:`Teacher` and :class:`PixelLoss` raise.
+            a batch of broken episodes; what :class:`Teacher` and :class:`PixelLoss` raise.
     """
     processes = processes or Processes()
+    if any(len(part) % recipe.queries for part in processes.share(recipe.batch, recipe.accumulate)):
+        raise InputError(
+            f"batch={recipe.batch} cannot be cut into whole episodes of queries={recipe.queries}; "
+            "set batch to a multiple of queries times accumulate and processes."
+        )
     torch.manual_seed(recipe.seed)
     sizes = preset(recipe.preset).dit
-    if replace(config.dit, context=sizes.context) != sizes:
+    if replace(config.dit, context=sizes.context, pairing=sizes.pairing) != sizes:
         raise InputError(
             f"the config beside the ST-VAE has other sizes than the recipe's {recipe.preset!r}; "
             f"train the ST-VAE with --set preset={recipe.preset}, or set the preset here."
@@ -167,7 +180,8 @@ def train_jdit(
     trained, config = config, recipe.adapt(config)
     dit = JDiT(config.dit)
     if init is not None:
-        fill(dit, read_state(init), init)
+        state = read_state(init)
+        fill(dit, merged_state(state) if config.dit.pairing == "merged" else state, init)
     for part in dit.dead_parts():
         part.requires_grad_(False)
     if recipe.lora:
@@ -180,7 +194,10 @@ def train_jdit(
         if init is None:
             raise InputError("a teacher has trained weights; give them with --init-from.")
         teacher_config = read_folder_config(init.parent) or trained
-        teacher_model = JDiT(replace(config.dit, context=teacher_config.dit.context))
+        teacher_dit = teacher_config.dit
+        teacher_model = JDiT(
+            replace(config.dit, context=teacher_dit.context, pairing=teacher_dit.pairing)
+        )
         fill(teacher_model, read_state(init), init)
         teacher_model.to(processes.device)
         teacher = Teacher(teacher_model, recipe.segments, recipe.teacher_steps, bf16=bf16)
@@ -191,11 +208,18 @@ def train_jdit(
     def loss(model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
         return flow_loss(model, batch, recipe, bf16=bf16, teacher=teacher, pixel_loss=pixel_loss)
 
+    *beginning, main = stages
+    weights = {pool.name: pool.weight for pool in main.train.pools}
+
     def draw(step: int, samples: range) -> Batch:
-        return draw_batch(pools, recipe, step, samples)
+        entry = mix.at(step)
+        if entry.beginning:
+            return draw_batch(beginning[0].train, recipe, step, samples)
+        return draw_batch(main.train.weighted(entry.weights), recipe, step, samples)
 
     # Samples of a step that the run does not reach.
-    grid_batch = draw_batch(pools, recipe, recipe.steps, range(GRID_SAMPLES))
+    shown = range(-(-GRID_SAMPLES // recipe.queries) * recipe.queries)
+    grid_batch = draw_batch(main.train, recipe, recipe.steps, shown)
 
     def on_save(trainer: Trainer) -> None:
         weights = trainer.averaged()
@@ -211,5 +235,35 @@ def train_jdit(
     modulations = [m for b in dit.joint_blocks() for m in (b.cond_modulation, b.x_modulation)]
     blocks = list(dit.blocks)
     objective = Objective("model", dit, loss, blocks=blocks, apart=modulations)
-    Trainer([objective], recipe, out, "jdit", processes=processes, resume=resume).fit(draw, on_save)
+    trainer = Trainer([objective], recipe, out, "jdit", processes=processes, resume=resume)
+    mix = Mix(out / "jdit.mix.json", weights, beginning=bool(beginning), step=trainer.step)
+    validations = [
+        Validation.of(
+            stage.held_out,
+            episodes=EPISODES,
+            queries=QUERIES,
+            pairs=tuple(dict.fromkeys((1, recipe.max_pairs))),
+        )
+        for stage in stages
+        if stage.held_out is not None
+    ]
+
+    def on_step(trainer: Trainer) -> None:
+        if not validations or trainer.step % recipe.validate_every:
+            return
+        averaged = trainer.averaged()
+        held: dict[str, Held] = {}
+        if processes.main:
+            model = JDiT(config.dit)
+            model.load_state_dict(lora.merged(averaged) if recipe.lora else averaged)
+            entry = mix.at(trainer.step)
+            validation = validations[0] if entry.beginning else validations[-1]
+            held = validation.measure(model, bf16=bf16)
+            trainer.meter.held_out({k: h.figures() for k, h in held.items()}, trainer.step)
+        held = processes.from_main(held)
+        readings = [h.reading for h in held.values() if h.reading is not None]
+        read = bool(readings) and min(readings) >= recipe.first_reading
+        mix.add(trainer.step, {} if mix.at(trainer.step).beginning else held, read_first=read)
+
+    trainer.fit(draw, on_save, on_step)
     return out

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from lavin_deploy.errors import InputError, unknown_name
-from lavin_deploy.training.loop.settings import ALL, DiTRecipe, Recipe, VAERecipe
+from lavin_deploy.training.loop.settings import ALL, EVERYTHING, DiTRecipe, Recipe, VAERecipe
 
 PUBLISHED = DiTRecipe(
     steps=100_000,
@@ -101,6 +101,29 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             decay=0.3,
             context="frozen",
             compiled=True,
+        ),
+        # The long run: pairs that are read, from edge-all's blocks. Its rate does not fall; a
+        # milestone is a branch whose rate does (scripts/train_default.sh).
+        "edge-pairs": DiTRecipe(
+            steps=1_000_000,
+            batch=64,
+            queries=8,
+            size=128,
+            groups=6000,
+            tasks=EVERYTHING,
+            held_out=8,
+            first_tasks="region_flat:1",
+            first_reading=0.4,
+            max_pairs=4,
+            at_noise=0.85,
+            drop=0.0,
+            learning_rate=5e-4,
+            warmup=200,
+            decay=1e-9,
+            context="frozen",
+            pairing="merged",
+            compiled=True,
+            save_minutes=10.0,
         ),
         # From many evaluations to few (--init-from): from a field of velocities to 4 segments, and
         # on by halves; from any field of velocities with --set teacher_steps=32.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from lavin_deploy.arrays import U8
@@ -14,20 +16,30 @@ def contact_sheet(result: TaskResult) -> U8:
     """Draw a row for each sample that was kept: first pair, query, truth, and every answer.
 
     Returns:
+        (H, W, 3) uint8, see :func:`sheet_of`.
+    """
+    return sheet_of(
+        [
+            {
+                "pair: input": sample.episode.pairs[0][0],
+                "pair: target": sample.episode.pairs[0][1],
+                "query": sample.episode.query,
+                "truth": sample.episode.truth,
+                **sample.answers,
+            }
+            for sample in result.pictures
+        ]
+    )
+
+
+def sheet_of(rows: Sequence[Mapping[str, U8]]) -> U8:
+    """Draw rows of named pictures; all rows have the first one's names.
+
+    Returns:
         (H, W, 3) uint8; each picture enlarged or shrunk to about 128 pixels, names on top.
     """
     from PIL import Image, ImageDraw
 
-    rows = [
-        {
-            "pair: input": sample.episode.pairs[0][0],
-            "pair: target": sample.episode.pairs[0][1],
-            "query": sample.episode.query,
-            "truth": sample.episode.truth,
-            **sample.answers,
-        }
-        for sample in result.pictures
-    ]
     names = list(rows[0]) if rows else []
     step = CELL + GAP
     size = (max(1, len(names) * step - GAP), HEAD + max(1, len(rows) * step - GAP))
@@ -36,7 +48,7 @@ def contact_sheet(result: TaskResult) -> U8:
     for column, name in enumerate(names):
         pen.text((column * step + 2, 1), name, fill=(255, 255, 255))
     for line, row in enumerate(rows):
-        for column, picture in enumerate(row.values()):
+        for column, picture in enumerate(row[name] for name in names):
             small = max(picture.shape[:2]) <= CELL
             how = Image.Resampling.NEAREST if small else Image.Resampling.BOX
             cell = Image.fromarray(picture).resize((CELL, CELL), how)

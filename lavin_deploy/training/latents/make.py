@@ -4,83 +4,106 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from tqdm import tqdm
 
+from lavin_deploy.arrays import U8
 from lavin_deploy.errors import WorkError
-from lavin_deploy.files import replaced_file
+from lavin_deploy.files import delete_abandoned, replaced_folder
 from lavin_deploy.models.checkpoint import VAE_FILES
 from lavin_deploy.models.stvae import STVAE
-from lavin_deploy.models.vae2d import Encoder2d
-from lavin_deploy.training.latents.pool import GROUP, ids_path, pixels_path
+from lavin_deploy.training.latents.encoder import Encode, clip_encoder, picture_encoder
+from lavin_deploy.training.latents.pool import (
+    GROUP,
+    IDS,
+    LATENTS,
+    PIXELS,
+    PRESENT,
+    Chunk,
+    Pool,
+)
 from lavin_deploy.training.loop.prefetch import prefetch
 from lavin_deploy.training.loop.processes import CPU, bfloat16_pays
 from lavin_deploy.training.loop.settings import DiTRecipe
 from lavin_deploy.training.stvae import to_clip
-from lavin_deploy.training.tasks.base import Sample, Task
-from lavin_deploy.training.tasks.registry import episode
+from lavin_deploy.training.tasks.base import Group, Task
+from lavin_deploy.training.tasks.registry import group as draw_group
 
-Encode = Callable[[Tensor], Tensor]
-"""Pixels (B, 3, T, H, W) in [-1, 1] -> unscaled posterior means (B, 16, f, h, w)."""
+CHUNK = 16
+"""Groups of a chunk: what a killed preparation loses at most."""
+SAY_EVERY = 60.0
+"""Seconds between two lines of progress where there is no terminal."""
 
 
-def pool_path(out: Path, task: str, groups: int, recipe: DiTRecipe, source: str) -> Path:
+def pool_path(out: Path, task: str, recipe: DiTRecipe, source: str) -> Path:
     """Where a task's pool lies: the name changes with all that the latents depend on.
 
     Args:
         out: checkpoint folder with the ST-VAE that encodes.
         task: its name.
-        groups: episodes in it.
         recipe: size, seed and number format of the encoding.
         source: what identifies the pictures: an inventory, a hash.
     """
-    digest = hashlib.sha256(f"{recipe.size} {groups} {recipe.seed} {GROUP} {recipe.bf16}".encode())
+    digest = hashlib.sha256(f"{recipe.size} {recipe.seed} {GROUP} {recipe.bf16}".encode())
     digest.update((out / VAE_FILES[0]).read_bytes() + source.encode())
-    return out / "latents" / f"{task}-{recipe.size}-{digest.hexdigest()[:12]}.npy"
+    return out / "latents" / f"{task}-{recipe.size}-{digest.hexdigest()[:12]}"
 
 
-def encode_samples(
-    encode: Encode, task: Task, samples: Sequence[Sample], *, bf16: bool, device: torch.device
-) -> NDArray[np.float32]:
-    """Posterior means of inputs and targets side by side: (N, 2f, 16, h, w) float32, unscaled.
+def chunks(pool: Path, *, in_pixels: bool = False) -> list[Path]:
+    """The chunks that a pool has, in order; those with pixels if these are asked for."""
+    found = sorted(path for path in pool.glob("*-*") if (path / LATENTS).exists())
+    return [path for path in found if not in_pixels or (path / PIXELS).exists()]
+
+
+def open_pool(task: Task, path: Path, weight: float, *, in_pixels: bool = False) -> Pool:
+    """Map a pool that :func:`make_pool` wrote into memory, with its pixels if asked for."""
+    folders = chunks(path, in_pixels=in_pixels)
+    return Pool(
+        name=task.name,
+        chunks=[Chunk.open(folder, in_pixels=in_pixels) for folder in folders],
+        weight=weight,
+        frames=(task.frames - 1) // 4 + 1,
+        ordered=task.ordered,
+    )
+
+
+def encode_group(encode: Encode, task: Task, group: Group) -> NDArray[np.float32]:
+    """Posterior means of inputs and targets: (N, (1 + A) f, 16, h, w) float32, unscaled.
 
     Args:
         encode: of single frames or of clips.
-        task: that drew the samples.
-        samples: N of them.
-        bf16: matrix work in bfloat16.
-        device: where to encode.
+        task: that drew the group.
+        group: N items with A answers.
 
     Raises:
         WorkError: input and target do not have as many latents.
     """
 
-    def means(clips: Sequence[NDArray[np.uint8]]) -> Tensor:
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            latents = encode(to_clip(clips).to(device))
-        return latents.transpose(1, 2).float().cpu()
+    def means(clips: Sequence[U8]) -> NDArray[np.float32]:
+        return encode(to_clip(clips).numpy()).swapaxes(1, 2)
 
-    inputs, targets = [s.input for s in samples], [s.target for s in samples]
-    input_means = means(inputs)
-    if task.follows:
-        whole = [np.concatenate(pair) for pair in zip(inputs, targets, strict=True)]
-        target_means = means(whole)[:, input_means.shape[1] :]
-    else:
-        target_means = means(targets)
-    if input_means.shape != target_means.shape:
-        raise WorkError(
-            f"{task.name} has {input_means.shape[1]} latents in an input and "
-            f"{target_means.shape[1]} in a target; they must be as many."
-        )
-    both: NDArray[np.float32] = torch.cat((input_means, target_means), dim=1).numpy()
-    return both
+    columns = [means(group.inputs)]
+    frames = columns[0].shape[1]
+    for answer in range(group.present.shape[1]):
+        targets = [item[answer] for item in group.targets]
+        if task.follows:
+            whole = [np.concatenate(pair) for pair in zip(group.inputs, targets, strict=True)]
+            columns.append(means(whole)[:, frames:])
+        else:
+            columns.append(means(targets))
+        if columns[-1].shape != columns[0].shape:
+            raise WorkError(
+                f"{task.name} has {frames} latents in an input and {columns[-1].shape[1]} in a "
+                "target; they must be as many."
+            )
+    return np.concatenate(columns, axis=1)
 
 
 def make_pool(
@@ -92,48 +115,51 @@ def make_pool(
     recipe: DiTRecipe,
     device: torch.device = CPU,
 ) -> None:
-    """Encode ``groups`` episodes of a task at the recipe's size and seed into a pool file.
+    """Encode episodes of a task at the recipe's size and seed until a pool has ``groups`` of them.
 
-    Beside it ``<name>.ids.npy`` tells which items were made of one picture. A file that is there
-    already is kept; an unfinished one never carries the final name.
+    Chunks that are there already are kept, so more groups can be asked for later; an unfinished
+    chunk never carries the final name.
     """
-    if path.exists() and (pixels_path(path).exists() or not recipe.in_pixels):
+    done = chunks(path, in_pixels=recipe.in_pixels)
+    first = int(done[-1].name.partition("-")[2]) if done else 0
+    if first >= groups:
         return
-    size, side = recipe.size, recipe.size // 8
     bf16 = bfloat16_pays(recipe, device)
-    vae = vae.eval().to(device)
-    encode = (lambda pixels: vae.encode(pixels).mean) if task.frames > 1 else Encoder2d(vae)
-    frames = 2 * ((task.frames - 1) // 4 + 1)
-    ids = np.arange(groups * GROUP)
-    shape = (groups * GROUP, frames, vae.config.latent_channels, side, side)
-    pool = np.empty(shape, np.float16)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if task.frames > 1:
+        encode = clip_encoder(vae, device, bf16=bf16)
+    else:
+        encode = picture_encoder(vae.eval(), recipe.size, device, bf16=bf16)
 
-    def draw(group: int) -> list[Sample]:
-        rng = np.random.default_rng((recipe.seed, group))
-        return episode(task, rng, task.draw_style(rng), size, GROUP)
+    def draw(number: int) -> Group:
+        return draw_group(task, np.random.default_rng((recipe.seed, number)), recipe.size, GROUP)
 
-    drawn = prefetch(draw, 0, groups, workers=max(1, (os.cpu_count() or 1) // 2))
-    bar = tqdm(drawn, total=groups, desc=path.name, disable=None, leave=False)
-    with ExitStack() as stack:
-        targets = None
-        if recipe.in_pixels:
-            part = stack.enter_context(replaced_file(pixels_path(path)))
-            target_shape = (groups * GROUP, size, size, 3)
-            targets = np.lib.format.open_memmap(part, "w+", np.uint8, target_shape)
-        for group, samples in enumerate(bar):
-            shared = [sample.source for sample in samples]
-            places = [
-                turn if source is None else shared.index(source)
-                for turn, source in enumerate(shared)
-            ]
-            items = slice(group * GROUP, (group + 1) * GROUP)
-            ids[items] = group * GROUP + np.array(places)
-            pool[items] = encode_samples(encode, task, samples, bf16=bf16, device=device)
-            if targets is not None:
-                targets[items] = [sample.target for sample in samples]
-        if targets is not None:
-            targets.flush()
-    for target, array in ((ids_path(path), ids), (path, pool)):
-        with replaced_file(target) as part:
-            np.save(part, array)
+    path.mkdir(parents=True, exist_ok=True)
+    delete_abandoned(path)
+    drawn = prefetch(draw, first, groups, workers=max(1, (os.cpu_count() or 1) // 2))
+    bar = tqdm(drawn, total=groups - first, desc=path.name, disable=None, leave=False)
+    items: list[Group] = []
+    rows: list[NDArray[np.float32]] = []
+    start = said = time.monotonic()
+    for number, group in enumerate(bar, first + 1):
+        items.append(group)
+        rows.append(encode_group(encode, task, group))
+        if time.monotonic() - said > SAY_EVERY and bar.disable:
+            said = time.monotonic()
+            left = (said - start) / (number - first) * (groups - number)
+            line = f"{path.name}: {number} of {groups} groups, {left:.0f} s left"
+            tqdm.write(line, file=sys.stderr)
+        if len(items) == CHUNK or number == groups:
+            _write(path / f"{number - len(items):05d}-{number:05d}", items, rows, recipe.in_pixels)
+            items, rows = [], []
+
+
+def _write(
+    chunk: Path, groups: Sequence[Group], rows: Sequence[NDArray[np.float32]], in_pixels: bool
+) -> None:
+    sources = [group.sources + number * GROUP for number, group in enumerate(groups)]
+    with replaced_folder(chunk) as part:
+        np.save(part / LATENTS, np.concatenate(rows).astype(np.float16))
+        np.save(part / IDS, np.concatenate(sources))
+        np.save(part / PRESENT, np.concatenate([group.present for group in groups]))
+        if in_pixels:
+            np.save(part / PIXELS, np.array([item for group in groups for item in group.targets]))

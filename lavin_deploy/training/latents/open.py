@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lavin_deploy.config import ModelConfig
 from lavin_deploy.errors import InputError, unknown_name
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.training.data.inventory import INVENTORY
-from lavin_deploy.training.latents.make import make_pool, pool_path
-from lavin_deploy.training.latents.pool import LatentPools, Pool
+from lavin_deploy.training.families.registry import FAMILIES
+from lavin_deploy.training.latents.make import make_pool, open_pool, pool_path
+from lavin_deploy.training.latents.pool import LatentPools
 from lavin_deploy.training.loop.processes import Processes
-from lavin_deploy.training.loop.settings import ALL, ALL_TASKS, DiTRecipe
+from lavin_deploy.training.loop.settings import (
+    ALL,
+    ALL_TASKS,
+    CLIP_WEIGHTS,
+    EVERYTHING,
+    FAMILY_WEIGHTS,
+    DiTRecipe,
+)
 from lavin_deploy.training.losses.pixels import check_deterministic
 from lavin_deploy.training.synthesis.collage import Collage
 from lavin_deploy.training.tasks.base import Task
@@ -24,15 +33,71 @@ from lavin_deploy.training.tasks.registry import TASKS, available
 log = logging.getLogger(__name__)
 
 
-def prepared(data: Path | None, what: str) -> Collage:
-    """The training split of a prepared folder.
+FIRST_GROUPS = 400
+"""Most groups of what a curriculum begins with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """What one stage of a run draws from.
+
+    Attributes:
+        train: to learn from.
+        held_out: to validate on, or None.
+    """
+
+    train: LatentPools
+    held_out: LatentPools | None
+
+
+def open_stages(
+    recipe: DiTRecipe,
+    vae: STVAE,
+    config: ModelConfig,
+    out: Path,
+    *,
+    data: Path | None,
+    own: Mapping[str, OwnPairs],
+    processes: Processes,
+) -> list[Stage]:
+    """The stages of a run, the curriculum's beginning first if it has one; see :func:`open_pools`.
+
+    Raises:
+        InputError: what :func:`open_pools` raises; a curriculum that is not validated.
+    """
+    recipes = [recipe]
+    if recipe.first_tasks:
+        if not recipe.held_out:
+            raise InputError(
+                "first_tasks are left when held-out pictures are read; set held_out to the groups "
+                "to validate on, e.g. held_out=8."
+            )
+        beginning = replace(
+            recipe,
+            tasks=recipe.first_tasks,
+            size=recipe.first_size,
+            groups=min(recipe.groups, FIRST_GROUPS),
+        )
+        recipes = [beginning, recipe]
+    stages = []
+    for each in recipes:
+        opened = [
+            open_pools(each, vae, config, out, data=data, own=own, processes=processes, split=split)
+            for split in (("train", "test") if recipe.held_out and data else ("train",))
+        ]
+        stages.append(Stage(train=opened[0], held_out=opened[1] if opened[1:] else None))
+    return stages
+
+
+def prepared(data: Path | None, what: str, split: str = "train") -> Collage:
+    """One split of a prepared folder.
 
     Raises:
         InputError: none is given, or it is not prepared.
     """
     if data is None:
         raise InputError(f"{what} is trained on prepared pictures; give their folder with --data.")
-    return Collage.load(data, "train")
+    return Collage.load(data, split)
 
 
 def open_pools(
@@ -44,11 +109,12 @@ def open_pools(
     data: Path | None,
     own: Mapping[str, OwnPairs],
     processes: Processes,
+    split: str = "train",
 ) -> LatentPools:
     """Encode what is not encoded yet, and open the pools of a recipe's tasks.
 
     Args:
-        recipe: its ``tasks`` are names with weights, or ``all``: those of ``ALL_TASKS`` that the
+        recipe: its ``tasks`` are names with weights, or ``all`` or ``everything``: those that the
             folder has pictures for.
         vae: encodes.
         config: of the latents.
@@ -56,44 +122,63 @@ def open_pools(
         data: prepared folder, or None where only own tasks are wanted.
         own: the user's tasks by name.
         processes: the main process encodes.
+        split: of the folder; of ``test`` there are ``recipe.held_out`` groups of every task but the
+            user's own.
 
     Raises:
         InputError: an unknown task, one without pictures, or one that the recipe cannot have.
     """
-    weights = dict(ALL_TASKS) if recipe.tasks == ALL else parse_weights(recipe.tasks)
-    makers = {**TASKS, **CLIP_TASKS}
+    weights = named_weights(recipe.tasks)
+    if split != "train":
+        weights = {name: weight for name, weight in weights.items() if name not in own}
+    makers = {**TASKS, **CLIP_TASKS, **FAMILIES}
     for name in weights:
         if name not in makers and name not in own:
             raise unknown_name("task", name, [*makers, *own])
     tasks: dict[str, Task] = {name: own[name] for name in weights if name in own}
     inventory = ""
     if set(weights) - set(own):
-        pictures = prepared(data, ", ".join(set(weights) - set(own)))
+        pictures = prepared(data, ", ".join(set(weights) - set(own)), split)
         assert data is not None
         inventory = (data / INVENTORY).read_text()
         chosen = {name: makers[name] for name in weights if name not in own}
-        if recipe.tasks == ALL:
+        if recipe.tasks in (ALL, EVERYTHING) or split != "train":
             tasks |= available(chosen, pictures)
         else:
             tasks |= {name: make(pictures) for name, make in chosen.items()}
     absent = [name for name in weights if name not in tasks]
-    if absent:
+    if absent and split == "train":
         log.warning("no pictures for %s: not trained on", ", ".join(absent))
     weights = {name: weight for name, weight in weights.items() if name in tasks}
     if recipe.in_pixels:
         check_deterministic(tasks.values())
     pools = []
-    for name, groups in share_groups(weights, recipe.groups).items():
+    shares = share_groups(weights, recipe.groups)
+    if split != "train":
+        shares = dict.fromkeys(weights, recipe.held_out)
+        inventory += split
+    for name, groups in shares.items():
         task = tasks[name]
         source = task.sha256 if isinstance(task, OwnPairs) else inventory
-        path = pool_path(out, name, groups, recipe, source)
+        path = pool_path(out, name, recipe, source)
         if processes.main:
             make_pool(vae, task, path, groups=groups, recipe=recipe, device=processes.device)
         processes.barrier()
-        pools.append(
-            Pool.open(path, weights[name], ordered=task.ordered, in_pixels=recipe.in_pixels)
-        )
+        pools.append(open_pool(task, path, weights[name], in_pixels=recipe.in_pixels))
     return LatentPools.of(pools, config)
+
+
+def named_weights(tasks: str) -> dict[str, float]:
+    """Weights by task name of ``DiTRecipe.tasks``.
+
+    Raises:
+        InputError: what :func:`parse_weights` raises.
+    """
+    if tasks == ALL:
+        return dict(ALL_TASKS)
+    if tasks == EVERYTHING:
+        return {**ALL_TASKS, **FAMILY_WEIGHTS, **CLIP_WEIGHTS}
+    return parse_weights(tasks)
 
 
 def parse_weights(text: str) -> dict[str, float]:

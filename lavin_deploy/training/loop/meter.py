@@ -96,6 +96,15 @@ class Meter:
             self._peak = 2.0 * SIDE**3 / best
         return self._peak
 
+    def held_out(self, row: Mapping[str, Mapping[str, float]], step: int) -> None:
+        """Write held-out figures: by task, by the figure's name."""
+        if self._log is not None and self._board is not None:
+            self._log.write(json.dumps({"step": step, "held_out": row}) + "\n")
+            self._log.flush()
+            for task, figures in row.items():
+                for name, value in figures.items():
+                    self._board.add_scalar(f"held_out/{task}/{name}", value, step)
+
     def pictures(self, name: str, rows: NDArray[np.uint8], step: int) -> None:
         """Show pictures (rows, columns, H, W, 3) uint8 as a grid in TensorBoard."""
         if self._board is not None:

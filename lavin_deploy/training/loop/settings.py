@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import cast, get_args
 
-from lavin_deploy.config import ContextMode, ModelConfig, TemporalNorm, Upsampler
+from lavin_deploy.config import ContextMode, ModelConfig, Pairing, TemporalNorm, Upsampler
 from lavin_deploy.errors import InputError, unknown_name
 
-ALL = "all"
+ALL, EVERYTHING = "all", "everything"
 
 ALL_TASKS: Mapping[str, float] = {
     **{"segmentation": 4, "edges": 2, "depth": 2, "normals": 2, "matting": 1, "removal": 1},
@@ -24,6 +24,16 @@ ALL_TASKS: Mapping[str, float] = {
     **{"land_mask": 1, "relief": 1, "brain_mask": 1, "tissue": 1, "nuclei": 1},
 }
 """Every image task that models are trained on, with its weight; what ``tasks=all`` means."""
+
+FAMILY_WEIGHTS: Mapping[str, float] = {
+    **{"follow": 10, "class": 4, "region": 6, "rule": 6, "filter": 12, "geometry": 2},
+}
+"""Families of episodes in which only the pair says what is asked."""
+
+CLIP_WEIGHTS: Mapping[str, float] = {
+    **{"frame_prediction": 1, "video_segmentation": 1, "video_denoising": 1, "video_depth": 1},
+}
+"""Clip tasks of the default model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,12 +154,23 @@ class DiTRecipe(Recipe):
             mean and so the answer of a deterministic task; the rest draw t ~ LogitNormal(0, 1).
         drop: share of batches whose pairs give way to one zero latent, for guidance.
         size: side of the images in pixels.
-        groups: episodes encoded before training starts, shared out by the tasks' weights.
+        groups: groups of 16 items encoded before training starts, shared out by the tasks'
+            weights; a run that goes on may have more.
         tasks: ``name:weight`` of every task drawn, separated by commas; or ``all``, which is
-            ``ALL_TASKS`` as far as the prepared folder has pictures for them.
+            ``ALL_TASKS`` as far as the prepared folder has pictures for them; or ``everything``,
+            which is these with ``FAMILY_WEIGHTS`` and ``CLIP_WEIGHTS``.
         l1: weight of the mean absolute error beside the mean square one; 0.1 in the release's code.
         context: ``joint``, ``frozen`` (the context never sees the target, see ``config``), or empty
             for the preset's.
+        pairing: ``sequence``, ``merged`` (a pair is one token a place, see ``config``), or empty
+            for the preset's; weights of the first to start from are converted to the second.
+        queries: answers asked under one drawing of pairs, whose keys and values a frozen context
+            with merged pairs computes once; ``batch`` counts answers.
+        held_out: groups of held-out pictures of each task that are encoded to validate on; 0: none.
+        validate_every: steps between two validations, see ``mix``.
+        first_tasks: ``name:weight`` of what a curriculum begins with; empty: none.
+        first_size: side of its pictures.
+        first_reading: held-out reading, see ``validation``, from which on the curriculum is left.
         segments: K equal segments of [0, 1] whose ends the model learns to reach by one Euler step
             each, see ``consistency``; the weights of ``--init-from`` are the teacher, ``at_noise``
             is the share of samples at the start of a segment. 0: no teacher.
@@ -170,6 +191,13 @@ class DiTRecipe(Recipe):
     drop: float = 0.05
     l1: float = 0.0
     context: str = ""
+    pairing: str = ""
+    queries: int = 1
+    held_out: int = 0
+    validate_every: int = 1000
+    first_tasks: str = ""
+    first_size: int = 64
+    first_reading: float = 0.5
     segments: int = 0
     teacher_steps: int = 32
     pixel_l1: float = 0.0
@@ -188,7 +216,8 @@ class DiTRecipe(Recipe):
         Few-step models say how they are to be run: as many steps of a uniform grid, unguided.
 
         Raises:
-            InputError: ``context`` is unknown, or answers of one step meet several steps.
+            InputError: ``context`` or ``pairing`` is unknown, or answers of one step meet several
+                steps.
         """
         if self.in_pixels and (self.segments or self.at_noise < 1 or self.drop > 0):
             raise InputError(
@@ -198,8 +227,14 @@ class DiTRecipe(Recipe):
         if self.segments or self.in_pixels:
             few = replace(config.inference, steps=self.segments or 1, grid="uniform", guidance=1.0)
             config = replace(config, inference=few)
-        if not self.context:
-            return config
-        if self.context not in get_args(ContextMode):
-            raise unknown_name("context", self.context, get_args(ContextMode))
-        return replace(config, dit=replace(config.dit, context=cast(ContextMode, self.context)))
+        context, pairing = self.context, self.pairing
+        if context and context not in get_args(ContextMode):
+            raise unknown_name("context", context, get_args(ContextMode))
+        if pairing and pairing not in get_args(Pairing):
+            raise unknown_name("pairing", pairing, get_args(Pairing))
+        dit = replace(
+            config.dit,
+            context=cast(ContextMode, context or config.dit.context),
+            pairing=cast(Pairing, pairing or config.dit.pairing),
+        )
+        return replace(config, dit=dit)

@@ -23,10 +23,12 @@ from lavin_deploy.errors import InputError, WorkError
 from lavin_deploy.training.loop import states
 from lavin_deploy.training.loop.meter import Meter
 from lavin_deploy.training.loop.objective import Batch, Objective
-from lavin_deploy.training.loop.prefetch import prefetch
+from lavin_deploy.training.loop.prefetch import AHEAD, prefetch
 from lavin_deploy.training.loop.processes import Processes
 from lavin_deploy.training.loop.settings import Recipe
 
+DRAWN_AHEAD = AHEAD + 1
+"""Steps after the one that is done whose samples may be drawn already."""
 Draw = Callable[[int, range], Batch]
 """Step and numbers of samples in the global batch -> those samples."""
 
@@ -119,12 +121,18 @@ class Trainer:
         with torch.no_grad():
             torch._foreach_lerp_(self._means, self._live, 1.0 - decay)
 
-    def fit(self, draw: Draw, on_save: Callable[[Trainer], None]) -> None:
+    def fit(
+        self,
+        draw: Draw,
+        on_save: Callable[[Trainer], None],
+        on_step: Callable[[Trainer], None] = lambda _: None,
+    ) -> None:
         """Train to ``recipe.steps``; SIGTERM saves and returns.
 
         Args:
-            draw: gives samples of a step; runs in a thread.
+            draw: gives samples of a step; runs in a thread, up to :data:`DRAWN_AHEAD` steps ahead.
             on_save: called by all processes after each save, e.g. to export the averaged weights.
+            on_step: called by all processes after each step, before a save.
 
         Raises:
             WorkError: the loss is not finite; the state before it is on disk.
@@ -140,6 +148,7 @@ class Trainer:
                 batches = [tuple(x.to(self.processes.device) for x in batch) for batch in batches]
                 figures = self._step(batches)
                 self.meter.add(figures)
+                on_step(self)
                 last = self.step == self.recipe.steps
                 late = time.monotonic() - saved > 60 * self.recipe.save_minutes
                 # All processes do the same: what one of them wants, all want.

@@ -8,6 +8,8 @@ K jumps from segment to segment are then K Euler steps of a uniform grid.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -16,22 +18,25 @@ from lavin_deploy.errors import InputError
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.training.loop.settings import DiTRecipe
 
+Context = Sequence[Tensor]
+"""What :meth:`JDiT.forward` takes behind the times: the whole context, or pairs and query."""
 
-def ask(dit: nn.Module, z: Tensor, times: Tensor, context: Tensor, *, bf16: bool) -> Tensor:
+
+def ask(dit: nn.Module, z: Tensor, times: Tensor, context: Context, *, bf16: bool) -> Tensor:
     """Velocity (B, 16, T, h, w) float32 of a model, matrix work in bfloat16 if wished."""
     with torch.autocast(z.device.type, torch.bfloat16, enabled=bf16):
-        velocity: Tensor = dit(z, times, context)
+        velocity: Tensor = dit(z, times, *context)
     return velocity.float()
 
 
 @torch.no_grad()
-def answer(dit: nn.Module, noise: Tensor, context: Tensor, steps: int, *, bf16: bool) -> Tensor:
+def answer(dit: nn.Module, noise: Tensor, context: Context, steps: int, *, bf16: bool) -> Tensor:
     """Integrate from noise by Euler steps on a uniform grid, without guidance.
 
     Args:
         dit: the model.
         noise: (B, 16, T, h, w).
-        context: (B, 16, F, h, w).
+        context: see :data:`Context`.
         steps: evaluations.
         bf16: matrix work in bfloat16.
     """
@@ -43,9 +48,16 @@ def answer(dit: nn.Module, noise: Tensor, context: Tensor, steps: int, *, bf16: 
 
 
 def draw_time(rng: np.random.Generator, recipe: DiTRecipe) -> float:
-    """Draw a point of the teacher's grid below 1, or for some samples the start of a segment."""
-    count = recipe.segments if rng.random() < recipe.at_noise else recipe.teacher_steps
-    return float(rng.integers(count)) / count
+    """Draw the time of a sample.
+
+    t ~ LogitNormal(0, 1), or for a share of samples 0. With segments it is a point of the teacher's
+    grid below 1, or for that share the start of a segment.
+    """
+    if recipe.segments:
+        count = recipe.segments if rng.random() < recipe.at_noise else recipe.teacher_steps
+        return float(rng.integers(count)) / count
+    time = 1.0 / (1.0 + np.exp(-rng.standard_normal()))
+    return 0.0 if rng.random() < recipe.at_noise else float(time)
 
 
 class Teacher:
@@ -71,14 +83,14 @@ class Teacher:
         self.segments, self.steps, self.bf16 = segments, steps, bf16
 
     @torch.no_grad()
-    def target(self, student: nn.Module, z: Tensor, times: Tensor, context: Tensor) -> Tensor:
+    def target(self, student: nn.Module, z: Tensor, times: Tensor, context: Context) -> Tensor:
         """Target velocity: with it the jump from z at t arrives where the jump from t' does.
 
         Args:
             student: the model in training; its own jump from t' is taken as given.
             z: (B, 16, T, h, w) at ``times``.
             times: (B,) as :func:`draw_time` gives them.
-            context: (B, 16, F, h, w).
+            context: see :data:`Context`.
         """
         number = (times * self.steps).round()
         inside = self.steps // self.segments

@@ -6,7 +6,7 @@ import io
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
@@ -78,6 +78,7 @@ class Collage:
             backgrounds only now and then and only in close crops. None means all are.
         foreground: least and largest share of the frame that the objects cover.
         labelled: per labelled task, pictures (H, W, 3) and their targets, (H, W) or (H, W, 3).
+        kinds: per cut-out, the category of what it shows; None means each is of its own.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Collage:
         scene: Sequence[bool] | None = None,
         foreground: tuple[float, float] = (0.05, 0.40),
         labelled: Mapping[str, Sequence[tuple[U8, U8]]] | None = None,
+        kinds: Sequence[str] | None = None,
     ) -> None:
         if not photos or not cutouts:
             raise InputError(
@@ -101,6 +103,7 @@ class Collage:
         )
         self.subjects = [index for index, flag in enumerate(flags) if not flag] or self.scenes
         self.pyramids = [_pyramid(cutout) for cutout in cutouts]
+        self.kinds = [str(n) for n in range(len(cutouts))] if kinds is None else list(kinds)
 
     @classmethod
     def load(
@@ -126,6 +129,7 @@ class Collage:
             [item.scene for item in photos],
             foreground,
             labelled,
+            [_kind(item.file) for item in cutouts],
         )
 
     def photo(self, rng: np.random.Generator, size: int, jitter: bool = True) -> U8:
@@ -148,7 +152,7 @@ class Collage:
             size: side S of the square frame in pixels.
         """
         placed, fine = self.place(rng, size)
-        background = self._background(rng, size)
+        background = self.background(rng, size)
         canvas: F32 = background.astype(np.float32)
         alpha: F32 = np.zeros((size, size), np.float32)
         soften = float(rng.uniform(0.3, 0.7)) * size / 128 if rng.random() < 0.4 else 0.0
@@ -175,7 +179,8 @@ class Collage:
             background=background,
         )
 
-    def _background(self, rng: np.random.Generator, size: int) -> U8:
+    def background(self, rng: np.random.Generator, size: int) -> U8:
+        """Draw what things are put on, a scene or a close crop: (size, size, 3) uint8 RGB."""
         if rng.random() < 0.7:
             photo = self.photos[self.scenes[int(rng.integers(len(self.scenes)))]]
             crop = appearance.crop(rng, photo, size, 0.45, 1.0)
@@ -209,14 +214,19 @@ class Collage:
             f"no cut-out covers between {low:.0%} and {high:.0%} of the frame; widen 'foreground'."
         )
 
+    def level(self, number: int, side: float) -> U8:
+        """A cut-out's smallest premultiplied copy whose long side has ``side`` pixels or more."""
+        level, *smaller = self.pyramids[number]
+        for each in smaller:
+            if max(each.shape[:2]) >= side:
+                level = each
+        return level
+
     def _draw(self, rng: np.random.Generator, size: int, count: int, centred: bool) -> Placed:
-        pyramid = self.pyramids[int(rng.integers(len(self.pyramids)))]
+        number = int(rng.integers(len(self.pyramids)))
         largest = (0.9, 0.7, 0.55)[count - 1]
         side = float(rng.uniform(0.3, largest)) * size
-        level = pyramid[0]
-        for smaller in pyramid[1:]:
-            if max(smaller.shape[:2]) >= side:
-                level = smaller
+        level = self.level(number, side)
         height, width = level.shape[:2]
         scale = side / max(height, width)
         angle = float(np.clip(rng.normal(0, 12), -30, 30))
@@ -228,6 +238,12 @@ class Collage:
         centre = (0.5 + rng.uniform(-reach, reach, 2)) * size
         matrix = np.column_stack([linear, centre - 0.5 - linear @ middle])
         return Placed(level, matrix, bool(rng.random() < 0.5))
+
+
+def _kind(file: str) -> str:
+    """The folder of a source file; one that lies in none is a category by itself."""
+    path = PurePosixPath(file)
+    return str(path.parent) if len(path.parts) > 1 else path.name
 
 
 def _read(shards: Shards, path: str, mode: str | None = None) -> U8:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lavin_deploy.arrays import U8
+from lavin_deploy.arrays import F32, U8
 from lavin_deploy.tasks.painting import Colour
 from lavin_deploy.tasks.samples import Style
 from lavin_deploy.training.synthesis.collage import Collage
@@ -29,6 +30,28 @@ class Sample(NamedTuple):
     source: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Items that may stand in one episode, with the targets of every answer asked of them.
+
+    Attributes:
+        inputs: N pictures (S, S, 3) or clips (T, S, S, 3), uint8 RGB.
+        targets: (N, A) of them; answer a of all items is painted in one style.
+        present: (N, A), whether an item shows what the answer is about: only then is it a pair.
+        sources: (N,), equal for items that are cut from one picture.
+        styles: (A,), how each answer is painted.
+        shares: (N, A, S, S) float32 in [0, 1], what each answer marks, visible parts only; None
+            where answers are not masks.
+    """
+
+    inputs: Sequence[U8]
+    targets: Sequence[Sequence[U8]]
+    present: NDArray[np.bool_]
+    sources: NDArray[np.int64]
+    styles: Sequence[Style] = ()
+    shares: F32 | None = None
+
+
 class FromCollage:
     """A task made from the pictures of one split, without a choice of style unless it has one.
 
@@ -46,6 +69,38 @@ class FromCollage:
     def draw_style(self, rng: np.random.Generator) -> Style:
         """Nothing varies."""
         return Style()
+
+
+class Family(FromCollage):
+    """Tasks that have nothing in common but how they are shown: only the pair says what is asked.
+
+    Every item comes with the targets of several answers, so nothing is learnt by heart.
+
+    Args:
+        data: the pictures of one split.
+        held_out: draw the members that are never trained on.
+        plain: paint masks filled and hard, so that an answer can be read back by its two colours.
+
+    Attributes:
+        answers: targets A of an item.
+    """
+
+    name = ""
+    deterministic = True
+    answers = 1
+
+    def __init__(self, data: Collage, *, held_out: bool = False, plain: bool = False) -> None:
+        super().__init__(data)
+        self.held_out, self.plain = held_out, plain
+
+    def group(self, rng: np.random.Generator, size: int, count: int) -> Group:
+        """Draw ``count`` items that may stand in one episode."""
+        raise NotImplementedError
+
+    def sample(self, rng: np.random.Generator, style: Style, size: int) -> Sample:
+        """Draw one item and the first of its answers; the style is drawn anew."""
+        drawn = self.group(rng, size, 1)
+        return Sample(drawn.inputs[0], drawn.targets[0][0])
 
 
 def deal(rng: np.random.Generator, total: int, count: int) -> list[int]:

@@ -17,11 +17,7 @@ import numpy as np
 from lavin_deploy.errors import unknown_name
 from lavin_deploy.tasks.samples import Style
 from lavin_deploy.training.synthesis.collage import Collage
-from lavin_deploy.training.tasks.base import (
-    Sample,
-    Task,
-    TaskSet,
-)
+from lavin_deploy.training.tasks.base import Family, Group, Sample, Task, TaskSet
 from lavin_deploy.training.tasks.composed import Edges, Matting, Removal, Segmentation
 from lavin_deploy.training.tasks.filters import FILTERS, Filter
 from lavin_deploy.training.tasks.instances import Detection, Panoptic, SingleObjectDetection
@@ -108,3 +104,26 @@ def episode(
         samples: list[Sample] = dealt(rng, style, size, count)
         return samples
     return [task.sample(rng, style, size) for _ in range(count)]
+
+
+def group(task: Task, rng: np.random.Generator, size: int, count: int) -> Group:
+    """Draw ``count`` items that may stand in one episode, and a style for each of their answers."""
+    if isinstance(task, Family):
+        return task.group(rng, size, count)
+    style = task.draw_style(rng)
+    return as_group(episode(task, rng, style, size, count), style)
+
+
+def as_group(samples: Sequence[Sample], style: Style) -> Group:
+    """Samples of one style as a group of one answer."""
+    shared = [sample.source for sample in samples]
+    places = [
+        turn if source is None else shared.index(source) for turn, source in enumerate(shared)
+    ]
+    return Group(
+        inputs=[sample.input for sample in samples],
+        targets=[(sample.target,) for sample in samples],
+        present=np.ones((len(samples), 1), bool),
+        sources=np.array(places),
+        styles=(style,),
+    )

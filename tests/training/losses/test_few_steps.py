@@ -21,7 +21,8 @@ from lavin_deploy.flow import grids, solvers
 from lavin_deploy.models.checkpoint import find_files, load_vae, read_config, save_dit
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.training.jdit import flow_loss
-from lavin_deploy.training.latents.pool import ids_path, pixels_path
+from lavin_deploy.training.latents.make import chunks
+from lavin_deploy.training.latents.pool import GROUP, Chunk
 from lavin_deploy.training.loop import meter, states
 from lavin_deploy.training.loop.settings import DiTRecipe
 from lavin_deploy.training.losses.consistency import Teacher, answer, draw_time
@@ -30,7 +31,7 @@ from tests.helpers.checkpoints import random_models
 
 pytestmark = pytest.mark.data
 SHAPE = (8, 16, 1, 2, 2)
-CONTEXT = torch.zeros(8, 16, 1, 2, 2)
+CONTEXT = (torch.zeros(8, 16, 2, 2, 2), torch.zeros(8, 16, 1, 2, 2))
 PIXELS = ("--set=at_noise=1", "--set=drop=0", "--set=pixel_l1=1")
 SEGMENTS = ("--set=segments=2", "--set=teacher_steps=4")
 
@@ -42,7 +43,7 @@ class Field(nn.Module):
         super().__init__()
         self.formula = formula
 
-    def forward(self, z: Tensor, times: Tensor, context: Tensor) -> Tensor:
+    def forward(self, z: Tensor, times: Tensor, pairs: Tensor, query: Tensor) -> Tensor:
         return self.formula(z, times.view(-1, 1, 1, 1, 1))
 
 
@@ -56,7 +57,7 @@ def test_a_straight_flow_has_nothing_to_learn(segments: int) -> None:
     straight = Field(lambda z, t: (2 - z) / (1 - t).clamp(min=1e-3))  # lines that end in 2
     teacher = Teacher(straight, segments, 8, bf16=False)
     data, noise = points()
-    batch = (CONTEXT, data, noise, torch.arange(8) / 8)
+    batch = (*CONTEXT, data, noise, torch.arange(8) / 8)
     value, _ = flow_loss(straight, batch, DiTRecipe(), bf16=False, teacher=teacher)
     assert value.item() < 1e-10
     curved = Field(lambda z, t: z)
@@ -97,7 +98,7 @@ def test_answers_are_those_of_the_runtimes_solver() -> None:
             return dit(torch.from_numpy(z), torch.full((2,), float(t)), context).numpy()
 
     expected = solvers.euler(velocity, noise.numpy(), grids.uniform(4))
-    output = answer(dit, noise, context, 4, bf16=False)
+    output = answer(dit, noise, (context,), 4, bf16=False)
     np.testing.assert_allclose(output.numpy(), expected, atol=1e-5)
 
 
@@ -205,12 +206,14 @@ def test_one_step_in_pixels_learns(
     for name in ("pixel_l1", "loss"):
         first, last = rows[0][name], np.mean([row[name] for row in rows[-10:]])
         assert last < 0.95 * first
-    (pool,) = (path for path in (out / "latents").iterdir() if pixels_path(path).exists())
-    targets, latents = np.load(pixels_path(pool)), np.load(pool)
-    assert targets.shape == (len(np.load(ids_path(pool))), 64, 64, 3)
+    (pool,) = (out / "latents").iterdir()
+    chunk = Chunk.open(chunks(pool)[0], in_pixels=True)
+    targets, latents = chunk.pixels, chunk.latents
+    assert targets is not None
+    assert targets.shape == (chunk.groups * GROUP, 1, 64, 64, 3)
     vae, _ = load_vae(base)
     for number in (0, 17):
-        clip = torch.from_numpy(targets[number]).permute(2, 0, 1)[None, :, None] / 127.5 - 1
+        clip = torch.from_numpy(targets[number, 0]).permute(2, 0, 1)[None, :, None] / 127.5 - 1
         with torch.no_grad():
             mean = vae.encode(clip).mean[0, :, 0].numpy()
         np.testing.assert_allclose(latents[number, 1], mean, atol=5e-3, rtol=5e-3)

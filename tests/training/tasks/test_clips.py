@@ -18,8 +18,8 @@ from lavin_deploy.models.checkpoint import load_checkpoint
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.tasks.flow_colours import end_point_error, read_flow
-from lavin_deploy.training.latents.make import make_pool
-from lavin_deploy.training.latents.pool import GROUP, LatentPools, Pool
+from lavin_deploy.training.latents.make import make_pool, open_pool
+from lavin_deploy.training.latents.pool import GROUP, Chunk, LatentPools, Pool
 from lavin_deploy.training.loop.settings import DiTRecipe
 from lavin_deploy.training.stvae import to_clip
 from lavin_deploy.training.synthesis.camera_clips import animate
@@ -95,24 +95,24 @@ def test_an_episode_of_next_frames_is_one_clip(collage: Collage, data: Path) -> 
 def test_pools_of_ordered_tasks_keep_the_order(
     collage: Collage, vae: STVAE, tmp_path: Path
 ) -> None:
-    file = tmp_path / "next.npy"
-    make_pool(vae, NextFrame(collage), file, groups=2, recipe=RECIPE)
-    pools = LatentPools.of([Pool.open(file, 1.0, ordered=True)], preset("tiny"))
+    task = NextFrame(collage)
+    make_pool(vae, task, tmp_path / "next", groups=2, recipe=RECIPE)
+    pools = LatentPools.of([open_pool(task, tmp_path / "next", 1.0)], preset("tiny"))
     starts = set()
     for seed in range(30):
-        context, _ = pools.draw(np.random.default_rng(seed), 2)
-        assert np.array_equal(context[:, 1], context[:, 2])
-        assert np.array_equal(context[:, 3], context[:, 4])
-        starts.add(context[0, 0, 0, 0])
+        drawn = pools.draw(np.random.default_rng(seed), 2, queries=3)
+        assert np.array_equal(drawn.pairs[:, 1], drawn.pairs[:, 2])
+        assert all(np.array_equal(drawn.pairs[:, 3], query[:, 0]) for query in drawn.queries)
+        starts.add(drawn.pairs[0, 0, 0, 0])
     assert len(starts) > GROUP // 2
 
 
 def test_pools_of_clips(collage: Collage, vae: STVAE, tmp_path: Path) -> None:
     task = CLIP_TASKS["frame_prediction"](collage)
-    file = tmp_path / "clips.npy"
-    make_pool(vae, task, file, groups=1, recipe=RECIPE)
-    pool = Pool.open(file, 1.0)
-    assert pool.latents.shape == (GROUP, 4, 16, 4, 4)
+    make_pool(vae, task, tmp_path / "clips", groups=1, recipe=RECIPE)
+    pool = open_pool(task, tmp_path / "clips", 1.0)
+    latents = pool.chunks[0].latents
+    assert latents.shape == (GROUP, 4, 16, 4, 4)
     assert pool.frames == 2
     drawn = episode(
         task, np.random.default_rng((0, 0)), task.draw_style(np.random.default_rng(0)), 32, 1
@@ -121,20 +121,22 @@ def test_pools_of_clips(collage: Collage, vae: STVAE, tmp_path: Path) -> None:
     with torch.no_grad():
         expected = vae.encode(to_clip([whole])).mean[0].transpose(0, 1).numpy()
     # The query's latents do not depend on what comes after, so the whole clip gives them as well.
-    np.testing.assert_allclose(pool.latents[0], expected, rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(latents[0], expected, rtol=2e-3, atol=2e-3)
     pools = LatentPools.of([pool], preset("tiny"))
     assert pools.draw_frames(np.random.default_rng(0)) == 2
-    context, target = pools.draw(np.random.default_rng(0), 3, 2)
-    assert (context.shape, target.shape) == ((16, 14, 4, 4), (16, 2, 4, 4))
-    null, _ = pools.draw(np.random.default_rng(0), 0, 2)
-    assert null.shape == (16, 3, 4, 4)
-    assert not null[:, 0].any()
+    shown = pools.draw(np.random.default_rng(0), 3, queries=4, frames=2)
+    assert shown.pairs.shape == (16, 12, 4, 4)
+    assert shown.queries.shape == shown.targets.shape == (4, 16, 2, 4, 4)
+    null = pools.draw(np.random.default_rng(0), 0, frames=2)
+    assert null.pairs.shape == (16, 1, 4, 4)
+    assert not null.pairs.any()
 
 
 def test_steps_share_pictures_and_clips_out_by_weight() -> None:
     def pool(frames: int, weight: float) -> Pool:
         latents = np.zeros((GROUP, 2 * frames, 16, 2, 2), np.float16)
-        return Pool(latents=latents, ids=np.arange(GROUP), weight=weight)
+        chunk = Chunk(latents=latents, ids=np.arange(GROUP), present=np.ones((GROUP, 1), bool))
+        return Pool(name="any", chunks=[chunk], weight=weight, frames=frames)
 
     pools = LatentPools.of([pool(1, 2), pool(1, 4), pool(2, 2)], preset("tiny"))
     drawn = [pools.draw_frames(np.random.default_rng(seed)) for seed in range(400)]

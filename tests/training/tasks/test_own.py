@@ -19,9 +19,9 @@ from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.tasks.pairs import find_pairs
 from lavin_deploy.tasks.samples import Style
 from lavin_deploy.training.data.shards import ShardWriter
-from lavin_deploy.training.latents.make import make_pool
+from lavin_deploy.training.latents.make import make_pool, open_pool
 from lavin_deploy.training.latents.open import open_pools
-from lavin_deploy.training.latents.pool import LatentPools, Pool, ids_path
+from lavin_deploy.training.latents.pool import LatentPools
 from lavin_deploy.training.loop.processes import Processes
 from lavin_deploy.training.loop.settings import ALL, ALL_TASKS, DiTRecipe
 from lavin_deploy.training.tasks.own import OwnPairs, parse_own
@@ -80,19 +80,21 @@ def test_pairs_are_dealt_out_and_never_shown_with_their_own_query(
     dealt = [sample.source for sample in task.episode(np.random.default_rng(0), Style(), 32, 16)]
     assert all(set(dealt[turn : turn + 3]) == {0, 1, 2} for turn in range(0, 15, 3))
     vae = STVAE(preset("tiny").vae)
-    file = tmp_path / "swap.npy"
+    file = tmp_path / "swap"
     recipe = DiTRecipe(preset="tiny", size=32, bf16=False)
     make_pool(vae, task, file, groups=2, recipe=recipe)
-    ids = np.load(ids_path(file))
+    pool = open_pool(task, file, 1.0)
+    ids = pool.chunks[0].ids
     for group in range(2):
         own_ids = ids[16 * group : 16 * group + 16]
         assert len(set(own_ids)) == 3
         assert min(own_ids) >= 16 * group
-    pools = LatentPools.of([Pool.open(file, 1.0)], preset("tiny"))
+    pools = LatentPools.of([pool], preset("tiny"))
     for seed in range(20):
-        context, target = pools.draw(np.random.default_rng(seed), 2)
-        assert context.shape == (16, 5, 4, 4)
-        assert not any(np.array_equal(context[:, i], target[:, 0]) for i in (1, 3))
+        drawn = pools.draw(np.random.default_rng(seed), 2, queries=7)
+        assert drawn.pairs.shape == (16, 4, 4, 4)
+        shown = [drawn.pairs[:, i] for i in (1, 3)]
+        assert not any(np.array_equal(a, b[:, 0]) for a in shown for b in drawn.targets)
     with pytest.raises(InputError, match="lower max_pairs or add pairs"):
         pools.draw(np.random.default_rng(0), 3)
 

@@ -1,0 +1,312 @@
+"""Layouts of pairs against each other: held-out loss and IoU by CPU-minutes of training.
+
+    python benchmarks/pairing.py checkpoints/edge-all --data DATA --work DIR --json OUT.json
+
+Every run starts from the same weights and sees the same pools at 64 px in one thread, all answers
+from t = 0 under a learning rate that does not fall. Held out are sources and members that are never
+trained on. `--plan` names the runs: family:variant:pairs.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from torch import Tensor
+
+from lavin_deploy.config import DiTConfig, ModelConfig
+from lavin_deploy.evaluation.metrics import iou, mask_from_colours
+from lavin_deploy.models.checkpoint import fill, load_vae, read_state
+from lavin_deploy.models.jdit import JDiT, patchify, unpatchify
+from lavin_deploy.models.pairing import merged_pairs, merged_state
+from lavin_deploy.models.rope3d import rope_tables
+from lavin_deploy.models.stvae import STVAE
+from lavin_deploy.models.vae2d import Decoder2d
+from lavin_deploy.training.families.registry import FAMILIES
+from lavin_deploy.training.jdit import draw_batch
+from lavin_deploy.training.latents.encoder import picture_encoder
+from lavin_deploy.training.latents.make import encode_group
+from lavin_deploy.training.latents.open import open_pools
+from lavin_deploy.training.latents.pool import GROUP, LatentPools
+from lavin_deploy.training.loop.objective import make_optimizer
+from lavin_deploy.training.loop.processes import CPU, Processes
+from lavin_deploy.training.loop.settings import DiTRecipe
+from lavin_deploy.training.recipes import override, recipe
+from lavin_deploy.training.stvae import to_images
+from lavin_deploy.training.synthesis.collage import Collage
+from lavin_deploy.training.tasks.base import Task
+from lavin_deploy.training.tasks.registry import TASKS
+from lavin_deploy.training.tasks.registry import group as draw_group
+
+SIZE, BATCH, RATE, WARMUP, EMA = 64, 64, 1e-3, 50, 0.99
+HELD_OUT_GROUPS, HELD_OUT_SEED = 24, 77
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A layout: which tokens are merged, what counts as a frame, where answers start."""
+
+    merge_pairs: bool = True
+    merge_query: bool = True
+    shared_positions: bool = False
+    context: str = "frozen"
+    zeros: bool = False
+    queries: int = 1
+
+
+VARIANTS = {
+    "merged": Variant(),
+    "sequence": Variant(merge_pairs=False, merge_query=False),
+    "pairs-merged": Variant(merge_query=False),
+    "query-merged": Variant(merge_pairs=False),
+    "shared-positions": Variant(merge_pairs=False, merge_query=False, shared_positions=True),
+    "joint": Variant(context="joint"),
+    "zeros": Variant(zeros=True),
+    "eight-queries": Variant(queries=8),
+}
+
+
+class Laid(JDiT):
+    """J-DiT whose tokens are laid out as a variant says."""
+
+    def __init__(self, config: DiTConfig, variant: Variant) -> None:
+        super().__init__(replace(config, pairing="merged", context=variant.context))
+        self.variant = variant
+
+    def forward(self, x: Tensor, t: Tensor, cond: Tensor, query: Tensor | None = None) -> Tensor:
+        """As ``JDiT.forward`` with pairs and query apart."""
+        assert query is not None
+        variant, patch = self.variant, self.config.patch_size
+        if variant.merge_pairs and variant.merge_query:
+            return super().forward(x, t, cond, query)
+        rows, cols = x.shape[-2] // patch, x.shape[-1] // patch
+        *blocks, last = self.modulation(t).split(4 * self.config.hidden_size, dim=-1)
+        clean = self.modulation(torch.ones_like(t[:1])).split(4 * self.config.hidden_size, dim=-1)
+        blocks[::2] = clean[:-1:2]
+        on_target, on_query = self.target_embedder, self.query_embedder
+        if variant.merge_pairs:
+            inputs, targets = merged_pairs(cond, 1)
+            c = self.cond_embedder(patchify(inputs, patch)) + on_target(patchify(targets, patch))
+        else:
+            c = self.cond_embedder(patchify(cond, patch))
+        pairs = c.shape[1]
+        h = self.x_embedder(patchify(x, patch))
+        if variant.merge_query:
+            h = h + on_query(patchify(query, patch))
+        else:
+            c = torch.cat((c, self.cond_embedder(patchify(query, patch))), dim=1)
+        frames = (c.shape[1] + h.shape[1]) // (rows * cols)
+        cos, sin = rope_tables(frames, rows, cols, self.config.head_dim)
+        if variant.shared_positions:
+            order = torch.arange(frames) // 2
+            places = (order[:, None] * rows * cols + torch.arange(rows * cols)).flatten()
+            cos, sin = cos[places], sin[places]
+        for index, block in enumerate(self.blocks):
+            c, h = block(
+                c,
+                h,
+                blocks[2 * index],
+                blocks[2 * index + 1],
+                cos,
+                sin,
+                last=index == len(self.blocks) - 1,
+                frozen_pairs=pairs,
+            )
+        return unpatchify(self.final_layer(h, last), *x.shape[2:], patch)
+
+
+def make_task(name: str, data: Collage, *, held_out: bool) -> Task:
+    """A family or a plain task."""
+    return (
+        FAMILIES[name](data, held_out=held_out, plain=held_out)
+        if name in FAMILIES
+        else TASKS[name](data)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """Held-out episodes in scaled latents, their masks and colours."""
+
+    rows: list[tuple[Tensor, Tensor, Tensor, Tensor]]
+    truths: list[np.ndarray]
+    copies: list[np.ndarray]
+    styles: list[object]
+
+    @classmethod
+    def of(cls, task: Task, vae: STVAE, config: ModelConfig, pairs: int) -> HeldOut:
+        encode = picture_encoder(vae, SIZE, CPU, bf16=False)
+        rows, truths, copies, styles = [], [], [], []
+        for number in range(HELD_OUT_GROUPS):
+            rng = np.random.default_rng((HELD_OUT_SEED, number))
+            group = draw_group(task, rng, SIZE, GROUP)
+            z = (encode_group(encode, task, group) - config.latent_shift) * config.latent_scale
+            z = torch.from_numpy(z.swapaxes(0, 1).astype(np.float32))  # (1 + A, N, 16, h, w)
+            for answer in range(group.present.shape[1]):
+                shown = np.flatnonzero(group.present[:, answer])
+                if len(shown) < pairs + 2:
+                    continue
+                examples, asked = shown[:pairs], shown[-2:]
+                both = torch.stack((z[0, examples], z[1 + answer, examples]), dim=1).flatten(0, 1)
+                cond = both.transpose(0, 1)[None]
+                style = group.styles[answer]
+                for query in asked:
+                    noise = torch.from_numpy(
+                        np.random.default_rng(number).standard_normal((1, 16, 1, *z.shape[-2:]))
+                    ).float()
+                    q, target = (z[k, query][None, :, None] for k in (0, 1 + answer))
+                    rows.append((cond, q, target, noise))
+                    masks = [
+                        mask_from_colours(
+                            np.asarray(group.targets[k][answer]), style.foreground, style.background
+                        )
+                        for k in (query, examples[-1])
+                    ]
+                    truths.append(masks[0])
+                    copies.append(masks[1])
+                    styles.append(style)
+        return cls(rows=rows, truths=truths, copies=copies, styles=styles)
+
+    @torch.no_grad()
+    def measure(
+        self, dit: JDiT, vae: STVAE, config: ModelConfig, *, zeros: bool
+    ) -> dict[str, float]:
+        """Mean square error of one-step answers and their IoU."""
+        decoder, losses, overlaps = Decoder2d(vae).eval(), [], []
+        dit.eval()
+        for start in range(0, len(self.rows), 32):
+            part = slice(start, start + 32)
+            cond, query, target, noise = (torch.cat(c) for c in zip(*self.rows[part], strict=True))
+            noise = torch.zeros_like(noise) if zeros else noise
+            with torch.autocast("cpu", torch.bfloat16):
+                v = dit(noise, torch.zeros(len(noise)), cond, query).float()
+            losses += (noise + v - target).square().flatten(1).mean(1).tolist()
+            images = to_images(decoder((noise + v) / config.latent_scale + config.latent_shift))
+            for image, truth, style in zip(
+                images, self.truths[part], self.styles[part], strict=True
+            ):
+                read = mask_from_colours(image, style.foreground, style.background)
+                overlaps.append(iou(read, truth))
+        dit.train()
+        copied = [iou(a, b) for a, b in zip(self.copies, self.truths, strict=True)]
+        return {
+            "loss": float(np.mean(losses)),
+            "iou": float(np.mean(overlaps)),
+            "copied": float(np.mean(copied)),
+        }
+
+
+def run(
+    dit: Laid,
+    pools: LatentPools,
+    plan: DiTRecipe,
+    budget: float,
+    marks: list[float],
+    measure: Callable[[JDiT], dict[str, float]],
+) -> list[dict[str, float]]:
+    """Train for ``budget`` CPU-seconds; measure averaged weights at the marks."""
+    variant = dit.variant
+    optimizer = make_optimizer(dit, plan)
+    averaged = Laid(dit.config, variant)
+    averaged.load_state_dict(dit.state_dict())
+    curve, spent, step = [], 0.0, 0
+    todo = list(marks)
+    while todo:
+        start = time.process_time()
+        pairs, query, data, noise, times = draw_batch(pools, plan, step, range(plan.batch))
+        noise = torch.zeros_like(noise) if variant.zeros else noise
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * min(1.0, (step + 1) / WARMUP)
+        with torch.autocast("cpu", torch.bfloat16):
+            v = dit(noise, times, pairs, query)
+        loss = (v.float() - (data - noise)).square().mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(dit.parameters(), 1.0)
+        optimizer.step()
+        step += 1
+        with torch.no_grad():
+            decay = min(EMA, (1 + step) / (10 + step))
+            for mean, live in zip(averaged.parameters(), dit.parameters(), strict=True):
+                mean.lerp_(live, 1 - decay)
+        spent += time.process_time() - start
+        if spent >= todo[0] * budget:
+            todo.pop(0)
+            row = {"cpu_seconds": round(spent, 1), "steps": step, **measure(averaged)}
+            curve.append({k: round(v, 4) for k, v in row.items()})
+    return curve
+
+
+@click.command()
+@click.argument("checkpoint", type=Path)
+@click.option("--data", type=Path, required=True)
+@click.option("--work", type=Path, required=True, help="Folder for the pools.")
+@click.option("--json", "out", type=Path, required=True)
+@click.option("--seconds", default=90.0, help="CPU-seconds of each run.")
+@click.option("--groups", default=400)
+@click.option("--seeds", default=2)
+@click.option("--plan", "names", multiple=True, required=True, help="family:variant:pairs")
+def main(
+    checkpoint: Path,
+    data: Path,
+    work: Path,
+    out: Path,
+    seconds: float,
+    groups: int,
+    seeds: int,
+    names: tuple[str, ...],
+) -> None:
+    """Train every run of the plan and write its curve."""
+    torch.set_num_threads(1)
+    vae, config = load_vae(checkpoint)
+    state = read_state(checkpoint / "lavin_dit.safetensors")
+    work.mkdir(parents=True, exist_ok=True)
+    for name in ("config.json", "stvae.safetensors"):
+        (work / name).write_bytes((checkpoint / name).read_bytes())
+    test = Collage.load(data, "test")
+    rows = json.loads(out.read_text())["runs"] if out.exists() else []
+    for seed in range(seeds):
+        for text in names:
+            family, kind, pairs = text.split(":")
+            if any((r["plan"], r["seed"]) == (text, seed) for r in rows):
+                continue
+            variant = VARIANTS[kind]
+            base = recipe("jdit", "edge")
+            assert isinstance(base, DiTRecipe)
+            plan = override(
+                base,
+                [
+                    f"size={SIZE}",
+                    f"tasks={family}:1",
+                    f"groups={groups}",
+                    f"max_pairs={pairs}",
+                    f"batch={BATCH}",
+                    "at_noise=1",
+                    "drop=0",
+                    f"queries={variant.queries}",
+                ],
+            )
+            pools = open_pools(plan, vae, config, work, data=data, own={}, processes=Processes())
+            plan = replace(plan, seed=seed)
+            held = HeldOut.of(make_task(family, test, held_out=True), vae, config, int(pairs))
+            torch.manual_seed(seed)
+            dit = Laid(config.dit, variant)
+            fill(dit, merged_state(state), checkpoint)
+
+            def measure(model: JDiT, held: HeldOut = held, zeros: bool = variant.zeros):  # type: ignore[no-untyped-def]
+                return held.measure(model, vae, config, zeros=zeros)
+
+            curve = run(dit, pools, plan, seconds, [0.25, 0.5, 0.75, 1.0], measure)
+            rows.append({"plan": text, "seed": seed, "curve": curve})
+            print(text, seed, curve[-1], flush=True)
+            out.write_text(json.dumps({"size": SIZE, "batch": BATCH, "runs": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

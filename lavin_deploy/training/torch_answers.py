@@ -1,0 +1,50 @@
+"""Answers of a checkpoint folder in torch, as a bundle of it would give them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lavin_deploy.arrays import U8
+from lavin_deploy.flow import noise
+from lavin_deploy.models.checkpoint import find_files, load_checkpoint, read_config
+from lavin_deploy.models.vae2d import Decoder2d, Encoder2d
+from lavin_deploy.runtime.letterbox import Letterbox, to_pixels, to_u8
+from lavin_deploy.tasks.samples import Pairs
+from lavin_deploy.training.losses.consistency import answer as integrate
+
+
+class TorchAnswers:
+    """A checkpoint that answers from any number of pairs, at its own number of steps.
+
+    Args:
+        folder: with ``config.json`` and both weight files.
+
+    Raises:
+        CheckpointError: what :func:`load_checkpoint` raises.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.config = read_config(find_files(folder))
+        self.dit, vae = load_checkpoint(folder)
+        self.encoder, self.decoder = Encoder2d(vae).eval(), Decoder2d(vae).eval()
+
+    @torch.no_grad()
+    def __call__(self, pairs: Pairs, query: U8) -> U8:
+        """Answer a query (H, W, 3) uint8 in its size, from the noise of seed 0."""
+        config = self.config
+        box = Letterbox((query.shape[0], query.shape[1]), config.inference.size)
+        pictures = [*(picture for pair in pairs for picture in pair), query]
+        boxed = [
+            Letterbox((p.shape[0], p.shape[1]), config.inference.size).forward(p) for p in pictures
+        ]
+        pixels = torch.from_numpy(np.concatenate([to_pixels(p) for p in boxed]))
+        z = (self.encoder(pixels) - config.latent_shift) * config.latent_scale
+        shown = z[:-1].transpose(0, 2)  # (1, 16, 2P, h, w)
+        start = torch.from_numpy(noise.normal(0, tuple(z[-1:].shape)))
+        steps = config.inference.steps
+        latents = integrate(self.dit, start, (shown, z[-1:]), steps, bf16=False)
+        decoded = self.decoder(latents / config.latent_scale + config.latent_shift)
+        return box.backward(to_u8(decoded.numpy()))
