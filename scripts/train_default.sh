@@ -1,63 +1,76 @@
 #!/bin/sh
-# The default bundle, unattended: prepare the data, train, export, evaluate.
+# The default model, unattended: prepare the data, train for as long as it may run, branch off
+# milestones.
 #
 #   scripts/train_default.sh OUT [--set key=value ...]
+#   scripts/train_default.sh OUT milestone [--set key=value ...]
 #
-# Started again it goes on where it was: what is finished is passed over, a stopped run resumes. A
-# short part of the training comes first and leaves OUT/first.lavin with its figures in
-# OUT/first-report; the long one leaves OUT/edge.lavin and OUT/edge-report. Settings are those of
-# `lavin-train jdit --recipe edge-all`, e.g. `--set batch=16` on a laptop. FIRST, STEPS and SAMPLES
-# in the environment change the two lengths (steps) and the samples a task that are evaluated.
+# The first goes on where it was when it is started again, also after a kill or a restart of the
+# machine; SIGTERM lets it save. It keeps its rate, so that it never has to end. The second copies
+# its last state into OUT/branch, trains on while the rate falls to zero over a tenth of the steps,
+# and leaves OUT/milestones/step-N with the averaged weights and what the suite pairs says of them;
+# the run itself goes on from before the branch. Settings are those of `lavin-train jdit --recipe
+# edge-pairs`, e.g. `--set groups=3000`: a run may get more groups, and more tasks, than it had.
+# SAMPLES in the environment are the samples that a milestone is measured on, 0 for none.
 set -eu
 if [ $# -lt 1 ]; then
-    echo "usage: scripts/train_default.sh OUT [--set key=value ...]" >&2
+    echo "usage: scripts/train_default.sh OUT [milestone] [--set key=value ...]" >&2
     exit 2
 fi
 root=$(CDPATH= cd -- "$(dirname "$0")/.." && pwd)
 out=$1
 shift
 run=$out/run
-first=${FIRST:-1500}
-last=${STEPS:-20000}
-# Those of the trained tasks that do better than nothing at this size; see the model card.
-tasks="segmentation edges depth normals matting removal colorization denoising inpainting low_light"
 
-[ -f "$out/data/inventory.json" ] || lavin-data prepare --out "$out/data"
-
-# The ST-VAE stays, so that the J-DiT to start from stays valid.
-mkdir -p "$run"
-[ -f "$run/stvae.safetensors" ] ||
-    cp "$root/checkpoints/edge-all/config.json" "$root/checkpoints/edge-all/stvae.safetensors" "$run"
-
-for kind in tasks validation; do
-    mkdir -p "$out/$kind"
-    cp "$root/examples/$kind/ATTRIBUTION.md" "$out/$kind"
-    for task in $tasks; do cp -r "$root/examples/$kind/$task" "$out/$kind"; done
-done
-
-# part NAME STEPS [setting ...]: train up to STEPS, then export and evaluate as NAME.
-part() {
-    name=$1
-    steps=$2
-    shift 2
-    [ -d "$out/$name-report" ] && return
-    resume=
-    [ -d "$run/jdit.states" ] && resume=--resume
-    if [ ! -d "$out/$name.lavin" ]; then
-        lavin-train jdit --recipe edge-all --data "$out/data" --out "$run" \
-            --init-from "$root/checkpoints/edge-all" "$@" --set "steps=$steps" $resume
-        # A run that was told to stop has saved and ended well, but not to the last step.
-        if [ ! -d "$run/jdit.states/$(printf 'step-%08d' "$steps")" ]; then
-            echo "stopped before step $steps; start this again to go on" >&2
-            exit 1
-        fi
-        lavin-export --ckpt "$run" --precision fp32 --out "$out/$name.lavin" \
-            --tasks "$out/tasks" --validation "$out/validation" \
-            --licence Apache-2.0 --model-card "$root/docs/edge-model-card.md"
-    fi
-    lavin-eval "$out/$name.lavin" --suite core --data "$out/data" \
-        --samples "${SAMPLES:-200}" --report "$out/$name-report"
+last_step() { # FOLDER: the number of its last state
+    ls "$1/jdit.states" | sed -n 's/^step-0*\([0-9][0-9]*\)$/\1/p' | sort -n | tail -1
 }
 
-part first "$first" "$@"
-part edge "$last" "$@"
+train() { # FOLDER [setting ...]
+    folder=$1
+    shift
+    resume=
+    [ -d "$folder/jdit.states" ] && resume=--resume
+    lavin-train jdit --recipe edge-pairs --data "$out/data" --out "$folder" \
+        --init-from "$root/checkpoints/edge-all" $resume "$@"
+}
+
+if [ "${1-}" = milestone ]; then
+    shift
+    branch=$out/branch
+    # A branch that was stopped goes on.
+    if [ ! -f "$branch/begun" ]; then
+        rm -rf "$branch"
+        mkdir -p "$branch"
+        cp -r "$run/config.json" "$run/stvae.safetensors" "$run/jdit.states" "$branch"
+        [ -f "$run/jdit.mix.json" ] && cp "$run/jdit.mix.json" "$branch"
+        ln -s ../run/latents "$branch/latents"
+        last_step "$branch" > "$branch/begun"
+    fi
+    begun=$(cat "$branch/begun")
+    steps=$((begun + (begun + 9) / 10))
+    decay=$(awk "BEGIN { print ($steps - $begun) / $steps }")
+    train "$branch" "$@" --set "steps=$steps" --set "decay=$decay"
+    if [ "$(last_step "$branch")" -lt "$steps" ]; then
+        echo "stopped before step $steps; start this again to go on" >&2
+        exit 1
+    fi
+    milestone=$out/milestones/step-$steps
+    mkdir -p "$milestone"
+    for file in config.json stvae.safetensors lavin_dit.safetensors DATA.md; do
+        cp "$branch/$file" "$milestone"
+    done
+    if [ "${SAMPLES:-200}" -gt 0 ]; then
+        lavin-eval "$milestone" --suite pairs --data "$out/data" --samples "${SAMPLES:-200}" \
+            --report "$milestone/pairs" --json > "$milestone/pairs.json"
+    fi
+    rm -rf "$branch"
+    exit 0
+fi
+
+[ -f "$out/data/inventory.json" ] || lavin-data prepare --out "$out/data"
+mkdir -p "$run"
+# The ST-VAE stays, so that all latents and the J-DiT to start from stay valid.
+[ -f "$run/stvae.safetensors" ] ||
+    cp "$root/checkpoints/edge-all/config.json" "$root/checkpoints/edge-all/stvae.safetensors" "$run"
+train "$run" "$@"

@@ -162,14 +162,9 @@ def train_jdit(
 
     Raises:
         InputError: sizes other than the recipe's; ``recipe.lora`` or a teacher without weights;
-            a batch of broken episodes; what :class:`Teacher` and :class:`PixelLoss` raise.
+            what :class:`Teacher` and :class:`PixelLoss` raise.
     """
     processes = processes or Processes()
-    if any(len(part) % recipe.queries for part in processes.share(recipe.batch, recipe.accumulate)):
-        raise InputError(
-            f"batch={recipe.batch} cannot be cut into whole episodes of queries={recipe.queries}; "
-            "set batch to a multiple of queries times accumulate and processes."
-        )
     torch.manual_seed(recipe.seed)
     sizes = preset(recipe.preset).dit
     if replace(config.dit, context=sizes.context, pairing=sizes.pairing) != sizes:

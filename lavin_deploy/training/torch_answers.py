@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from lavin_deploy.arrays import U8
+from lavin_deploy.errors import InputError
 from lavin_deploy.flow import noise
 from lavin_deploy.models.checkpoint import find_files, load_checkpoint, read_config
 from lavin_deploy.models.vae2d import Decoder2d, Encoder2d
@@ -24,10 +25,17 @@ class TorchAnswers:
 
     Raises:
         CheckpointError: what :func:`load_checkpoint` raises.
+        InputError: it is run with guidance or on a grid that is not uniform.
     """
 
     def __init__(self, folder: Path) -> None:
         self.config = read_config(find_files(folder))
+        inference = self.config.inference
+        if inference.guidance != 1 or (inference.grid != "uniform" and inference.steps > 1):
+            raise InputError(
+                f"{folder} is run with guidance {inference.guidance:g} on a {inference.grid} grid, "
+                "and in torch answers are unguided on a uniform one; export it and give the bundle."
+            )
         self.dit, vae = load_checkpoint(folder)
         self.encoder, self.decoder = Encoder2d(vae).eval(), Decoder2d(vae).eval()
 

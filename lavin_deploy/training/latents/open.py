@@ -63,8 +63,15 @@ def open_stages(
     """The stages of a run, the curriculum's beginning first if it has one; see :func:`open_pools`.
 
     Raises:
-        InputError: what :func:`open_pools` raises; a curriculum that is not validated.
+        InputError: what :func:`open_pools` and the recipe raise; a batch of broken episodes; a
+            curriculum that is not validated.
     """
+    recipe.adapt(config)  # refuses what no run could have, before anything is encoded
+    if any(len(part) % recipe.queries for part in processes.share(recipe.batch, recipe.accumulate)):
+        raise InputError(
+            f"batch={recipe.batch} cannot be cut into whole episodes of queries={recipe.queries}; "
+            "set batch to a multiple of queries times accumulate and processes."
+        )
     recipes = [recipe]
     if recipe.first_tasks:
         if not recipe.held_out:
