@@ -219,7 +219,7 @@ def run(
     todo = list(marks)
     while todo:
         start = time.process_time()
-        pairs, query, data, noise, times = draw_batch(pools, plan, step, range(plan.batch))
+        pairs, query, data, noise, times, _ = draw_batch(pools, plan, step, range(plan.batch))
         noise = torch.zeros_like(noise) if variant.zeros else noise
         for group in optimizer.param_groups:
             group["lr"] = RATE * min(1.0, (step + 1) / WARMUP)

@@ -58,7 +58,8 @@ def draw_batch(pools: LatentPools, recipe: DiTRecipe, step: int, samples: Sequen
 
     Returns:
         (E, 16, 2P f, h, w) pairs of E episodes; then of B = E Q samples (B, 16, f, h, w) queries,
-        targets and noise, (B,) times and perhaps (B, 3, S, S) uint8 targets.
+        targets and noise, (B,) times, (B, 1, 1, h, w) shares of known pixels, and perhaps
+        (B, 3, S, S) uint8 targets.
     """
     rng = step_rng(recipe, step)
     pairs = 0 if rng.random() < recipe.drop else int(rng.integers(1, recipe.max_pairs + 1))
@@ -70,7 +71,9 @@ def draw_batch(pools: LatentPools, recipe: DiTRecipe, step: int, samples: Sequen
         noise = rng.standard_normal(drawn.targets.shape, dtype=np.float32)
         times = np.array([draw_time(rng, recipe) for _ in range(recipe.queries)], np.float32)
         pixels = [] if drawn.pixels is None else [drawn.pixels]
-        rows.append((drawn.pairs[None], drawn.queries, drawn.targets, noise, times, *pixels))
+        rows.append(
+            (drawn.pairs[None], drawn.queries, drawn.targets, noise, times, drawn.known, *pixels)
+        )
     return tuple(torch.from_numpy(np.concatenate(part)) for part in zip(*rows, strict=True))
 
 
@@ -93,13 +96,13 @@ def flow_loss(
         teacher: gives the target velocity; None: it is that of the line from noise to data.
         pixel_loss: compares the answers, all from t = 0, with the targets' pixels.
     """
-    pairs, queries, data, noise, times, *pixels = batch
+    pairs, queries, data, noise, times, known, *pixels = batch
     context = (pairs, queries)
     t = times.view(-1, 1, 1, 1, 1)
     z_t = (1 - t) * noise + t * data
     target = data - noise if teacher is None else teacher.target(dit, z_t, times, context)
     velocity = ask(dit, z_t, times, context, bf16=bf16)
-    off = velocity - target
+    off = (velocity - target) * known.sqrt()
     errors = off.square().flatten(1).mean(dim=1)
     figures = {"mse": errors.mean().item()}
     if (times == 0).any():

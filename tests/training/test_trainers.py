@@ -31,13 +31,15 @@ from lavin_deploy.models.checkpoint import (
 )
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.training.data.inventory import Inventory
-from lavin_deploy.training.latents.open import parse_weights, share_groups
+from lavin_deploy.training.families.registry import FAMILIES
+from lavin_deploy.training.latents.open import named_weights, share_groups
 from lavin_deploy.training.loop import states
 from lavin_deploy.training.loop.objective import Batch, Loss, Objective
 from lavin_deploy.training.loop.processes import CPU, Processes, bfloat16_pays
-from lavin_deploy.training.loop.settings import ALL, ALL_TASKS, DiTRecipe, Recipe, VAERecipe
+from lavin_deploy.training.loop.settings import ALL_TASKS, DiTRecipe, Recipe, VAERecipe
 from lavin_deploy.training.loop.trainer import Trainer, learning_rate
 from lavin_deploy.training.recipes import RECIPES, override, recipe
+from lavin_deploy.training.tasks.clips import CLIP_TASKS
 from lavin_deploy.training.tasks.registry import TASKS
 
 pytestmark = pytest.mark.data
@@ -393,7 +395,9 @@ def test_recipes_for_every_preset_can_be_shared_out() -> None:
         assert isinstance(plan, DiTRecipe)
         config = plan.adapt(preset(plan.preset))
         assert plan.size % (8 * config.dit.patch_size) == 0
-        assert plan.tasks == ALL or set(parse_weights(plan.tasks)) <= set(TASKS), name
+        makers = {**TASKS, **FAMILIES, **CLIP_TASKS}
+        assert set(named_weights(plan.tasks)) <= set(makers), name
+        assert plan.batch % plan.queries == 0
     for name in ("0.1b", "1b", "3.4b", "3.4b-512"):
         Processes(size=64).share(RECIPES["jdit"][name].batch, 1)
     assert set(ALL_TASKS) == set(TASKS)

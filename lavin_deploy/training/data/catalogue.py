@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from lavin_deploy.training.data import label_readers, readers
@@ -26,6 +27,10 @@ def _deb(name: str, version: str, size: int, sha256: str) -> Package:
 
 def _wheel(name: str, version: str, size: int, sha256: str) -> Package:
     return Package(name=name, version=version, client="wheel", sha256=sha256, size=size)
+
+
+def _skimage(path: Path) -> Iterator[Picture]:
+    return chain(readers.skimage(path), label_readers.stereo(path))
 
 
 SOURCES: dict[str, Source] = {
@@ -67,7 +72,7 @@ SOURCES: dict[str, Source] = {
             "74aa5518ccea28121f57a95374581d3b979839adc25bb03f289b1bc9b99c58af",
         ),
         kind="photo",
-        read=readers.skimage,
+        read=_skimage,
     ),
     "film": Source(
         package=Package(
@@ -139,5 +144,15 @@ SOURCES: dict[str, Source] = {
         ),
         kind="labelled",
         read=label_readers.scratch_assay,
+    ),
+    "labelme": Source(
+        package=_deb(
+            "labelme-examples",
+            "5.1.1-1",
+            9713360,
+            "acf0f5be435c8899098397eb9f0e46b4c1be080e0c1202f128609d6391179e23",
+        ),
+        kind="labelled",
+        read=label_readers.street,
     ),
 }

@@ -8,6 +8,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -128,8 +129,18 @@ def skimage(path: Path) -> Iterator[Picture]:
             )
 
 
+SHOT_FRAMES, SHOT_STEP = 7, 4
+"""A shot: so many frames, so many apart (24 a second)."""
+SHOT_SIDE, SHOT = 160, "film_shot"
+SHOT_EVERY = 48
+"""Frames between the first frames of two shots."""
+
+
 def film(path: Path) -> Iterator[Picture]:
-    """Key frames of Big Buck Bunny: every cut, at most 5.3 s apart; test is its last fifth."""
+    """Key frames of Big Buck Bunny, at most 5.3 s apart, and shots; test is its last fifth.
+
+    A shot, of the task :data:`SHOT`, is its frames one below the other, with no cut among them.
+    """
     import av  # only the film needs it
 
     with tarfile.open(path) as archive:
@@ -141,10 +152,30 @@ def film(path: Path) -> Iterator[Picture]:
     border = FILM_START + 0.8 * (FILM_END - FILM_START)
     with av.open(io.BytesIO(film)) as container:
         stream = container.streams.video[0]
-        stream.codec_context.skip_frame = "NONKEY"  # key frames: every cut, at most 5.3 s apart
-        for frame in container.decode(stream):
+        stream.thread_type = "AUTO"
+        shot: list[U8] = []
+        for number, frame in enumerate(container.decode(stream)):
             seconds = float(frame.time)
             if not FILM_START <= seconds <= FILM_END or border - FILM_GAP < seconds < border:
+                shot = []
+                continue
+            within = number % SHOT_EVERY
+            if within == 0:
+                shot = []
+            if within % SHOT_STEP == 0 and len(shot) < SHOT_FRAMES:
+                shot.append(_shrink(frame.to_ndarray(format="rgb24"), SHOT_SIDE))
+                whole = len(shot) == SHOT_FRAMES and within == SHOT_STEP * (SHOT_FRAMES - 1)
+                if whole and _one_shot(shot):
+                    yield Picture(
+                        image=np.concatenate(shot),
+                        file=f"bbb.mp4@{seconds:.1f}",
+                        part="shot",
+                        task=SHOT,
+                        license="CC-BY-3.0",
+                        attribution=FILM_CREDIT,
+                        test=seconds >= border,
+                    )
+            if not frame.key_frame:  # every cut is a key frame
                 continue
             image = frame.to_ndarray(format="rgb24")
             if not curate.looks_like_photo(image):
@@ -157,6 +188,16 @@ def film(path: Path) -> Iterator[Picture]:
                 test=seconds >= border,
                 scene=False,
             )
+
+
+def _one_shot(frames: list[U8]) -> bool:
+    """Whether frames are of one shot in which something is to be seen: their colours agree."""
+    tables = []
+    for frame in frames:
+        table = cv2.calcHist([frame], [0, 1, 2], None, [6] * 3, [0, 256] * 3).ravel()
+        tables.append(table / table.sum())
+    same = all(float(np.minimum(a, b).sum()) > 0.7 for a, b in pairwise(tables))
+    return same and bool(np.std(frames[0]) > 25)
 
 
 def stamps(path: Path) -> Iterator[Picture]:

@@ -17,7 +17,7 @@ from types import TracebackType
 from lavin_deploy.errors import InputError
 from lavin_deploy.files import delete_abandoned, put_file, temporary_sibling
 
-FORMAT = 1
+FORMAT = 2
 """Number of the layout and content of what ``prepare`` writes; another one prepares anew."""
 
 SHARD_SAMPLES = 256

@@ -13,7 +13,8 @@ from lavin_deploy.errors import InputError
 from lavin_deploy.evaluation.pairs.episodes import Members, PairEpisode
 from lavin_deploy.tasks.painting import paint
 from lavin_deploy.tasks.samples import Pair
-from lavin_deploy.training.families.registry import FAMILIES
+from lavin_deploy.training.families import real
+from lavin_deploy.training.families.registry import FAMILIES, makeable
 from lavin_deploy.training.synthesis.collage import Collage
 from lavin_deploy.training.tasks.base import Family, Group
 
@@ -37,26 +38,29 @@ class HeldOutFamilies:
 
     def __init__(self, folder: Path, *, size: int, pairs: int, seed: int = 0) -> None:
         self._folder, self._size, self._pairs, self._seed = folder, size, pairs, seed
+        self._data = cache(self._load)
         self._family = cache(self._make)
 
     @property
     def families(self) -> tuple[tuple[str, Members], ...]:
-        """All families, held-out members first."""
+        """All families that there are pictures for: held-out members, trained ones, real ones."""
         members: tuple[Members, ...] = ("held-out", "trained")
-        return tuple((name, each) for each in members for name in FAMILIES)
+        drawn = [(name, each) for each in members for name in makeable(self._data(each))]
+        return (*drawn, *((name, "real") for name in real.there_are(self._data("held-out"))))
 
     def count(self, family: str, members: Members) -> int | None:
-        """They are drawn without end."""
-        return None
+        """Real ones are counted, others are drawn without end."""
+        return real.count(self._data("held-out"), family) if members == "real" else None
 
     def has_empty(self, family: str) -> bool:
         """Whether things of the family may be away."""
         return family in WITH_EMPTY
 
+    def _load(self, members: Members) -> Collage:
+        return Collage.load(self._folder, "test" if members == "held-out" else "train")
+
     def _make(self, family: str, members: Members) -> Family:
-        held_out = members == "held-out"
-        data = Collage.load(self._folder, "test" if held_out else "train")
-        return FAMILIES[family](data, held_out=held_out, plain=True)
+        return FAMILIES[family](self._data(members), held_out=members == "held-out", plain=True)
 
     def episode(
         self, family: str, members: Members, index: int, *, empty: bool = False
@@ -66,6 +70,8 @@ class HeldOutFamilies:
         Raises:
             InputError: no such episode was drawn in many tries.
         """
+        if members == "real":
+            return real.episode(self._data("held-out"), family, index, self._pairs)
         words = (self._seed, zlib.crc32(family.encode()), members == "held-out", index, empty)
         rng = np.random.default_rng([int(word) for word in words])
         maker = self._family(family, members)

@@ -23,6 +23,7 @@ from lavin_deploy.training.latents.encoder import Encode, clip_encoder, picture_
 from lavin_deploy.training.latents.pool import (
     GROUP,
     IDS,
+    KNOWN,
     LATENTS,
     PIXELS,
     PRESENT,
@@ -161,5 +162,18 @@ def _write(
         np.save(part / LATENTS, np.concatenate(rows).astype(np.float16))
         np.save(part / IDS, np.concatenate(sources))
         np.save(part / PRESENT, np.concatenate([group.present for group in groups]))
+        shares = [known_share(group, rows[0].shape[-2:]) for group in groups]
+        if any(share is not None for share in shares):
+            ones = np.ones((GROUP, *rows[0].shape[-2:]), np.float16)
+            np.save(part / KNOWN, np.concatenate([ones if s is None else s for s in shares]))
         if in_pixels:
             np.save(part / PIXELS, np.array([item for group in groups for item in group.targets]))
+
+
+def known_share(group: Group, side: tuple[int, ...]) -> NDArray[np.float16] | None:
+    """Share of each latent's pixels whose targets are known, (N, h, w); None where all are."""
+    if group.known is None:
+        return None
+    count, height, width = group.known.shape
+    cells = group.known.reshape(count, side[0], height // side[0], side[1], width // side[1])
+    return np.asarray(cells.mean(axis=(2, 4)), np.float16)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lavin_deploy.config import ModelConfig
 from lavin_deploy.errors import InputError, unknown_name
 from lavin_deploy.models.stvae import STVAE
-from lavin_deploy.training.data.inventory import INVENTORY
-from lavin_deploy.training.families.registry import FAMILIES
+from lavin_deploy.training.data.inventory import Inventory, Item
+from lavin_deploy.training.families.registry import FAMILIES, makeable
 from lavin_deploy.training.latents.make import make_pool, open_pool, pool_path
 from lavin_deploy.training.latents.pool import LatentPools
 from lavin_deploy.training.loop.processes import Processes
@@ -138,18 +138,20 @@ def open_pools(
     weights = named_weights(recipe.tasks)
     if split != "train":
         weights = {name: weight for name, weight in weights.items() if name not in own}
-    makers = {**TASKS, **CLIP_TASKS, **FAMILIES}
+    makers: dict[str, Callable[[Collage], Task]] = {**TASKS, **CLIP_TASKS, **FAMILIES}
     for name in weights:
         if name not in makers and name not in own:
             raise unknown_name("task", name, [*makers, *own])
     tasks: dict[str, Task] = {name: own[name] for name in weights if name in own}
-    inventory = ""
+    items: Sequence[Item] = ()
     if set(weights) - set(own):
         pictures = prepared(data, ", ".join(set(weights) - set(own)), split)
         assert data is not None
-        inventory = (data / INVENTORY).read_text()
+        items = [item for item in Inventory.load(data).items if item.split == split]
         chosen = {name: makers[name] for name in weights if name not in own}
         if recipe.tasks in (ALL, EVERYTHING) or split != "train":
+            there = makeable(pictures)
+            chosen = {k: make for k, make in chosen.items() if k not in FAMILIES or k in there}
             tasks |= available(chosen, pictures)
         else:
             tasks |= {name: make(pictures) for name, make in chosen.items()}
@@ -163,16 +165,27 @@ def open_pools(
     shares = share_groups(weights, recipe.groups)
     if split != "train":
         shares = dict.fromkeys(weights, recipe.held_out)
-        inventory += split
     for name, groups in shares.items():
         task = tasks[name]
-        source = task.sha256 if isinstance(task, OwnPairs) else inventory
+        source = task.sha256 if isinstance(task, OwnPairs) else pictures_of(name, items)
         path = pool_path(out, name, recipe, source)
         if processes.main:
             make_pool(vae, task, path, groups=groups, recipe=recipe, device=processes.device)
         processes.barrier()
         pools.append(open_pool(task, path, weights[name], in_pixels=recipe.in_pixels))
     return LatentPools.of(pools, config)
+
+
+def pictures_of(task: str, items: Sequence[Item]) -> str:
+    """What names the pictures that a task is made of, of one split's items."""
+    kinds = {"photo", "cutout", task}
+    if task in FAMILIES:
+        kinds.update(FAMILIES[task].needs)
+    return "\n".join(
+        f"{item.package} {item.version} {item.split} {item.id}"
+        for item in items
+        if item.kind in kinds
+    )
 
 
 def named_weights(tasks: str) -> dict[str, float]:

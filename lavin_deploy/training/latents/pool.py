@@ -25,6 +25,7 @@ GROUP = 16
 TRIES = 16
 """Groups that are tried for one whose answer enough items show."""
 LATENTS, IDS, PRESENT, PIXELS = "latents.npy", "ids.npy", "present.npy", "pixels.npy"
+KNOWN = "known.npy"
 
 
 class Drawn(NamedTuple):
@@ -35,12 +36,14 @@ class Drawn(NamedTuple):
             of zeros.
         queries: (Q, 16, f, h, w).
         targets: (Q, 16, f, h, w).
+        known: (Q, 1, 1, h, w), share of each latent's pixels whose target is known.
         pixels: (Q, 3, S, S) uint8, the targets' pixels, or None where nobody asked for them.
     """
 
     pairs: NDArray[np.float32]
     queries: NDArray[np.float32]
     targets: NDArray[np.float32]
+    known: NDArray[np.float32]
     pixels: NDArray[np.uint8] | None
 
 
@@ -52,12 +55,14 @@ class Chunk:
         latents: (N, (1 + A) f, 16, h, w) float16, unscaled.
         ids: (N,), equal for items that were made of one picture.
         present: (N, A), whether an item shows what the answer is about, so that it can be a pair.
+        known: (N, h, w) float16, share of each latent's pixels whose targets are known; None is 1.
         pixels: (N, A, S, S, 3) uint8 targets, or None.
     """
 
     latents: NDArray[np.float16]
     ids: NDArray[np.int64]
     present: NDArray[np.bool_]
+    known: NDArray[np.float16] | None = None
     pixels: NDArray[np.uint8] | None = None
 
     @classmethod
@@ -67,6 +72,7 @@ class Chunk:
             latents=np.load(folder / LATENTS, mmap_mode="r"),
             ids=np.load(folder / IDS),
             present=np.load(folder / PRESENT),
+            known=np.load(folder / KNOWN) if (folder / KNOWN).exists() else None,
             pixels=np.load(folder / PIXELS, mmap_mode="r") if in_pixels else None,
         )
 
@@ -245,6 +251,9 @@ class LatentPools:
         examples = examples.reshape(-1, *inputs.shape[2:])  # in1, tgt1, in2, ...
         if not pairs:
             examples = np.zeros_like(inputs[0, :1])
+        known = np.ones((len(items) - pairs, 1, 1, *inputs.shape[-2:]), np.float32)
+        if chunk.known is not None:
+            known *= chunk.known[items[pairs:], None, None]
         pixels = None
         if chunk.pixels is not None:
             pixels = chunk.pixels[items[pairs:], answer].transpose(0, 3, 1, 2)
@@ -252,6 +261,7 @@ class LatentPools:
             examples.swapaxes(0, 1),
             inputs[pairs:].swapaxes(1, 2),
             targets[pairs:].swapaxes(1, 2),
+            known,
             pixels,
         )
 

@@ -16,6 +16,7 @@ from PIL import Image
 from lavin_deploy.arrays import F32, U8
 from lavin_deploy.errors import InputError
 from lavin_deploy.training.data.inventory import Inventory
+from lavin_deploy.training.data.readers import SHOT, SHOT_FRAMES
 from lavin_deploy.training.data.shards import Shards
 from lavin_deploy.training.synthesis import appearance
 
@@ -79,6 +80,7 @@ class Collage:
         foreground: least and largest share of the frame that the objects cover.
         labelled: per labelled task, pictures (H, W, 3) and their targets, (H, W) or (H, W, 3).
         kinds: per cut-out, the category of what it shows; None means each is of its own.
+        shots: of a film, some frames each, (T, H, W, 3) uint8.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Collage:
         foreground: tuple[float, float] = (0.05, 0.40),
         labelled: Mapping[str, Sequence[tuple[U8, U8]]] | None = None,
         kinds: Sequence[str] | None = None,
+        shots: Sequence[U8] = (),
     ) -> None:
         if not photos or not cutouts:
             raise InputError(
@@ -97,6 +100,7 @@ class Collage:
         self.photos = list(photos)
         self.foreground = foreground
         self.labelled = dict(labelled or {})
+        self.shots = list(shots)
         flags = [True] * len(photos) if scene is None else list(scene)
         self.scenes = [index for index, flag in enumerate(flags) if flag] or list(
             range(len(photos))
@@ -130,6 +134,11 @@ class Collage:
             foreground,
             labelled,
             [_kind(item.file) for item in cutouts],
+            [
+                np.stack(np.split(_read(shards, item.path, "RGB"), SHOT_FRAMES))
+                for item in items
+                if item.kind == SHOT
+            ],
         )
 
     def photo(self, rng: np.random.Generator, size: int, jitter: bool = True) -> U8:

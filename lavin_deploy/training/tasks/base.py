@@ -42,6 +42,7 @@ class Group:
         styles: (A,), how each answer is painted.
         shares: (N, A, S, S) float32 in [0, 1], what each answer marks, visible parts only; None
             where answers are not masks.
+        known: (N, S, S) bool, where targets are known; None: everywhere.
     """
 
     inputs: Sequence[U8]
@@ -50,6 +51,7 @@ class Group:
     sources: NDArray[np.int64]
     styles: Sequence[Style] = ()
     shares: F32 | None = None
+    known: NDArray[np.bool_] | None = None
 
 
 class FromCollage:
@@ -83,9 +85,11 @@ class Family(FromCollage):
 
     Attributes:
         answers: targets A of an item.
+        needs: kinds of the folder's labelled pictures, of which one is enough; empty: none needed.
     """
 
     name = ""
+    needs: tuple[str, ...] = ()
     deterministic = True
     answers = 1
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from lavin_deploy.arrays import U8
+from lavin_deploy.errors import InputError
 from lavin_deploy.evaluation.metrics import iou, mask_from_colours
 from lavin_deploy.evaluation.pairs.episodes import PairEpisode, copied_target
+from lavin_deploy.training.data.readers import SHOT_FRAMES
 from lavin_deploy.training.families import rule
+from lavin_deploy.training.families.atlas import Atlas
 from lavin_deploy.training.families.follow import Follow, SameClass
 from lavin_deploy.training.families.held_out_filters import HELD_OUT_FILTERS, turned
 from lavin_deploy.training.families.heldout import HeldOutFamilies
@@ -23,8 +27,10 @@ from lavin_deploy.training.families.programs import (
     NearHeldOut,
     psnr,
 )
+from lavin_deploy.training.families.propagate import Propagate
 from lavin_deploy.training.families.region import Region
-from lavin_deploy.training.families.registry import FAMILIES
+from lavin_deploy.training.families.registry import FAMILIES, makeable
+from lavin_deploy.training.synthesis.camera_clips import pan
 from lavin_deploy.training.synthesis.collage import Collage
 from lavin_deploy.training.tasks.base import Group
 from lavin_deploy.training.tasks.filters import FILTERS
@@ -35,7 +41,19 @@ SIZE, COUNT = 48, 6
 
 @pytest.fixture(scope="module")
 def collage(data: Path) -> Collage:
-    return Collage.load(data, "train")
+    """Generated pictures, with a drawn atlas and shots of a moving camera beside them."""
+    loaded = Collage.load(data, "train")
+    rng = np.random.default_rng(0)
+    slices = []
+    for depth in range(20):
+        labels = np.zeros((90, 110), np.uint8)
+        for structure in range(1, 12):
+            x, y = 18 + 30 * (structure % 3), 15 + 20 * (structure // 3)
+            cv2.ellipse(labels, (x, y), (12, 8 + depth // 4), 0, 0, 360, structure, -1)
+        slices.append((np.repeat((labels * 20)[..., None], 3, axis=2), labels))
+    loaded.labelled["atlas_macaque_coronal"] = slices
+    loaded.shots = [pan(rng, loaded, SHOT_FRAMES, 96) for _ in range(3)]
+    return loaded
 
 
 def groups(collage: Collage, name: str, count: int = 4, **how: bool) -> list[Group]:
@@ -195,7 +213,7 @@ def test_marks_are_drawn_in_every_way() -> None:
 
 
 @pytest.mark.parametrize("members", ["held-out", "trained"])
-@pytest.mark.parametrize("name", list(FAMILIES))
+@pytest.mark.parametrize("name", [name for name in FAMILIES if not FAMILIES[name].needs])
 def test_held_out_episodes(data: Path, name: str, members: str) -> None:
     source = HeldOutFamilies(data, size=SIZE, pairs=2)
     assert (name, members) in source.families
@@ -211,6 +229,54 @@ def test_held_out_episodes(data: Path, name: str, members: str) -> None:
         fitting.append(episode.score(episode.truth))
     if name != "geometry":
         assert np.mean(copied) < np.mean(fitting)
+
+
+def test_families_without_pictures_are_left_out(data: Path, collage: Collage) -> None:
+    plain = Collage.load(data, "train")
+    assert set(FAMILIES) - set(makeable(plain)) == {"atlas", "propagate"}
+    assert makeable(collage) == list(FAMILIES)
+    for name in ("atlas", "propagate"):
+        with pytest.raises(InputError, match=f"family '{name}'"):
+            FAMILIES[name](plain)
+    names = {name for name, _ in HeldOutFamilies(data, size=SIZE, pairs=1).families}
+    assert names == set(makeable(plain))
+
+
+def test_an_atlas_keeps_every_fifth_structure_for_tests(collage: Collage) -> None:
+    for held in (False, True):
+        family = Atlas(collage, held_out=held)
+        pictures = {label: 0 for label in range(1, 12)}
+        for seed in range(12):
+            group = family.group(np.random.default_rng(seed), 96, COUNT)
+            assert group.shares is not None
+            for picture, share in zip(group.inputs, group.shares.max(axis=1), strict=True):
+                grey = np.round(picture[share > 0.5].mean(axis=-1))
+                for label in pictures:
+                    pictures[label] += np.count_nonzero(np.abs(grey - 20 * label) < 1)
+        seen = [label for label, count in pictures.items() if count]
+        assert seen
+        assert (5 in seen or 10 in seen) == held or not held
+
+
+def test_regions_are_carried_with_the_camera(collage: Collage) -> None:
+    """A film of a camera that pans: carried regions keep their colours, and most is known."""
+    family = Propagate(collage)
+    near, known = [], []
+    for seed in range(6):
+        group = family.group(np.random.default_rng(seed), 64, 7)
+        assert group.shares is not None
+        assert group.known is not None
+        known.append(group.known.mean())
+        for answer in range(family.answers):
+            inside = group.shares[:, answer] > 0.5
+            colours = [
+                picture[mask].mean(axis=0)
+                for picture, mask in zip(group.inputs, inside, strict=True)
+                if mask.mean() > 0.02
+            ]
+            near += [np.abs(colours[0] - colour).mean() for colour in colours[1:]]
+    assert np.mean(known) > 0.6
+    assert np.median(near) < 12
 
 
 def check(episode: PairEpisode) -> None:

@@ -57,7 +57,7 @@ def test_a_straight_flow_has_nothing_to_learn(segments: int) -> None:
     straight = Field(lambda z, t: (2 - z) / (1 - t).clamp(min=1e-3))  # lines that end in 2
     teacher = Teacher(straight, segments, 8, bf16=False)
     data, noise = points()
-    batch = (*CONTEXT, data, noise, torch.arange(8) / 8)
+    batch = (*CONTEXT, data, noise, torch.arange(8) / 8, torch.ones(8, 1, 1, 1, 1))
     value, _ = flow_loss(straight, batch, DiTRecipe(), bf16=False, teacher=teacher)
     assert value.item() < 1e-10
     curved = Field(lambda z, t: z)
@@ -213,7 +213,7 @@ def test_one_step_in_pixels_learns(
     assert targets.shape == (chunk.groups * GROUP, 1, 64, 64, 3)
     vae, _ = load_vae(base)
     for number in (0, 17):
-        clip = torch.from_numpy(targets[number, 0]).permute(2, 0, 1)[None, :, None] / 127.5 - 1
+        clip = torch.tensor(targets[number, 0]).permute(2, 0, 1)[None, :, None] / 127.5 - 1
         with torch.no_grad():
             mean = vae.encode(clip).mean[0, :, 0].numpy()
         np.testing.assert_allclose(latents[number, 1], mean, atol=5e-3, rtol=5e-3)
