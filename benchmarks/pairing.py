@@ -68,6 +68,8 @@ VARIANTS = {
     "shared-positions": Variant(merge_pairs=False, merge_query=False, shared_positions=True),
     "joint": Variant(context="joint"),
     "zeros": Variant(zeros=True),
+    "two-queries": Variant(queries=2),
+    "four-queries": Variant(queries=4),
     "eight-queries": Variant(queries=8),
 }
 
