@@ -23,14 +23,14 @@ shift
 run=$out/run
 
 last_step() { # FOLDER: the number of its last state
-    ls "$1/jdit.states" | sed -n 's/^step-0*\([0-9][0-9]*\)$/\1/p' | sort -n | tail -1
+    ls "$1/jdit.states" 2>/dev/null | sed -n 's/^step-0*\([0-9][0-9]*\)$/\1/p' | sort -n | tail -1
 }
 
 train() { # FOLDER [setting ...]
     folder=$1
     shift
     resume=
-    [ -d "$folder/jdit.states" ] && resume=--resume
+    [ -n "$(last_step "$folder")" ] && resume=--resume
     lavin-train jdit --recipe edge-pairs --data "$out/data" --out "$folder" \
         --init-from "$root/checkpoints/edge-all" $resume "$@"
 }
@@ -42,8 +42,11 @@ if [ "${1-}" = milestone ]; then
     if [ ! -f "$branch/begun" ]; then
         rm -rf "$branch"
         mkdir -p "$branch"
-        cp -r "$run/config.json" "$run/stvae.safetensors" "$run/jdit.states" "$branch"
-        [ -f "$run/jdit.mix.json" ] && cp "$run/jdit.mix.json" "$branch"
+        cp "$run/config.json" "$run/stvae.safetensors" "$branch"
+        [ ! -f "$run/jdit.mix.json" ] || cp "$run/jdit.mix.json" "$branch"
+        # The newest state alone; a run that goes on keeps it for as long as one save takes.
+        mkdir "$branch/jdit.states"
+        cp -r "$run/jdit.states/step-$(printf %08d "$(last_step "$run")")" "$branch/jdit.states"
         ln -s ../run/latents "$branch/latents"
         last_step "$branch" > "$branch/begun"
     fi
@@ -68,7 +71,8 @@ if [ "${1-}" = milestone ]; then
     exit 0
 fi
 
-[ -f "$out/data/inventory.json" ] || lavin-data prepare --out "$out/data"
+[ -f "$out/prepared" ] || lavin-data prepare --out "$out/data" # goes on where it was
+: > "$out/prepared"
 mkdir -p "$run"
 # The ST-VAE stays, so that all latents and the J-DiT to start from stay valid.
 [ -f "$run/stvae.safetensors" ] ||

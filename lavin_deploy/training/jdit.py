@@ -102,17 +102,17 @@ def flow_loss(
     z_t = (1 - t) * noise + t * data
     target = data - noise if teacher is None else teacher.target(dit, z_t, times, context)
     velocity = ask(dit, z_t, times, context, bf16=bf16)
-    off = (velocity - target) * known.sqrt()
-    errors = off.square().flatten(1).mean(dim=1)
+    off = velocity - target
+    errors = (off.square() * known).flatten(1).mean(dim=1)
     figures = {"mse": errors.mean().item()}
     if (times == 0).any():
         figures["mse_at_0"] = errors[times == 0].mean().item()
     value = errors.mean()
     if recipe.l1:
-        value = value + recipe.l1 * off.abs().mean()
+        value = value + recipe.l1 * (off.abs() * known).mean()
     if pixel_loss is None:
         return value, figures
-    seen, more = pixel_loss(noise + velocity, pixels[0])
+    seen, more = pixel_loss(noise + velocity, pixels[0], known)
     return recipe.velocity * value + seen, {**figures, **more}
 
 
@@ -234,7 +234,13 @@ def train_jdit(
     blocks = list(dit.blocks)
     objective = Objective("model", dit, loss, blocks=blocks, apart=modulations)
     trainer = Trainer([objective], recipe, out, "jdit", processes=processes, resume=resume)
-    mix = Mix(out / "jdit.mix.json", weights, beginning=bool(beginning), step=trainer.step)
+    mix = Mix(
+        out / "jdit.mix.json",
+        weights,
+        beginning=bool(beginning),
+        step=trainer.step,
+        writes=processes.main,
+    )
     validations = [
         Validation.of(
             stage.held_out,
@@ -256,7 +262,7 @@ def train_jdit(
             model.load_state_dict(lora.merged(averaged) if recipe.lora else averaged)
             entry = mix.at(trainer.step)
             validation = validations[0] if entry.beginning else validations[-1]
-            held = validation.measure(model, bf16=bf16)
+            held = validation.measure(model.to(processes.device), processes.device, bf16=bf16)
             trainer.meter.held_out({k: h.figures() for k, h in held.items()}, trainer.step)
         held = processes.from_main(held)
         readings = [h.reading for h in held.values() if h.reading is not None]

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lavin_deploy.models.jdit import JDiT
+from lavin_deploy.models.pairing import MERGED_EMBEDDERS
 
 DOWN, UP = ".lora_down", ".lora_up"
 
@@ -31,8 +32,13 @@ class LowRankLinear(nn.Linear):
 
 
 def adapt(dit: JDiT, rank: int) -> None:
-    """Freeze a model and put adapters beside the products of its blocks' attention and MLPs."""
+    """Freeze a model and put adapters beside the products of its blocks' attention and MLPs.
+
+    The embedders of merged pairs are trained whole: converted weights begin with copies.
+    """
     dit.requires_grad_(False)
+    for name in MERGED_EMBEDDERS if dit.config.pairing == "merged" else ():
+        dit.get_submodule(name).requires_grad_(True)
     dead = {id(module) for part in dit.dead_parts() for module in part.modules()}
     for block in dit.joint_blocks():
         for part in (block.joint_attn, block.cond_mlp, block.x_mlp):

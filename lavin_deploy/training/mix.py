@@ -43,23 +43,31 @@ class Mix:
         weights: by task, before any validation.
         beginning: whether the run begins with a curriculum.
         step: at which the run starts or goes on; later entries are made again.
+        writes: whether this process writes the file.
     """
 
     def __init__(
-        self, file: Path, weights: Mapping[str, float], *, beginning: bool, step: int
+        self,
+        file: Path,
+        weights: Mapping[str, float],
+        *,
+        beginning: bool,
+        step: int,
+        writes: bool = True,
     ) -> None:
-        self.file, self.base = file, dict(weights)
+        self.file, self.base, self.writes = file, dict(weights), writes
         self.entries = [Entry(first=0, beginning=beginning, weights=self.base)]
         if step and file.exists():
-            kept = [Entry(**row) for row in json.loads(file.read_text())]
-            # A resume with other tasks keeps the stage and begins with their weights.
-            self.entries = [
-                entry
-                if set(entry.weights) == set(weights)
-                else Entry(first=entry.first, beginning=entry.beginning, weights=self.base)
-                for entry in kept
-                if entry.first <= step + DRAWN_AHEAD
+            rows = [
+                row for row in json.loads(file.read_text()) if row["first"] <= step + DRAWN_AHEAD
             ]
+            for row in rows:
+                # A resume with other tasks begins with their weights, one without a curriculum
+                # has left it.
+                same = set(row["weights"]) == set(weights)
+                row["weights"] = row["weights"] if same else self.base
+                row["beginning"] &= beginning
+            self.entries = [Entry(**row) for row in rows]
 
     def at(self, step: int) -> Entry:
         """The entry of a step."""
@@ -83,5 +91,7 @@ class Mix:
             weights[name] *= min(MOST, max(LEAST, share / mean))
         beginning = self.entries[-1].beginning and not read_first
         self.entries.append(Entry(first=step + DRAWN_AHEAD, beginning=beginning, weights=weights))
+        if not self.writes:
+            return
         with replaced_file(self.file) as part:
             part.write_text(json.dumps([asdict(entry) for entry in self.entries], indent=1))

@@ -107,7 +107,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "edge-pairs": DiTRecipe(
             steps=1_000_000,
             batch=64,
-            queries=8,
+            queries=4,
             size=128,
             groups=6000,
             tasks=EVERYTHING,

@@ -47,8 +47,8 @@ class Validation:
     """Episodes of every task, drawn once.
 
     Attributes:
-        batches: by task, one or more of (pairs, queries, targets, noise), each with its mismatched
-            pairs or None.
+        batches: by task, one or more of (pairs, queries, targets, noise, known shares), each with
+            its mismatched pairs or None.
     """
 
     batches: dict[str, list[tuple[Batch, torch.Tensor | None]]]
@@ -69,7 +69,7 @@ class Validation:
                 noise = np.random.default_rng((seed, number, 1)).standard_normal(
                     right.targets.shape, dtype=np.float32
                 )
-                row = (right.pairs[None], right.queries, right.targets, noise)
+                row = (right.pairs[None], right.queries, right.targets, noise, right.known)
                 drawn.setdefault(count, []).append(
                     (*row, wrong[None]) if wrong is not None else row
                 )
@@ -77,20 +77,22 @@ class Validation:
         return cls(batches=batches)
 
     @torch.no_grad()
-    def measure(self, dit: nn.Module, *, bf16: bool) -> dict[str, Held]:
-        """Errors of a model, by task."""
+    def measure(self, dit: nn.Module, device: torch.device, *, bf16: bool) -> dict[str, Held]:
+        """Errors of a model on a device, by task."""
         dit.eval()
         measured = {}
         for name, batches in self.batches.items():
             losses: list[float] = []
             wrongs: list[float] = []
-            for (pairs, queries, targets, noise), others in batches:
+            for (pairs, *rest), others in batches:
+                queries, targets, noise, known = (part.to(device) for part in rest)
                 for shown, found in ((pairs, losses), (others, wrongs)):
                     if shown is not None:
-                        times = torch.zeros(len(noise))
-                        velocity = ask(dit, noise, times, (shown, queries), bf16=bf16)
-                        off = noise + velocity - targets
-                        found += off.square().flatten(1).mean(dim=1).tolist()
+                        times = torch.zeros(len(noise), device=device)
+                        context = (shown.to(device), queries)
+                        velocity = ask(dit, noise, times, context, bf16=bf16)
+                        errors = (noise + velocity - targets).square() * known
+                        found += errors.flatten(1).mean(dim=1).tolist()
             wrong = float(np.mean(wrongs)) if wrongs else None
             measured[name] = Held(loss=float(np.mean(losses)), wrong=wrong)
         dit.train()
@@ -99,4 +101,4 @@ class Validation:
 
 def _stacked(rows: Sequence[tuple[np.ndarray, ...]]) -> tuple[Batch, torch.Tensor | None]:
     columns = [torch.from_numpy(np.concatenate(part)) for part in zip(*rows, strict=True)]
-    return tuple(columns[:4]), columns[4] if len(columns) > 4 else None
+    return tuple(columns[:5]), columns[5] if len(columns) > 5 else None

@@ -91,6 +91,13 @@ class Squares:
                 other_truth=None,
                 style=None,
             )
+        if family == "sometimes":
+            alone = index % 3 == 0
+            return replace(
+                self.episode("squares", members, index),
+                other=None if alone else tuple((i, m[1 - asked]) for i, m in shown),
+                known=None if alone else np.ones((SIDE, SIDE), bool),
+            )
         if empty:
             query = np.where((query == (250, 120)[asked]).all(-1, keepdims=True), 0, query)
             query, masks = query.astype(np.uint8), [np.zeros_like(query)] * 2
@@ -148,6 +155,24 @@ def test_an_answer_that_never_changes_follows_nothing() -> None:
     assert result.gains[UNION].mean == 0
     assert result.switched == 0
     assert result.empty == 0
+
+
+@pytest.mark.unit
+def test_some_episodes_have_no_other_answer(tmp_path: Path) -> None:
+    result = measure_family("sometimes", "held-out", Squares(), reader, samples=9, counts=(1,))
+    assert result.rows[MODEL].count == 9
+    assert result.rows[OTHER].count == result.gains[OTHER].count == 6
+    assert result.gains[OTHER].low == 1
+    PairsReport(heading="", facts={}, results=(result,)).write(tmp_path)
+
+
+@pytest.mark.unit
+def test_what_is_not_known_does_not_count() -> None:
+    episode = Squares().episode("squares", "held-out", 0)
+    blank = replace(episode, known=~episode.mask(episode.truth))
+    assert not blank.mask(episode.truth).any()
+    assert episode.painted(episode.truth) == pytest.approx(36 / SIDE**2)
+    assert blank.painted(episode.truth) == 0
 
 
 @pytest.mark.unit

@@ -40,6 +40,7 @@ def steps_of(folder: Path) -> list[int]:
 @pytest.mark.timeout(600)
 def test_the_long_run_survives_a_kill_and_branches_milestones_off(tmp_path: Path) -> None:
     generated_data(tmp_path / "data")
+    (tmp_path / "prepared").touch()  # no packages
     place = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": place, "SAMPLES": "2", "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(

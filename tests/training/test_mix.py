@@ -68,6 +68,7 @@ def test_a_resume_forgets_what_the_run_has_not_reached(tmp_path: Path) -> None:
     assert Mix(file, BASE, beginning=True, step=25).entries == mix.entries
     assert Mix(file, BASE, beginning=True, step=12).entries == mix.entries[:2]
     assert Mix(file, BASE, beginning=True, step=9).entries == mix.entries[:1]
+    assert not Mix(file, BASE, beginning=False, step=9).at(9).beginning  # first_tasks= is gone
     fewer = Mix(file, {"follow": 1.0}, beginning=True, step=25)
     assert not fewer.at(25).beginning
     assert fewer.at(25).weights == {"follow": 1.0}

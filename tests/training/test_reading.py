@@ -13,6 +13,7 @@ from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.training.jdit import draw_batch, flow_loss
 from lavin_deploy.training.latents.pool import GROUP, Chunk, LatentPools, Pool
 from lavin_deploy.training.loop.objective import make_optimizer
+from lavin_deploy.training.loop.processes import CPU
 from lavin_deploy.training.loop.settings import DiTRecipe
 from lavin_deploy.training.validation import Validation
 
@@ -77,12 +78,12 @@ def test_marks_are_read_from_the_pair_and_shuffled_ones_from_nothing() -> None:
     assert shuffled > 0.97
     held = Validation.of(
         regions(shuffled=False, seed=1), episodes=16, queries=4, pairs=(1,)
-    ).measure(dit, bf16=False)["any"]
+    ).measure(dit, CPU, bf16=False)["any"]
     assert held.loss < 0.6 * MARK**2
     assert held.reading is not None
     assert held.reading > 0.4
     fresh = JDiT(dit.config)
     blind = Validation.of(
         regions(shuffled=False, seed=1), episodes=16, queries=4, pairs=(1,)
-    ).measure(fresh, bf16=False)["any"]
+    ).measure(fresh, CPU, bf16=False)["any"]
     assert blind.reading == pytest.approx(0, abs=1e-6)

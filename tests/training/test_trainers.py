@@ -412,6 +412,17 @@ def test_a_run_is_not_overwritten(data: Path, vae: Path) -> None:
     assert "--resume" in result.stderr
 
 
+def test_two_runs_never_share_a_folder(data: Path, vae: Path, tmp_path: Path) -> None:
+    out = started(vae, tmp_path / "run")
+    words = ["jdit", "--recipe=tiny", f"--data={data}", f"--out={out}", "--set=steps=1"]
+    with states.only_run(out):
+        result = CliRunner().invoke(train, words)
+    assert result.exit_code == 2
+    assert f"another process trains in {out}" in result.stderr
+    assert not (out / "jdit.states").exists()
+    run(*words)  # the lock went with its holder
+
+
 def test_pools_are_shared_out_by_weight() -> None:
     assert share_groups({"segmentation": 3.0, "edges": 1.0}, 100) == {
         "segmentation": 75,

@@ -33,6 +33,7 @@ class PairEpisode:
         other_truth: what ``other`` asks, or None.
         style: the two colours of masks; None where answers are pictures.
         union: (S, S) bool, everything that any answer marks, or None.
+        known: (S, S) bool, where masks are known and count; None: everywhere.
     """
 
     family: str
@@ -44,11 +45,13 @@ class PairEpisode:
     other_truth: U8 | None
     style: Style | None
     union: Mask | None = None
+    known: Mask | None = None
 
     def mask(self, image: U8) -> Mask:
-        """What an answer marks, (S, S) bool, by the nearer of the two colours."""
+        """What an answer marks of what is known, (S, S) bool, by the nearer of the two colours."""
         assert self.style is not None
-        return mask_from_colours(image, self.style.foreground, self.style.background)
+        mask = mask_from_colours(image, self.style.foreground, self.style.background)
+        return mask if self.known is None else np.asarray(mask & self.known, np.bool_)
 
     @property
     def empty(self) -> bool:

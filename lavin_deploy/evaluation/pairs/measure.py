@@ -35,7 +35,8 @@ class FamilyResult:
         unit: of the scores, ``IoU`` or ``dB gained``.
         samples: number of episodes whose truth is not empty.
         pairs: shown in all rows but ``curve``.
-        rows: mean score of the model and of every control, with its interval.
+        rows: mean score of the model and of every control, with its interval, over the samples that
+            have the control: some have no other answer.
         gains: by control, how much better the model is, sample by sample.
         switched: share of samples in [0, 1] in which the answer went with the mark when the pairs
             marked something else; None without another answer.
@@ -82,7 +83,7 @@ def measure_family(
         advance: called after each sample.
     """
     first = counts[0]
-    values: dict[str, list[float]] = {}
+    values: dict[str, dict[int, float]] = {}
     curve: dict[int, list[float]] = {count: [] for count in counts}
     followed: list[bool] = []
     kept: list[dict[str, U8]] = []
@@ -96,7 +97,7 @@ def measure_family(
             if episode.style is not None:
                 followed.append(_followed(episode, own, other, episode.other_truth))
         for name, image in answers.items():
-            values.setdefault(name, []).append(episode.score(image))
+            values.setdefault(name, {})[index] = episode.score(image)
         for count in counts:
             shown = own if count == first else answer(episode.pairs[:count], episode.query)
             curve[count].append(episode.score(shown))
@@ -111,16 +112,16 @@ def measure_family(
             image = answer(episode.pairs[:first], episode.query)
             nothing.append(episode.painted(image) < SMALL)
             advance()
-    model = np.array(values[MODEL])
+    model = values[MODEL]
     return FamilyResult(
         family=family,
         members=members,
         unit="dB gained" if FLAT in values else "IoU",
         samples=samples,
         pairs=first,
-        rows={name: _sure(each) for name, each in values.items()},
+        rows={name: _sure(list(each.values())) for name, each in values.items()},
         gains={
-            name: _sure((model - np.array(each)).tolist())
+            name: _sure([model[index] - value for index, value in each.items()])
             for name, each in values.items()
             if name != MODEL
         },

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,8 @@ class PairsReport:
         """The facts and ``families``, a list."""
         families = []
         for result in self.results:
-            row = {
-                name: value
-                for name, value in asdict(_bare(result)).items()
-                if name not in ("pictures",)
-            }
+            row = asdict(replace(result, pictures=()))
+            del row["pictures"]
             families.append(row)
         return {"suite": "pairs", **self.facts, "families": families}
 
@@ -46,8 +44,6 @@ class PairsReport:
 
     def write(self, folder: Path) -> None:
         """Write ``report.html`` with pictures, and ``results.json``, into a folder that exists."""
-        import json
-
         with replaced_file(folder / "results.json") as part:
             part.write_text(json.dumps(self.to_json(), indent=1, allow_nan=False))
         sections: list[Html] = [tag("p", self.heading)]
@@ -64,12 +60,6 @@ class PairsReport:
                 sections.append(sheet(sheet_of(result.pictures), about))
         with replaced_file(folder / "report.html") as part:
             part.write_text(page("Reading of pairs", join(sections)))
-
-
-def _bare(result: FamilyResult) -> FamilyResult:
-    from dataclasses import replace
-
-    return replace(result, pictures=())
 
 
 def _title(result: FamilyResult) -> str:

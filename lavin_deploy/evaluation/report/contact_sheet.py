@@ -33,14 +33,14 @@ def contact_sheet(result: TaskResult) -> U8:
 
 
 def sheet_of(rows: Sequence[Mapping[str, U8]]) -> U8:
-    """Draw rows of named pictures; all rows have the first one's names.
+    """Draw rows of named pictures; a cell whose row lacks the name stays blank.
 
     Returns:
         (H, W, 3) uint8; each picture enlarged or shrunk to about 128 pixels, names on top.
     """
     from PIL import Image, ImageDraw
 
-    names = list(rows[0]) if rows else []
+    names = list(dict.fromkeys(name for row in rows for name in row))
     step = CELL + GAP
     size = (max(1, len(names) * step - GAP), HEAD + max(1, len(rows) * step - GAP))
     sheet = Image.new("RGB", size, (40, 40, 40))
@@ -48,7 +48,10 @@ def sheet_of(rows: Sequence[Mapping[str, U8]]) -> U8:
     for column, name in enumerate(names):
         pen.text((column * step + 2, 1), name, fill=(255, 255, 255))
     for line, row in enumerate(rows):
-        for column, picture in enumerate(row[name] for name in names):
+        for column, name in enumerate(names):
+            picture = row.get(name)
+            if picture is None:
+                continue
             small = max(picture.shape[:2]) <= CELL
             how = Image.Resampling.NEAREST if small else Image.Resampling.BOX
             cell = Image.fromarray(picture).resize((CELL, CELL), how)

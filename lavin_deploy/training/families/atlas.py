@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
@@ -28,6 +30,7 @@ class Atlas(Family):
     """Slices of one volume that lie near each other; each answer marks one to four structures."""
 
     name = "atlas"
+    of_pictures = True
     answers = 3
     needs = tuple(
         f"atlas_{head}_{view}" for head in ("macaque", "mni") for view in ("sagittal", "coronal")
@@ -48,8 +51,8 @@ class Atlas(Family):
             slices = self.volumes[int(rng.integers(len(self.volumes)))]
             start = int(rng.integers(max(1, len(slices) - NEAR)))
             near = slices[start : start + NEAR]
-            chosen = [near[int(k)] for k in rng.integers(0, len(near), count)]
-            cut = [self._cut(rng, *each, size) for each in chosen]
+            chosen = rng.integers(0, len(near), count)
+            cut = [self._cut(rng, near[number], size) for number in chosen]
             labels = np.stack([parts for _, parts in cut])
             masks = [self._mask(rng, labels) for _ in range(self.answers)]
             cover = [mask.mean(axis=(1, 2)) for mask in masks]
@@ -58,7 +61,8 @@ class Atlas(Family):
                 break
         shares = np.stack(masks, axis=1).astype(np.float32)
         pictures = [picture for picture, _ in cut]
-        return marked(rng, pictures, shares, plain=self.plain, least=LEAST)
+        group = marked(rng, pictures, shares, plain=self.plain, least=LEAST)
+        return replace(group, sources=chosen)
 
     def _mask(self, rng: np.random.Generator, labels: U8) -> U8:
         found = [
@@ -71,7 +75,8 @@ class Atlas(Family):
         number = int(rng.integers(1, 5))
         return np.isin(labels, rng.permutation(found)[:number]).astype(np.uint8)
 
-    def _cut(self, rng: np.random.Generator, image: U8, target: U8, size: int) -> tuple[U8, U8]:
+    def _cut(self, rng: np.random.Generator, pair: tuple[U8, U8], size: int) -> tuple[U8, U8]:
+        image, target = pair
         place = appearance.window(rng, image, 0.75, 1.0)
         mirrored = -1 if rng.random() < 0.25 else 1
         square = appearance.resized(np.ascontiguousarray(image[place][:, ::mirrored]), size)

@@ -86,6 +86,7 @@ class Follow(Family):
     """
 
     name = "follow"
+    of_pictures = True
     answers = 3
 
     def group(self, rng: np.random.Generator, size: int, count: int) -> Group:
@@ -149,6 +150,7 @@ class SameClass(Family):
     """Two categories of things, other ones in every picture; all of the marked one's are asked."""
 
     name = "class"
+    of_pictures = True
     answers = 2
 
     def group(self, rng: np.random.Generator, size: int, count: int) -> Group:

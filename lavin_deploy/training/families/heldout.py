@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from functools import cache
+from collections.abc import Mapping
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from lavin_deploy.training.families.registry import FAMILIES, makeable
 from lavin_deploy.training.synthesis.collage import Collage
 from lavin_deploy.training.tasks.base import Family, Group
 
+SPLITS: Mapping[Members, str] = {"held-out": "test", "trained": "train"}
 VIEWS = 10
 """Items of a drawn group: more than are shown, so that there is a choice."""
 TRIES = 64
@@ -27,7 +29,10 @@ WITH_EMPTY = ("follow",)
 
 
 class HeldOutFamilies:
-    """Members that are never trained on, of test pictures; and trained ones in new arrangements.
+    """Members that are never trained on, and trained ones; both in test pictures.
+
+    Where the members are the things in pictures (``Family.of_pictures``), the trained ones are the
+    training split's, in new arrangements.
 
     Args:
         folder: what ``prepare.prepare`` filled.
@@ -38,29 +43,29 @@ class HeldOutFamilies:
 
     def __init__(self, folder: Path, *, size: int, pairs: int, seed: int = 0) -> None:
         self._folder, self._size, self._pairs, self._seed = folder, size, pairs, seed
-        self._data = cache(self._load)
+        self._data = cache(partial(Collage.load, folder))
         self._family = cache(self._make)
 
     @property
     def families(self) -> tuple[tuple[str, Members], ...]:
         """All families that there are pictures for: held-out members, trained ones, real ones."""
         members: tuple[Members, ...] = ("held-out", "trained")
-        drawn = [(name, each) for each in members for name in makeable(self._data(each))]
-        return (*drawn, *((name, "real") for name in real.there_are(self._data("held-out"))))
+        there = {each: makeable(self._data(SPLITS[each])) for each in members}
+        drawn = [(name, each) for each in members for name in there[each]]
+        return (*drawn, *((name, "real") for name in real.there_are(self._data("test"))))
 
     def count(self, family: str, members: Members) -> int | None:
         """Real ones are counted, others are drawn without end."""
-        return real.count(self._data("held-out"), family) if members == "real" else None
+        return real.count(self._data("test"), family) if members == "real" else None
 
     def has_empty(self, family: str) -> bool:
         """Whether things of the family may be away."""
         return family in WITH_EMPTY
 
-    def _load(self, members: Members) -> Collage:
-        return Collage.load(self._folder, "test" if members == "held-out" else "train")
-
     def _make(self, family: str, members: Members) -> Family:
-        return FAMILIES[family](self._data(members), held_out=members == "held-out", plain=True)
+        maker = FAMILIES[family]
+        split = SPLITS[members] if maker.of_pictures else "test"
+        return maker(self._data(split), held_out=members == "held-out", plain=True)
 
     def episode(
         self, family: str, members: Members, index: int, *, empty: bool = False
@@ -71,7 +76,7 @@ class HeldOutFamilies:
             InputError: no such episode was drawn in many tries.
         """
         if members == "real":
-            return real.episode(self._data("held-out"), family, index, self._pairs)
+            return real.episode(self._data("test"), family, index, self._pairs)
         words = (self._seed, zlib.crc32(family.encode()), members == "held-out", index, empty)
         rng = np.random.default_rng([int(word) for word in words])
         maker = self._family(family, members)
@@ -94,12 +99,15 @@ class HeldOutFamilies:
     ) -> PairEpisode | None:
         order = rng.permutation(len(group.inputs))
         shown = [int(k) for k in order if group.present[k, answer]]
-        examples = shown[: self._pairs]
+        _, firsts = np.unique(group.sources[shown], return_index=True)  # no picture twice
+        examples = [shown[k] for k in sorted(firsts)][: self._pairs]
+        used = set(group.sources[examples].tolist())
+        order = np.array([k for k in order if int(group.sources[k]) not in used], np.int64)
         if group.shares is None:
-            rest = shown[self._pairs :]
+            rest = [int(k) for k in order if group.present[k, answer]]
         else:
             cover = group.shares[:, answer].max(axis=(1, 2))
-            rest = [k for k in map(int, order) if k not in examples and (cover[k] < 0.5) == empty]
+            rest = [k for k in map(int, order) if (cover[k] < 0.5) == empty]
             if not empty:
                 rest = [k for k in rest if group.present[k, answer]]
         if len(examples) < self._pairs or not rest:
@@ -131,6 +139,7 @@ class HeldOutFamilies:
             other_truth=None if other is None else target(query, other),
             style=None if group.shares is None else group.styles[answer],
             union=union,
+            known=None if group.known is None else group.known[query],
         )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lavin_deploy.arrays import F32, U8
 from lavin_deploy.training.families.held_out_filters import HELD_OUT_FILTERS, turned
+from lavin_deploy.training.synthesis.appearance import LUMA
 from lavin_deploy.training.synthesis.collage import Collage
 from lavin_deploy.training.tasks.base import Family, Group, picture
 from lavin_deploy.training.tasks.filters import FILTERS
@@ -18,7 +19,6 @@ Program = Callable[[U8], U8]
 NEAR = 20.0
 """PSNR in dB from which on a drawn program is too much like a held-out filter."""
 PROBES, PROBE_SIDE = 10, 64
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def _u8(image: NDArray[np.floating]) -> U8:
@@ -249,11 +249,13 @@ class Geometry(Family):
         if self.held_out:
             return applied(pictures, [turned])
         drawn: list[Program] = []
+        results: list[U8] = []
         while len(drawn) < self.answers:
             program = self.program(rng)
-            results = [program(pictures[0]), *(each(pictures[0]) for each in drawn)]
-            if not any(psnr(results[0], other) >= NEAR for other in results[1:]):
+            result = np.stack([program(photo) for photo in self.near.photos])
+            if not any(psnr(result, other) >= NEAR for other in results):
                 drawn.append(program)
+                results.append(result)
         return applied(pictures, drawn)
 
 

@@ -30,6 +30,7 @@ class Propagate(Family):
     """
 
     name = "propagate"
+    of_pictures = True
     answers = 3
     needs = (SHOT,)
 
@@ -40,7 +41,6 @@ class Propagate(Family):
                 "the prepared folder has no film shots for family 'propagate'; prepare it again "
                 "with source film, or leave it out."
             )
-        self.flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     def group(self, rng: np.random.Generator, size: int, count: int) -> Group:
         """Draw a shot, its regions and ``count`` crops of its frames."""
@@ -80,16 +80,20 @@ class Propagate(Family):
             known.append(square(sure.astype(np.uint8) * np.uint8(255)) > 250)
         shares = (np.array(masks) / 255).astype(np.float32)
         return replace(
-            marked(rng, pictures, shares, plain=self.plain, least=0.01), known=np.stack(known)
+            marked(rng, pictures, shares, plain=self.plain, least=0.01),
+            known=np.stack(known),
+            sources=np.arange(count) % len(shot),
         )
 
     def _carry(
         self, shot: U8, labels: NDArray[np.int32], frame: int
     ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         """Labels of the first frame in another one, and where they are to be trusted."""
+        # One for each call: it keeps buffers, and pools are drawn in threads.
+        flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         greys = [cv2.cvtColor(shot[k], cv2.COLOR_RGB2GRAY) for k in (0, frame)]
-        back = self.flow.calc(greys[1], greys[0], np.zeros((*greys[0].shape, 2), np.float32))
-        forth = self.flow.calc(greys[0], greys[1], np.zeros((*greys[0].shape, 2), np.float32))
+        back = flow.calc(greys[1], greys[0], np.zeros((*greys[0].shape, 2), np.float32))
+        forth = flow.calc(greys[0], greys[1], np.zeros((*greys[0].shape, 2), np.float32))
         rows, cols = np.mgrid[0 : labels.shape[0], 0 : labels.shape[1]].astype(np.float32)
         x, y = cols + back[..., 0], rows + back[..., 1]
         returned: F32 = np.asarray(cv2.remap(forth, x, y, cv2.INTER_LINEAR), np.float32)

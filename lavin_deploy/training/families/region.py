@@ -73,7 +73,6 @@ def band_labels(rng: np.random.Generator, count: int, size: int, unit: int) -> L
 
 
 SHAPES = (noise_labels, voronoi_labels, blob_labels, grid_labels)
-HELD_OUT_SHAPES = (*SHAPES, band_labels)
 
 
 class Region(Family):
@@ -91,8 +90,8 @@ class Region(Family):
         """Draw textures of three to eight labels and ``count`` pictures of them."""
         labels = int(rng.integers(3, 5) if self.flat else rng.integers(3, 9))
         colours = apart(rng, labels, 120.0 if self.flat else 60.0)
-        kinds = HELD_OUT_SHAPES if self.held_out else SHAPES
-        shape = noise_labels if self.flat else kinds[int(rng.integers(len(kinds)))]
+        kinds = (band_labels,) if self.held_out else (noise_labels,) if self.flat else SHAPES
+        shape = kinds[int(rng.integers(len(kinds)))]
         textures = None if self.flat else [self._texture(rng, size, c) for c in colours]
         large = None
         if not self.flat and rng.random() < 0.5:
@@ -147,7 +146,7 @@ class Region(Family):
                 picture[where] = texture[y : y + size, x : x + size][where]
             if rng.random() < 0.5:
                 picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.3, 1.0)))
-        light = smooth(rng, (size, size, 1)[:2], 0.2 * size)[..., None]
+        light = smooth(rng, (size, size), 0.2 * size)[..., None]
         return appearance.camera(rng, picture + light * float(rng.uniform(0, 14)))
 
 

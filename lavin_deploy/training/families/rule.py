@@ -81,15 +81,16 @@ class Rule(Family):
 
     def group(self, rng: np.random.Generator, size: int, count: int) -> Group:
         """Draw ``count`` pictures and four rules, each with a range that paints some of most."""
-        if rng.random() < 0.2:
+        depths = None
+        if not self.held_out and rng.random() < 0.2:
             scenes = [rendered.sample(rng, self.data.photos, size) for _ in range(count)]
             pictures = [scene.image for scene in scenes]
             near = [1 / scene.depth for scene in scenes if scene.depth is not None]  # the sky is 0
             depths = np.stack(near)
         else:
-            pictures, depths = [picture(rng, self.data, size) for _ in range(count)], None
-        table = {**ATTRIBUTES, **HELD_OUT_ATTRIBUTES} if self.held_out else ATTRIBUTES
-        names = list(HELD_OUT_ATTRIBUTES if self.held_out else table)
+            pictures = [picture(rng, self.data, size) for _ in range(count)]
+        table = HELD_OUT_ATTRIBUTES if self.held_out else ATTRIBUTES
+        names = list(table)
         chosen = [names[k] for k in rng.permutation(len(names))[: self.answers]]
         if depths is not None:
             chosen[:2] = [DEPTH, DEPTH]

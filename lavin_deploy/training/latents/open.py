@@ -11,6 +11,7 @@ from lavin_deploy.config import ModelConfig
 from lavin_deploy.errors import InputError, unknown_name
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.training.data.inventory import Inventory, Item
+from lavin_deploy.training.data.shards import FORMAT
 from lavin_deploy.training.families.registry import FAMILIES, makeable
 from lavin_deploy.training.latents.make import make_pool, open_pool, pool_path
 from lavin_deploy.training.latents.pool import LatentPools
@@ -86,11 +87,13 @@ def open_stages(
             groups=min(recipe.groups, FIRST_GROUPS),
         )
         recipes = [beginning, recipe]
+    # The user's own tasks have nothing held out.
+    validated = bool(recipe.held_out and set(named_weights(recipe.tasks)) - set(own))
     stages = []
     for each in recipes:
         opened = [
             open_pools(each, vae, config, out, data=data, own=own, processes=processes, split=split)
-            for split in (("train", "test") if recipe.held_out and data else ("train",))
+            for split in (("train", "test") if validated else ("train",))
         ]
         stages.append(Stage(train=opened[0], held_out=opened[1] if opened[1:] else None))
     return stages
@@ -177,15 +180,18 @@ def open_pools(
 
 
 def pictures_of(task: str, items: Sequence[Item]) -> str:
-    """What names the pictures that a task is made of, of one split's items."""
-    kinds = {"photo", "cutout", task}
+    """What names the pictures that a task is made of, of one split's items, and how it draws."""
+    kinds, version = {"photo", "cutout", task}, 1
     if task in FAMILIES:
         kinds.update(FAMILIES[task].needs)
-    return "\n".join(
+        version = FAMILIES[task].version
+    lines = [f"shards {FORMAT}, version {version}"]
+    lines += [
         f"{item.package} {item.version} {item.split} {item.id}"
         for item in items
         if item.kind in kinds
-    )
+    ]
+    return "\n".join(lines)
 
 
 def named_weights(tasks: str) -> dict[str, float]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,12 +23,41 @@ from torch.distributed.checkpoint.state_dict_loader import load as load_shards
 from torch.distributed.checkpoint.state_dict_saver import save as save_shards
 from tqdm import tqdm
 
-from lavin_deploy.errors import CheckpointError
+from lavin_deploy.errors import CheckpointError, InputError
 from lavin_deploy.files import delete_abandoned, put_folder, temporary_sibling
 from lavin_deploy.training.loop.processes import Processes
 
-FILES = "files.json"
+log = logging.getLogger(__name__)
+
+FILES, LOCK = "files.json", "lock"
 KEPT = 2
+
+
+@contextmanager
+def only_run(out: Path) -> Iterator[None]:
+    """Hold the lock of a run's folder, which the system gives back however the process ends.
+
+    Where there are no locks (Windows, some network folders) nothing is held.
+
+    Raises:
+        InputError: another process trains there.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"another process trains in {out}; wait until it ends, or give another --out."
+            ) from error
+        except OSError:
+            log.warning("%s cannot be locked: see to it that no second run uses it", out)
+        yield
 
 
 def present(folder: Path) -> list[Path]:

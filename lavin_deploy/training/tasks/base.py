@@ -86,10 +86,15 @@ class Family(FromCollage):
     Attributes:
         answers: targets A of an item.
         needs: kinds of the folder's labelled pictures, of which one is enough; empty: none needed.
+        of_pictures: whether its members are things in pictures, so that those that are trained on
+            are in the training split.
+        version: another one where the same seed gives other items than it did.
     """
 
     name = ""
     needs: tuple[str, ...] = ()
+    of_pictures = False
+    version = 1
     deterministic = True
     answers = 1
 
