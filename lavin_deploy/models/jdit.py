@@ -14,9 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lavin_deploy.config import DiTConfig
-from lavin_deploy.errors import InputError
 from lavin_deploy.models.attention import EPS, JointAttention
-from lavin_deploy.models.pairing import MERGED_EMBEDDERS, merged_pairs
+from lavin_deploy.models.pairing import MERGED_EMBEDDERS, check_latents, merged_pairs
 from lavin_deploy.models.rope3d import rope_tables
 
 TIME_WIDTH = 256
@@ -273,7 +272,7 @@ class JDiT(nn.Module):
         patch, frames = config.patch_size, x.shape[2] if x.ndim == 5 else 1
         if query is None and cond.ndim == 5 and cond.shape[2] > frames:
             cond, query = cond[:, :, :-frames], cond[:, :, -frames:]
-        self._check(x, t, cond, query)
+        check_latents(config, x, t, cond, query)
         if query is None:  # no pair at all
             cond, query = cond[:, :, :0], cond
         rows, cols = x.shape[-2] // patch, x.shape[-1] // patch
@@ -305,35 +304,3 @@ class JDiT(nn.Module):
                 frozen_pairs=frozen_pairs,
             )
         return unpatchify(self.final_layer(x_BLD, last), frames, patch * rows, patch * cols, patch)
-
-    def _check(self, x: Tensor, t: Tensor, cond: Tensor, query: Tensor | None) -> None:
-        patch, channels = self.config.patch_size, self.config.in_channels
-        shapes = f"x {tuple(x.shape)}, t {tuple(t.shape)} and cond {tuple(cond.shape)}"
-        contexts = [cond] if query is None else [cond, query]
-        if any(z.ndim != 5 or z.shape[-2:] != x.shape[-2:] for z in (x, *contexts)):
-            raise InputError(
-                f"{shapes}: x and cond must be (B, C, T, h, w) with the same h and w; encode both "
-                "at one size."
-            )
-        if query is not None:
-            shapes += f" before a query {tuple(query.shape)}"
-        batches = len(query if query is not None else cond)
-        if t.shape != x.shape[:1] or batches != len(x) or not len(cond) or len(x) % len(cond):
-            raise InputError(f"{shapes} must have one batch size B, with t of shape (B,).")
-        if any(z.shape[1] != channels for z in (x, *contexts)):
-            raise InputError(f"{shapes}: latents have {channels} channels.")
-        if x.shape[-2] % patch or x.shape[-1] % patch:
-            raise InputError(
-                f"a latent of {x.shape[-2]} x {x.shape[-1]} cannot be cut into {patch} x {patch} "
-                f"patches; use pixel sizes that are multiples of {8 * patch}."
-            )
-        frames = x.shape[2]
-        if self.config.pairing == "merged" and (
-            query is None
-            or query.shape[2] != frames
-            or (cond.shape[2] != 1 and cond.shape[2] % (2 * frames))
-        ):
-            raise InputError(
-                f"{shapes}: merged pairs take a context of in1, tgt1, ..., query with "
-                f"{frames} frames each like x, or one frame of zeros and the query."
-            )

