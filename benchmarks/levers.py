@@ -1,0 +1,203 @@
+"""Two ways to learn sooner, each against the plain loss: held-out IoU by CPU-minutes.
+
+    python benchmarks/levers.py CHECKPOINT --data DATA --work DIR --json OUT.json
+
+`align`: the middle tokens of queries are drawn towards EfficientNet-Lite0's features of their place
+(as REPA does, Yu et al., 2024, arXiv 2410.06940: weight 0.5, cosine, a three-layer MLP).
+`foreground`: places where a target differs from most of it weigh five times as much. CHECKPOINT has
+merged pairs; everything else is as in `pairing.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+import click
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pairing import (
+    BATCH,
+    EMA,
+    RATE,
+    SIZE,
+    WARMUP,
+    HeldOut,
+    Laid,
+    Variant,
+    make_task,
+)
+from torch import Tensor, nn
+
+from lavin_deploy.models.checkpoint import fill, load_vae, read_state
+from lavin_deploy.training.jdit import draw_batch
+from lavin_deploy.training.latents.open import open_pools
+from lavin_deploy.training.latents.pool import GROUP, Chunk, LatentPools, Pool
+from lavin_deploy.training.loop.objective import make_optimizer
+from lavin_deploy.training.loop.processes import Processes
+from lavin_deploy.training.loop.settings import DiTRecipe
+from lavin_deploy.training.losses.perceptual import EffLite0
+from lavin_deploy.training.recipes import override, recipe
+from lavin_deploy.training.stvae import to_clip
+from lavin_deploy.training.synthesis.collage import Collage
+from lavin_deploy.training.tasks.base import Task
+from lavin_deploy.training.tasks.registry import group as draw_group
+
+MAP, CHANNELS = 2, 112
+"""Which of the network's maps has a place for every token (stride 16), and its width."""
+BLOCK = 2
+"""Behind which tokens are compared."""
+HEAVY = 4.0
+"""Weight of what differs, beside 1."""
+
+
+class Recorded(Pool):
+    """A pool that remembers which items were drawn."""
+
+    drawn: ClassVar[list[NDArray[np.int64]]] = []
+
+    def choose(
+        self, rng: np.random.Generator, pairs: int, queries: int
+    ) -> tuple[Chunk, int, NDArray[np.int64]]:
+        chunk, answer, items = super().choose(rng, pairs, queries)
+        first = sum(len(c.latents) for c in self.chunks[: list(self.chunks).index(chunk)])
+        Recorded.drawn.append(first + items[pairs:])
+        return chunk, answer, items
+
+
+@torch.no_grad()
+def features(task: Task, groups: int, seed: int) -> Tensor:
+    """Of the inputs of a pool's items: (N, 112, 4, 4)."""
+    network = EffLite0()
+    rows = []
+    for number in range(groups):
+        group = draw_group(task, np.random.default_rng((seed, number)), SIZE, GROUP)
+        rows.append(network.features(to_clip(group.inputs)[:, :, 0])[MAP])
+    return torch.cat(rows)
+
+
+@click.command()
+@click.argument("checkpoint", type=Path)
+@click.option("--data", type=Path, required=True)
+@click.option("--work", type=Path, required=True)
+@click.option("--json", "out", type=Path, required=True)
+@click.option("--family", default="follow", show_default=True)
+@click.option("--seconds", default=240.0)
+@click.option("--groups", default=300)
+@click.option("--seeds", default=2)
+def main(
+    checkpoint: Path,
+    data: Path,
+    work: Path,
+    out: Path,
+    family: str,
+    seconds: float,
+    groups: int,
+    seeds: int,
+) -> None:
+    """Train each way from the same weights and write its curve."""
+    torch.set_num_threads(1)
+    vae, config = load_vae(checkpoint)
+    state = read_state(checkpoint / "lavin_dit.safetensors")
+    work.mkdir(parents=True, exist_ok=True)
+    for name in ("config.json", "stvae.safetensors"):
+        (work / name).write_bytes((checkpoint / name).read_bytes())
+    base = recipe("jdit", "edge")
+    assert isinstance(base, DiTRecipe)
+    settings = (f"size={SIZE}", f"tasks={family}:1", f"groups={groups}", f"batch={BATCH}")
+    plan = override(base, [*settings, "at_noise=1", "drop=0", "queries=4"])
+    pools = open_pools(plan, vae, config, work, data=data, own={}, processes=Processes())
+    pools = replace(pools, pools=[Recorded(**vars(pool)) for pool in pools.pools])
+    train = make_task(family, Collage.load(data, "train"), held_out=False)
+    seen = F.normalize(features(train, groups, plan.seed).flatten(2).transpose(1, 2), dim=-1)
+    held = HeldOut.of(make_task(family, Collage.load(data, "test"), held_out=True), vae, config, 1)
+    rows = json.loads(out.read_text()) if out.exists() else []
+    for seed in range(seeds):
+        for way in ("plain", "align", "foreground"):
+            if any((r["family"], r["way"], r["seed"]) == (family, way, seed) for r in rows):
+                continue
+            torch.manual_seed(seed)
+            dit = Laid(config.dit, Variant(queries=4))
+            fill(dit, state, checkpoint)
+            curve = train_way(
+                dit,
+                pools,
+                replace(plan, seed=seed),
+                way,
+                seen,
+                seconds,
+                lambda model: held.measure(model, vae, config, zeros=False),
+            )
+            rows.append({"family": family, "way": way, "seed": seed, "curve": curve})
+            print(family, way, seed, curve, flush=True)
+            out.write_text(json.dumps(rows, indent=1))
+
+
+def train_way(
+    dit: Laid,
+    pools: LatentPools,
+    plan: DiTRecipe,
+    way: str,
+    seen: Tensor,
+    budget: float,
+    measure: Callable[[Laid], dict[str, float]],
+) -> list[dict[str, float]]:
+    """Train for ``budget`` CPU-seconds and measure averaged weights at its quarters."""
+    width = dit.config.hidden_size
+    head = nn.Sequential(
+        nn.Linear(width, 512), nn.SiLU(), nn.Linear(512, 512), nn.SiLU(), nn.Linear(512, CHANNELS)
+    )
+    tokens: list[Tensor] = []
+    dit.blocks[BLOCK].register_forward_hook(lambda *args: tokens.append(args[-1][1]))
+    both = nn.ModuleList([dit, head])
+    optimizer = make_optimizer(both, plan)
+    averaged = Laid(dit.config, dit.variant)
+    averaged.load_state_dict(dit.state_dict())
+    curve: list[dict[str, float]] = []
+    spent, step, todo = 0.0, 0, [0.25, 0.5, 0.75, 1.0]
+    while todo:
+        start = time.process_time()
+        Recorded.drawn.clear()
+        tokens.clear()
+        pairs, query, data, noise, times, _ = draw_batch(pools, plan, step, range(plan.batch))
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * min(1.0, (step + 1) / WARMUP)
+        with torch.autocast("cpu", torch.bfloat16):
+            v = dit(noise, times, pairs, query)
+        errors = (v.float() - (data - noise)).square()
+        if way == "foreground":
+            middle = data.flatten(2).median(dim=-1).values[..., None, None, None]
+            apart = (data - middle).abs().mean(dim=1, keepdim=True)
+            errors = errors * (1 + HEAVY * (apart > 0.5))
+            errors = errors / (1 + HEAVY * (apart > 0.5)).mean()
+        loss = errors.mean()
+        if way == "align":
+            items = torch.from_numpy(np.concatenate(Recorded.drawn))
+            told = F.normalize(head(tokens[0].float()), dim=-1)
+            loss = loss - 0.5 * (told * seen[items]).sum(-1).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(both.parameters(), 1.0)
+        optimizer.step()
+        step += 1
+        with torch.no_grad():
+            decay = min(EMA, (1 + step) / (10 + step))
+            for mean, live in zip(averaged.parameters(), dit.parameters(), strict=True):
+                mean.lerp_(live, 1 - decay)
+        spent += time.process_time() - start
+        if spent >= todo[0] * budget:
+            todo.pop(0)
+            found = measure(averaged)
+            row = {"cpu_seconds": spent, "steps": step, **found}
+            curve.append({name: round(value, 4) for name, value in row.items()})
+    return curve
+
+
+if __name__ == "__main__":
+    main()
