@@ -66,7 +66,8 @@ class Recorded(Pool):
         self, rng: np.random.Generator, pairs: int, queries: int
     ) -> tuple[Chunk, int, NDArray[np.int64]]:
         chunk, answer, items = super().choose(rng, pairs, queries)
-        first = sum(len(c.latents) for c in self.chunks[: list(self.chunks).index(chunk)])
+        before = next(n for n, each in enumerate(self.chunks) if each is chunk)
+        first = sum(len(each.latents) for each in self.chunks[:before])
         Recorded.drawn.append(first + items[pairs:])
         return chunk, answer, items
 
