@@ -12,6 +12,7 @@ from lavin_deploy.arrays import U8
 from lavin_deploy.config import preset
 from lavin_deploy.errors import InputError
 from lavin_deploy.models.vae2d import Encoder2d
+from lavin_deploy.training.latents import make
 from lavin_deploy.training.latents.encoder import picture_encoder, torch_encoder
 from lavin_deploy.training.latents.make import chunks, make_pool, open_pool
 from lavin_deploy.training.latents.pool import GROUP, Chunk, LatentPools, Pool
@@ -139,6 +140,20 @@ def test_a_pool_grows_and_keeps_what_it_has(
             np.testing.assert_array_equal(*(np.concatenate(p) for p in parts))
     drawn = LatentPools.of([grown], preset("tiny")).draw(np.random.default_rng(0), 2, queries=4)
     assert (drawn.pixels is not None) == in_pixels
+
+
+def test_progress_is_told_where_there_is_no_terminal(
+    collage: Collage,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(make, "SAY_EVERY", -1.0)
+    vae = random_models(preset("tiny"))[1]
+    make_pool(vae, Numbered(collage), tmp_path / "numbered", groups=2, recipe=RECIPE)
+    lines = capsys.readouterr().err.splitlines()
+    assert "numbered: 1 of 2 groups" in lines[0]
+    assert lines[-1].startswith("numbered: 2 of 2 groups, 0 s left")
 
 
 def test_pictures_are_encoded_by_the_exported_graph_as_by_torch() -> None:
