@@ -58,7 +58,7 @@ def draw_batch(pools: LatentPools, recipe: DiTRecipe, step: int, samples: Sequen
 
     Returns:
         (E, 16, 2P f, h, w) pairs of E episodes; then of B = E Q samples (B, 16, f, h, w) queries,
-        targets and noise, (B,) times, (B, 1, 1, h, w) shares of known pixels, and perhaps
+        targets and noise, (B,) times, (B, 1, 1, h, w) weights, and perhaps
         (B, 3, S, S) uint8 targets.
     """
     rng = step_rng(recipe, step)
@@ -72,7 +72,7 @@ def draw_batch(pools: LatentPools, recipe: DiTRecipe, step: int, samples: Sequen
         times = np.array([draw_time(rng, recipe) for _ in range(recipe.queries)], np.float32)
         pixels = [] if drawn.pixels is None else [drawn.pixels]
         rows.append(
-            (drawn.pairs[None], drawn.queries, drawn.targets, noise, times, drawn.known, *pixels)
+            (drawn.pairs[None], drawn.queries, drawn.targets, noise, times, drawn.weights, *pixels)
         )
     return tuple(torch.from_numpy(np.concatenate(part)) for part in zip(*rows, strict=True))
 
@@ -96,23 +96,23 @@ def flow_loss(
         teacher: gives the target velocity; None: it is that of the line from noise to data.
         pixel_loss: compares the answers, all from t = 0, with the targets' pixels.
     """
-    pairs, queries, data, noise, times, known, *pixels = batch
+    pairs, queries, data, noise, times, weights, *pixels = batch
     context = (pairs, queries)
     t = times.view(-1, 1, 1, 1, 1)
     z_t = (1 - t) * noise + t * data
     target = data - noise if teacher is None else teacher.target(dit, z_t, times, context)
     velocity = ask(dit, z_t, times, context, bf16=bf16)
     off = velocity - target
-    errors = (off.square() * known).flatten(1).mean(dim=1)
+    errors = (off.square() * weights).flatten(1).mean(dim=1)
     figures = {"mse": errors.mean().item()}
     if (times == 0).any():
         figures["mse_at_0"] = errors[times == 0].mean().item()
     value = errors.mean()
     if recipe.l1:
-        value = value + recipe.l1 * (off.abs() * known).mean()
+        value = value + recipe.l1 * (off.abs() * weights).mean()
     if pixel_loss is None:
         return value, figures
-    seen, more = pixel_loss(noise + velocity, pixels[0], known)
+    seen, more = pixel_loss(noise + velocity, pixels[0], weights)
     return recipe.velocity * value + seen, {**figures, **more}
 
 

@@ -112,6 +112,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             groups=6000,
             tasks=EVERYTHING,
             held_out=8,
+            foreground=1.5,
             first_tasks="region_flat:1",
             first_reading=0.4,
             max_pairs=4,

@@ -47,7 +47,7 @@ class Validation:
     """Episodes of every task, drawn once.
 
     Attributes:
-        batches: by task, one or more of (pairs, queries, targets, noise, known shares), each with
+        batches: by task, one or more of (pairs, queries, targets, noise, weights), each with
             its mismatched pairs or None.
     """
 
@@ -69,7 +69,7 @@ class Validation:
                 noise = np.random.default_rng((seed, number, 1)).standard_normal(
                     right.targets.shape, dtype=np.float32
                 )
-                row = (right.pairs[None], right.queries, right.targets, noise, right.known)
+                row = (right.pairs[None], right.queries, right.targets, noise, right.weights)
                 drawn.setdefault(count, []).append(
                     (*row, wrong[None]) if wrong is not None else row
                 )
@@ -85,13 +85,13 @@ class Validation:
             losses: list[float] = []
             wrongs: list[float] = []
             for (pairs, *rest), others in batches:
-                queries, targets, noise, known = (part.to(device) for part in rest)
+                queries, targets, noise, weights = (part.to(device) for part in rest)
                 for shown, found in ((pairs, losses), (others, wrongs)):
                     if shown is not None:
                         times = torch.zeros(len(noise), device=device)
                         context = (shown.to(device), queries)
                         velocity = ask(dit, noise, times, context, bf16=bf16)
-                        errors = (noise + velocity - targets).square() * known
+                        errors = (noise + velocity - targets).square() * weights
                         found += errors.flatten(1).mean(dim=1).tolist()
             wrong = float(np.mean(wrongs)) if wrongs else None
             measured[name] = Held(loss=float(np.mean(losses)), wrong=wrong)

@@ -200,6 +200,7 @@ class Filters(Family):
     """One or two primitives with drawn parameters, done to photographs."""
 
     name = "filter"
+    marks = False
     answers = 6
 
     def __init__(self, data: Collage, *, held_out: bool = False, plain: bool = False) -> None:
@@ -229,6 +230,7 @@ class Geometry(Family):
     """Mirror, quarter turn, shift, zoom, crop, or two of them. Held out: the turn by 180."""
 
     name = "geometry"
+    marks = False
     answers = 4
 
     def __init__(self, data: Collage, *, held_out: bool = False, plain: bool = False) -> None:

@@ -63,8 +63,18 @@ def chunks(pool: Path, *, in_pixels: bool = False) -> list[Path]:
     return [path for path in found if not in_pixels or (path / PIXELS).exists()]
 
 
-def open_pool(task: Task, path: Path, weight: float, *, in_pixels: bool = False) -> Pool:
-    """Map a pool that :func:`make_pool` wrote into memory, with its pixels if asked for."""
+def open_pool(
+    task: Task, path: Path, weight: float, *, in_pixels: bool = False, foreground: float = 0.0
+) -> Pool:
+    """Map a pool that :func:`make_pool` wrote into memory, with its pixels if asked for.
+
+    Args:
+        task: that it is of.
+        path: its folder.
+        weight: see :class:`Pool`.
+        in_pixels: whether answers are compared in pixels.
+        foreground: see :class:`Pool`; for tasks that mark something alone.
+    """
     folders = chunks(path, in_pixels=in_pixels)
     return Pool(
         name=task.name,
@@ -72,6 +82,7 @@ def open_pool(task: Task, path: Path, weight: float, *, in_pixels: bool = False)
         weight=weight,
         frames=(task.frames - 1) // 4 + 1,
         ordered=task.ordered,
+        foreground=foreground if getattr(task, "marks", False) else 0.0,
     )
 
 

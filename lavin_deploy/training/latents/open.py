@@ -175,7 +175,15 @@ def open_pools(
         if processes.main:
             make_pool(vae, task, path, groups=groups, recipe=recipe, device=processes.device)
         processes.barrier()
-        pools.append(open_pool(task, path, weights[name], in_pixels=recipe.in_pixels))
+        pools.append(
+            open_pool(
+                task,
+                path,
+                weights[name],
+                in_pixels=recipe.in_pixels,
+                foreground=recipe.foreground if split == "train" else 0.0,
+            )
+        )
     return LatentPools.of(pools, config)
 
 

@@ -22,6 +22,8 @@ from lavin_deploy.config import ModelConfig
 from lavin_deploy.errors import InputError
 
 GROUP = 16
+APART = 0.5
+"""Mean absolute difference of scaled latents from which on a place differs from another."""
 TRIES = 16
 """Groups that are tried for one whose answer enough items show."""
 LATENTS, IDS, PRESENT, PIXELS = "latents.npy", "ids.npy", "present.npy", "pixels.npy"
@@ -36,14 +38,15 @@ class Drawn(NamedTuple):
             of zeros.
         queries: (Q, 16, f, h, w).
         targets: (Q, 16, f, h, w).
-        known: (Q, 1, 1, h, w), share of each latent's pixels whose target is known.
+        weights: (Q, 1, 1, h, w), how much each latent counts: the share of its pixels whose target
+            is known, and more where a mask has what it marks.
         pixels: (Q, 3, S, S) uint8, the targets' pixels, or None where nobody asked for them.
     """
 
     pairs: NDArray[np.float32]
     queries: NDArray[np.float32]
     targets: NDArray[np.float32]
-    known: NDArray[np.float32]
+    weights: NDArray[np.float32]
     pixels: NDArray[np.uint8] | None
 
 
@@ -92,6 +95,8 @@ class Pool:
         weight: how often it is drawn, relative to the others.
         frames: latents f of an input, and of a target.
         ordered: items of a group come one after another.
+        foreground: how much more than the rest the places count where a target differs from most
+            of it, see :func:`foreground_weights`; 0 is no more.
     """
 
     name: str
@@ -99,6 +104,7 @@ class Pool:
     weight: float
     frames: int = 1
     ordered: bool = False
+    foreground: float = 0.0
 
     @property
     def groups(self) -> int:
@@ -210,7 +216,7 @@ class LatentPools:
         """
         pool = self._pool(rng, frames)
         chunk, answer, items = pool.choose(rng, pairs, queries)
-        return self._drawn(chunk, answer, items, pairs, frames)
+        return self._drawn(pool, chunk, answer, items, pairs)
 
     def draw_both(
         self, rng: np.random.Generator, pairs: int, queries: int = 1, frames: int = 1
@@ -223,13 +229,12 @@ class LatentPools:
         pool = self._pool(rng, frames)
         if pool.answers == 1:
             chunk, answer, items = pool.choose(rng, pairs, queries)
-            return self._drawn(chunk, answer, items, pairs, frames), None
+            return self._drawn(pool, chunk, answer, items, pairs), None
         chunk, answer, items = pool.choose(rng, pairs + 1, queries)
         examples = items[: pairs + 1]
-        drawn = self._drawn(chunk, answer, np.delete(items, pairs), pairs, frames)
-        rolled = self._drawn(
-            chunk, answer, np.append(np.roll(examples, 1), items[-1:]), pairs, frames
-        )
+        drawn = self._drawn(pool, chunk, answer, np.delete(items, pairs), pairs)
+        shifted = np.append(np.roll(examples, 1), items[-1:])
+        rolled = self._drawn(pool, chunk, answer, shifted, pairs)
         inputs = drawn.pairs.reshape(drawn.pairs.shape[0], pairs, 2, frames, *drawn.pairs.shape[2:])
         targets = rolled.pairs.reshape(inputs.shape)
         wrong = np.stack((inputs[:, :, 0], targets[:, :, 1]), axis=2)
@@ -240,8 +245,9 @@ class LatentPools:
         return fitting[int(rng.choice(len(fitting), p=_shares([p.weight for p in fitting])))]
 
     def _drawn(
-        self, chunk: Chunk, answer: int, items: NDArray[np.int64], pairs: int, frames: int
+        self, pool: Pool, chunk: Chunk, answer: int, items: NDArray[np.int64], pairs: int
     ) -> Drawn:
+        frames = pool.frames
         target = slice((1 + answer) * frames, (2 + answer) * frames)
         inputs, targets = (
             (chunk.latents[items, part].astype(np.float32) - self.shift) * self.scale
@@ -251,9 +257,9 @@ class LatentPools:
         examples = examples.reshape(-1, *inputs.shape[2:])  # in1, tgt1, in2, ...
         if not pairs:
             examples = np.zeros_like(inputs[0, :1])
-        known = np.ones((len(items) - pairs, 1, 1, *inputs.shape[-2:]), np.float32)
+        weights = foreground_weights(targets[pairs:], pool.foreground)
         if chunk.known is not None:
-            known *= chunk.known[items[pairs:], None, None]
+            weights *= chunk.known[items[pairs:], None, None]
         pixels = None
         if chunk.pixels is not None:
             pixels = chunk.pixels[items[pairs:], answer].transpose(0, 3, 1, 2)
@@ -261,9 +267,29 @@ class LatentPools:
             examples.swapaxes(0, 1),
             inputs[pairs:].swapaxes(1, 2),
             targets[pairs:].swapaxes(1, 2),
-            known,
+            weights,
             pixels,
         )
+
+
+def foreground_weights(targets: NDArray[np.float32], more: float) -> NDArray[np.float32]:
+    """Weights of latents whose mean is 1: 1 + ``more`` where a target differs from most of it.
+
+    A thing that covers a tenth of the frame has a tenth of the square error; where it is in doubt,
+    the best answer under that error does not show it.
+
+    Args:
+        targets: (Q, f, 16, h, w), scaled.
+        more: 0 or more.
+
+    Returns:
+        (Q, 1, 1, h, w) float32; of several frames the first decides.
+    """
+    first = targets[:, :1]
+    middle = np.median(first, axis=(3, 4), keepdims=True)
+    apart = np.abs(first - middle).mean(axis=2, keepdims=True) > APART
+    weights = 1 + np.float32(more) * apart
+    return np.asarray(weights / weights.mean(axis=(3, 4), keepdims=True), np.float32)
 
 
 def _shares(weights: Sequence[float]) -> NDArray[np.float64]:

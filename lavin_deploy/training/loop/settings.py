@@ -167,6 +167,7 @@ class DiTRecipe(Recipe):
             for the preset's; weights of the first to start from are converted to the second.
         queries: answers asked under one drawing of pairs, whose keys and values a frozen context
             with merged pairs computes once; ``batch`` counts answers.
+        foreground: how much more than the rest the marked places of masks count, on top of 1.
         held_out: groups of held-out pictures of each task that are encoded to validate on; 0: none.
         validate_every: steps between two validations, see ``mix``.
         first_tasks: ``name:weight`` of what a curriculum begins with; empty: none.
@@ -194,6 +195,7 @@ class DiTRecipe(Recipe):
     context: str = ""
     pairing: str = ""
     queries: int = 1
+    foreground: float = 0.0
     held_out: int = 0
     validate_every: int = 1000
     first_tasks: str = ""

@@ -70,21 +70,21 @@ class PixelLoss:
         self.perceptual = None if network is None else network.to(device)
 
     def __call__(
-        self, latents: Tensor, targets: Tensor, known: Tensor
+        self, latents: Tensor, targets: Tensor, weights: Tensor
     ) -> tuple[Tensor, dict[str, float]]:
         """Weighted loss, and figures for the log.
 
         Args:
             latents: (B, 16, 1, h, w), scaled.
             targets: (B, 3, 8h, 8w) uint8.
-            known: (B, 1, 1, h, w), shares of pixels whose targets are known.
+            weights: (B, 1, 1, h, w), how much each place counts.
         """
         unscaled = latents / self.config.latent_scale + self.config.latent_shift
         with torch.autocast(latents.device.type, torch.bfloat16, enabled=self.bf16):
             decoded = self.decoder(unscaled).squeeze(2)
         decoded, pixels = decoded.float(), targets.float() / 127.5 - 1.0
-        weights = F.interpolate(known.squeeze(2), scale_factor=8.0)
-        l1 = ((decoded - pixels).abs() * weights).mean()
+        places = F.interpolate(weights.squeeze(2), scale_factor=8.0)
+        l1 = ((decoded - pixels).abs() * places).mean()
         figures = {"pixel_l1": l1.item()}
         value = self.recipe.pixel_l1 * l1
         if self.perceptual is not None:

@@ -88,12 +88,14 @@ class Family(FromCollage):
         needs: kinds of the folder's labelled pictures, of which one is enough; empty: none needed.
         of_pictures: whether its members are things in pictures, so that those that are trained on
             are in the training split.
+        marks: whether answers are masks.
         version: another one where the same seed gives other items than it did.
     """
 
     name = ""
     needs: tuple[str, ...] = ()
     of_pictures = False
+    marks = True
     version = 1
     deterministic = True
     answers = 1

@@ -50,6 +50,7 @@ class Segmentation(FromCollage):
     """Paint the objects of a collage in one colour and the rest in another."""
 
     name = "segmentation"
+    marks = True
     deterministic = True
 
     def draw_style(self, rng: np.random.Generator) -> Style:

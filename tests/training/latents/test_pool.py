@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,13 @@ from lavin_deploy.models.vae2d import Encoder2d
 from lavin_deploy.training.latents import make
 from lavin_deploy.training.latents.encoder import picture_encoder, torch_encoder
 from lavin_deploy.training.latents.make import chunks, make_pool, open_pool
-from lavin_deploy.training.latents.pool import GROUP, Chunk, LatentPools, Pool
+from lavin_deploy.training.latents.pool import (
+    GROUP,
+    Chunk,
+    LatentPools,
+    Pool,
+    foreground_weights,
+)
 from lavin_deploy.training.loop.processes import CPU
 from lavin_deploy.training.loop.settings import DiTRecipe
 from lavin_deploy.training.synthesis.collage import Collage
@@ -104,6 +111,33 @@ def test_mismatched_pairs_have_the_inputs_and_other_targets_of_the_same_answer()
         assert not any(np.isclose(b[1::2] - a[::2], a[1] - a[0]))
         assert {*(b[1::2] % 1)} == {a[1] % 1}
         assert not {*b[1::2]} & {*right.targets[:, 0, 0, 0, 0]}
+
+
+@pytest.mark.unit
+def test_marked_places_weigh_more_and_all_together_the_same() -> None:
+    targets = np.full((2, 1, 16, 4, 4), -1.0, np.float32)
+    targets[0, :, :, 1:3, 1:3] = 1.0
+    weights = foreground_weights(targets, 3.0)
+    assert weights.shape == (2, 1, 1, 4, 4)
+    np.testing.assert_allclose(weights.mean(axis=(3, 4)), 1, rtol=1e-6)
+    assert weights[0, 0, 0, 1, 1] == pytest.approx(4 * weights[0, 0, 0, 0, 0])
+    assert (weights[1] == 1).all()
+    assert (foreground_weights(targets, 0.0) == 1).all()
+    for more in (0.0, 3.0):
+        pools = LatentPools(pools=[replace(numbered(), foreground=more)], shift=0.0, scale=1.0)
+        drawn = pools.draw(np.random.default_rng(0), 1, queries=2)
+        assert drawn.weights.shape == (2, 1, 1, 2, 2)
+
+
+@pytest.mark.unit
+def test_what_is_not_known_does_not_weigh() -> None:
+    pool = numbered()
+    known = np.ones((len(pool.chunks[0].latents), 2, 2), np.float16)
+    known[:, 0] = 0.25
+    chunks = [replace(pool.chunks[0], known=known)]
+    pools = LatentPools(pools=[replace(pool, chunks=chunks)], shift=0.0, scale=1.0)
+    weights = pools.draw(np.random.default_rng(0), 1, queries=2).weights
+    np.testing.assert_array_equal(weights[:, 0, 0], [[[0.25, 0.25], [1, 1]]] * 2)
 
 
 @pytest.mark.unit
