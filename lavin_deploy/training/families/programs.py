@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lavin_deploy.arrays import F32, U8
+from lavin_deploy.evaluation.metrics import psnr
 from lavin_deploy.training.families.held_out_filters import HELD_OUT_FILTERS, turned
 from lavin_deploy.training.synthesis.appearance import LUMA
 from lavin_deploy.training.synthesis.collage import Collage
@@ -175,12 +176,6 @@ def compose(parts: Sequence[Program]) -> Program:
     return program
 
 
-def psnr(first: U8, second: U8) -> float:
-    """Of two stacks of pictures, in dB."""
-    error = np.square(first.astype(np.float32) - second).mean()
-    return float(10 * np.log10(255**2 / max(float(error), 1e-3)))
-
-
 class NearHeldOut:
     """Says whether a program does on ten photographs what a held-out filter does."""
 
@@ -188,33 +183,50 @@ class NearHeldOut:
         rng = np.random.default_rng(0)
         self.photos = [data.photo(rng, PROBE_SIDE, jitter=False) for _ in range(PROBES)]
         filters = {**FILTERS, **HELD_OUT_FILTERS}
-        self.results = [np.stack([each(p) for p in self.photos]) for each in filters.values()]
+        self.results = [self.result(each) for each in filters.values()]
+
+    def result(self, program: Program) -> U8:
+        """What a program makes of the photographs, (10, 64, 64, 3) uint8."""
+        return np.stack([program(photo) for photo in self.photos])
 
     def __call__(self, program: Program) -> bool:
         """Whether the result lies within :data:`NEAR` of a held-out filter's."""
-        result = np.stack([program(photo) for photo in self.photos])
+        result = self.result(program)
         return any(psnr(result, other) >= NEAR for other in self.results)
 
 
-class Filters(Family):
-    """One or two primitives with drawn parameters, done to photographs."""
+class Programs(Family):
+    """What is done to a picture is drawn, and drawn again where a held-out filter does it."""
 
-    name = "filter"
     marks = False
-    answers = 6
 
     def __init__(self, data: Collage, *, held_out: bool = False, plain: bool = False) -> None:
         super().__init__(data, held_out=held_out, plain=plain)
         self.near = NearHeldOut(data)
 
+    def parts(self, rng: np.random.Generator, count: int) -> list[Program]:
+        """Draw the parts of a program."""
+        raise NotImplementedError
+
     def program(self, rng: np.random.Generator) -> Program:
         """Draw a program that is none of the held-out filters."""
         while True:
             count = 1 if rng.random() < 0.6 else 2
-            chosen = [PRIMITIVES[int(k)] for k in rng.integers(len(PRIMITIVES), size=count)]
-            program = compose([each(rng) for each in chosen])
+            program = compose(self.parts(rng, count))
             if not self.near(program):
                 return program
+
+
+class Filters(Programs):
+    """One or two primitives with drawn parameters, done to photographs."""
+
+    name = "filter"
+    answers = 6
+
+    def parts(self, rng: np.random.Generator, count: int) -> list[Program]:
+        """Draw primitives, then their parameters."""
+        chosen = rng.integers(len(PRIMITIVES), size=count)
+        return [PRIMITIVES[int(number)](rng) for number in chosen]
 
     def group(self, rng: np.random.Generator, size: int, count: int) -> Group:
         """Draw ``count`` photographs and six programs; held out: six of the ten filters."""
@@ -226,27 +238,18 @@ class Filters(Family):
         return applied(pictures, [self.program(rng) for _ in range(self.answers)])
 
 
-class Geometry(Family):
+class Geometry(Programs):
     """Mirror, quarter turn, shift, zoom, crop, or two of them. Held out: the turn by 180."""
 
     name = "geometry"
-    marks = False
     answers = 4
 
-    def __init__(self, data: Collage, *, held_out: bool = False, plain: bool = False) -> None:
-        super().__init__(data, held_out=held_out, plain=plain)
-        self.near = NearHeldOut(data)
-
-    def program(self, rng: np.random.Generator) -> Program:
-        """Draw a map of places that is not the held-out one."""
-        while True:
-            count = 1 if rng.random() < 0.6 else 2
-            program = compose([_warp(rng) for _ in range(count)])
-            if not self.near(program):
-                return program
+    def parts(self, rng: np.random.Generator, count: int) -> list[Program]:
+        """Draw maps of places."""
+        return [_warp(rng) for _ in range(count)]
 
     def group(self, rng: np.random.Generator, size: int, count: int) -> Group:
-        """Draw ``count`` pictures and four maps."""
+        """Draw ``count`` pictures and four maps that differ."""
         pictures = [picture(rng, self.data, size) for _ in range(count)]
         if self.held_out:
             return applied(pictures, [turned])
@@ -254,7 +257,7 @@ class Geometry(Family):
         results: list[U8] = []
         while len(drawn) < self.answers:
             program = self.program(rng)
-            result = np.stack([program(photo) for photo in self.near.photos])
+            result = self.near.result(program)
             if not any(psnr(result, other) >= NEAR for other in results):
                 drawn.append(program)
                 results.append(result)

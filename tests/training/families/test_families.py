@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lavin_deploy.arrays import U8
 from lavin_deploy.errors import InputError
-from lavin_deploy.evaluation.metrics import iou, mask_from_colours
+from lavin_deploy.evaluation.metrics import iou, mask_from_colours, psnr
 from lavin_deploy.evaluation.pairs.episodes import PairEpisode, copied_target
 from lavin_deploy.training.data.readers import SHOT_FRAMES
 from lavin_deploy.training.families import region, rule
@@ -28,7 +28,6 @@ from lavin_deploy.training.families.programs import (
     Filters,
     Geometry,
     NearHeldOut,
-    psnr,
 )
 from lavin_deploy.training.families.propagate import Propagate
 from lavin_deploy.training.families.region import Region
