@@ -22,17 +22,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pairing import (
-    BATCH,
-    EMA,
-    RATE,
-    SIZE,
-    WARMUP,
-    HeldOut,
-    Laid,
-    Variant,
-    make_task,
-)
+from pairing import BATCH, SIZE, HeldOut, Laid, Variant, average, make_task, update
 from torch import Tensor, nn
 
 from lavin_deploy.models.checkpoint import fill, load_vae, read_state
@@ -167,8 +157,6 @@ def train_way(
         Recorded.drawn.clear()
         tokens.clear()
         pairs, query, data, noise, times, _ = draw_batch(pools, plan, step, range(plan.batch))
-        for group in optimizer.param_groups:
-            group["lr"] = RATE * min(1.0, (step + 1) / WARMUP)
         with torch.autocast("cpu", torch.bfloat16):
             v = dit(noise, times, pairs, query)
         errors = (v.float() - (data - noise)).square()
@@ -182,15 +170,9 @@ def train_way(
             items = torch.from_numpy(np.concatenate(Recorded.drawn))
             told = F.normalize(head(tokens[0].float()), dim=-1)
             loss = loss - 0.5 * (told * seen[items]).sum(-1).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(both.parameters(), 1.0)
-        optimizer.step()
+        update(optimizer, loss, step)
         step += 1
-        with torch.no_grad():
-            decay = min(EMA, (1 + step) / (10 + step))
-            for mean, live in zip(averaged.parameters(), dit.parameters(), strict=True):
-                mean.lerp_(live, 1 - decay)
+        average(averaged, dit, step)
         spent += time.process_time() - start
         if spent >= todo[0] * budget:
             todo.pop(0)

@@ -204,6 +204,26 @@ class HeldOut:
         }
 
 
+def update(optimizer: torch.optim.Optimizer, loss: Tensor, step: int) -> None:
+    """One clipped step at the rate of its number, without a fall."""
+    parameters = []
+    for group in optimizer.param_groups:
+        group["lr"] = RATE * min(1.0, (step + 1) / WARMUP)
+        parameters += group["params"]
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+    optimizer.step()
+
+
+@torch.no_grad()
+def average(averaged: JDiT, dit: JDiT, step: int) -> None:
+    """Move the averaged weights towards the live ones after ``step`` steps."""
+    decay = min(EMA, (1 + step) / (10 + step))
+    for mean, live in zip(averaged.parameters(), dit.parameters(), strict=True):
+        mean.lerp_(live, 1 - decay)
+
+
 def run(
     dit: Laid,
     pools: LatentPools,
@@ -223,20 +243,12 @@ def run(
         start = time.process_time()
         pairs, query, data, noise, times, _ = draw_batch(pools, plan, step, range(plan.batch))
         noise = torch.zeros_like(noise) if variant.zeros else noise
-        for group in optimizer.param_groups:
-            group["lr"] = RATE * min(1.0, (step + 1) / WARMUP)
         with torch.autocast("cpu", torch.bfloat16):
             v = dit(noise, times, pairs, query)
         loss = (v.float() - (data - noise)).square().mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(dit.parameters(), 1.0)
-        optimizer.step()
+        update(optimizer, loss, step)
         step += 1
-        with torch.no_grad():
-            decay = min(EMA, (1 + step) / (10 + step))
-            for mean, live in zip(averaged.parameters(), dit.parameters(), strict=True):
-                mean.lerp_(live, 1 - decay)
+        average(averaged, dit, step)
         spent += time.process_time() - start
         if spent >= todo[0] * budget:
             todo.pop(0)
