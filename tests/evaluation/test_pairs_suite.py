@@ -34,6 +34,7 @@ from lavin_deploy.evaluation.pairs.measure import (
 from lavin_deploy.evaluation.pairs.report import PairsReport
 from lavin_deploy.tasks.painting import paint
 from lavin_deploy.tasks.samples import Pairs, Style
+from lavin_deploy.training.families.held_out_filters import HELD_OUT_FILTERS
 from lavin_deploy.training.torch_answers import TorchAnswers
 from tests.conftest import GOLDEN
 from tests.helpers.checkpoints import write_released
@@ -90,6 +91,7 @@ class Squares:
                 truth=targets[-1],
                 other_truth=None,
                 style=None,
+                member=("by two steps", "by one")[asked],
             )
         if family == "sometimes":
             alone = index % 3 == 0
@@ -187,6 +189,32 @@ def test_pictures_are_measured_by_what_they_gain_over_the_input() -> None:
 
 
 @pytest.mark.unit
+def test_members_that_have_a_name_are_measured_each_for_itself(tmp_path: Path) -> None:
+    def halfway(pairs: Pairs, query: U8) -> U8:
+        image, target = pairs[0]
+        gap = int(target.max()) - int(image.max())
+        return brighter(query, gap) if gap == -60 else query
+
+    result = measure_family("lighter", "held-out", Squares(), halfway, samples=7, counts=(1,))
+    assert {name: each.score.count for name, each in result.named.items()} == {
+        "by two steps": 4,
+        "by one": 3,
+    }
+    two, one = result.named["by two steps"], result.named["by one"]
+    assert two.score.mean > 20
+    assert one.score.mean == 0
+    assert two.gains[INPUT].mean == two.score.mean
+    assert one.gains[INPUT].mean == 0
+    assert set(two.gains) == {TARGET, INPUT, FLAT}
+    report = PairsReport(heading="", facts={}, results=(result,))
+    assert "  by one  " in report.text()
+    (family,) = report.to_json()["families"]
+    assert family["named"]["by one"]["score"]["mean"] == 0
+    report.write(tmp_path)
+    assert "by two steps" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.unit
 def test_the_report_says_it_in_words_numbers_and_pictures(tmp_path: Path) -> None:
     result = measure_family("squares", "held-out", Squares(), reader, samples=4, counts=(1, 2))
     report = PairsReport(heading="a reader", facts={"asked": "reader"}, results=(result,))
@@ -257,6 +285,10 @@ def test_a_checkpoint_by_the_command(data: Path, tmp_path: Path) -> None:
     assert "by number of pairs: 1: " in result.stdout
     found = json.loads((tmp_path / "report" / "results.json").read_text())
     assert [len(f["curve"]) for f in found["families"]] == [3, 3]
+    held_out, trained = (f["named"] for f in found["families"])
+    assert held_out
+    assert set(held_out) <= set(HELD_OUT_FILTERS)
+    assert not trained
     result = CliRunner().invoke(evaluate, [str(tmp_path), *words, "--precision", "fp16"])
     assert result.exit_code == 2
     assert "leave --precision and --size out" in result.stderr

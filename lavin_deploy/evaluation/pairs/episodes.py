@@ -34,6 +34,7 @@ class PairEpisode:
         style: the two colours of masks; None where answers are pictures.
         union: (S, S) bool, everything that any answer marks, or None.
         known: (S, S) bool, where masks are known and count; None: everywhere.
+        member: the name of what is asked, where it has one.
     """
 
     family: str
@@ -46,6 +47,7 @@ class PairEpisode:
     style: Style | None
     union: Mask | None = None
     known: Mask | None = None
+    member: str = ""
 
     def mask(self, image: U8) -> Mask:
         """What an answer marks of what is known, (S, S) bool, by the nearer of the two colours."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,6 +26,19 @@ KEPT_PICTURES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
+class MemberResult:
+    """What was measured of one member that has a name.
+
+    Attributes:
+        score: the model's mean with its interval.
+        gains: by control, how much better the model is, sample by sample.
+    """
+
+    score: Interval
+    gains: Mapping[str, Interval]
+
+
+@dataclass(frozen=True, kw_only=True)
 class FamilyResult:
     """What was measured of one family's members.
 
@@ -44,6 +57,7 @@ class FamilyResult:
         empty: share of empty truths in [0, 1] to which less than 1 % of the frame was painted;
             None where there are none.
         empty_samples: how many empty truths.
+        named: the same of each member that has a name, by name.
         pictures: of the first samples: query, truth and answers by row.
     """
 
@@ -58,6 +72,7 @@ class FamilyResult:
     curve: Mapping[int, Interval]
     empty: float | None
     empty_samples: int
+    named: Mapping[str, MemberResult]
     pictures: Sequence[Mapping[str, U8]] = field(default=(), repr=False)
 
 
@@ -84,6 +99,7 @@ def measure_family(
     """
     first = counts[0]
     values: dict[str, dict[int, float]] = {}
+    named: dict[str, list[int]] = {}
     curve: dict[int, list[float]] = {count: [] for count in counts}
     followed: list[bool] = []
     kept: list[dict[str, U8]] = []
@@ -96,6 +112,8 @@ def measure_family(
             answers[OTHER] = other
             if episode.style is not None:
                 followed.append(_followed(episode, own, other, episode.other_truth))
+        if episode.member:
+            named.setdefault(episode.member, []).append(index)
         for name, image in answers.items():
             values.setdefault(name, {})[index] = episode.score(image)
         for count in counts:
@@ -112,25 +130,47 @@ def measure_family(
             image = answer(episode.pairs[:first], episode.query)
             nothing.append(episode.painted(image) < SMALL)
             advance()
-    model = values[MODEL]
+    rows, gains = _compared(values, range(samples))
     return FamilyResult(
         family=family,
         members=members,
         unit="dB gained" if FLAT in values else "IoU",
         samples=samples,
         pairs=first,
-        rows={name: _sure(list(each.values())) for name, each in values.items()},
-        gains={
-            name: _sure([model[index] - value for index, value in each.items()])
-            for name, each in values.items()
-            if name != MODEL
-        },
+        rows=rows,
+        gains=gains,
         switched=float(np.mean(followed)) if followed else None,
         curve={count: _sure(each) for count, each in curve.items()},
         empty=float(np.mean(nothing)) if nothing else None,
         empty_samples=len(nothing),
+        named={member: _member(values, of) for member, of in sorted(named.items())},
         pictures=kept,
     )
+
+
+def _compared(
+    values: Mapping[str, Mapping[int, float]], of: Iterable[int]
+) -> tuple[dict[str, Interval], dict[str, Interval]]:
+    """Mean scores of some samples by row, and by how much the model is better than each control."""
+    chosen = set(of)
+    kept = {
+        name: {index: value for index, value in each.items() if index in chosen}
+        for name, each in values.items()
+    }
+    kept = {name: each for name, each in kept.items() if each}
+    model = kept[MODEL]
+    rows = {name: _sure(list(each.values())) for name, each in kept.items()}
+    gains = {
+        name: _sure([model[index] - value for index, value in each.items()])
+        for name, each in kept.items()
+        if name != MODEL
+    }
+    return rows, gains
+
+
+def _member(values: Mapping[str, Mapping[int, float]], of: Sequence[int]) -> MemberResult:
+    rows, gains = _compared(values, of)
+    return MemberResult(score=rows[MODEL], gains=gains)
 
 
 def _controls(episode: PairEpisode) -> dict[str, U8]:

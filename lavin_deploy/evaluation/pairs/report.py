@@ -54,6 +54,13 @@ class PairsReport:
                 for name, value in result.rows.items()
             ]
             sections.append(table(["", result.unit, "model better by"], rows))
+            if result.named:
+                controls = list(result.gains)
+                rows = [
+                    [member, _cell(own.score), *(_gain(own.gains.get(name)) for name in controls)]
+                    for member, own in result.named.items()
+                ]
+                sections.append(table(["", result.unit, *controls], rows))
             sections += [tag("p", sentence) for sentence in _sentences(result)]
             if result.pictures:
                 about = f"first samples of {result.family}"
@@ -70,11 +77,18 @@ def _cell(value: Interval) -> str:
     return f"{value.mean:.3f} ({value.low:.3f} to {value.high:.3f})"
 
 
+def _gain(value: Interval | None) -> str:
+    return "" if value is None else f"{value.mean:+.2f}"
+
+
 def _lines(result: FamilyResult) -> list[str]:
     lines = [_title(result), f"  {'':<24}  {result.unit:>26}  {'model better by (95 %)':>26}"]
     for name, value in result.rows.items():
         gain = "" if name == MODEL else _cell(result.gains[name])
         lines.append(f"  {name:<24}  {_cell(value):>26}  {gain:>26}")
+    for member, own in result.named.items():
+        gains = ", ".join(f"{name} {gain.mean:+.2f}" for name, gain in own.gains.items())
+        lines.append(f"  {member:<24}  {_cell(own.score):>26}  better than {gains}")
     return [*lines, *(f"  {sentence}" for sentence in _sentences(result))]
 
 

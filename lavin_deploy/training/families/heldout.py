@@ -140,6 +140,7 @@ class HeldOutFamilies:
             style=None if group.shares is None else group.styles[answer],
             union=union,
             known=None if group.known is None else group.known[query],
+            member=group.names[answer] if group.names else "",
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -232,9 +233,10 @@ class Filters(Programs):
         """Draw ``count`` photographs and six programs; held out: six of the ten filters."""
         pictures = [picture(rng, self.data, size) for _ in range(count)]
         if self.held_out:
-            names = list(HELD_OUT_FILTERS)
-            chosen = [HELD_OUT_FILTERS[names[k]] for k in rng.permutation(len(names))]
-            return applied(pictures, chosen[: self.answers])
+            order = rng.permutation(len(HELD_OUT_FILTERS))[: self.answers]
+            names = [list(HELD_OUT_FILTERS)[k] for k in order]
+            drawn = applied(pictures, [HELD_OUT_FILTERS[name] for name in names])
+            return replace(drawn, names=names)
         return applied(pictures, [self.program(rng) for _ in range(self.answers)])
 
 

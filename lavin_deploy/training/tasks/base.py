@@ -43,6 +43,7 @@ class Group:
         shares: (N, A, S, S) float32 in [0, 1], what each answer marks, visible parts only; None
             where answers are not masks.
         known: (N, S, S) bool, where targets are known; None: everywhere.
+        names: (A,), of answers that have one, as held-out filters do.
     """
 
     inputs: Sequence[U8]
@@ -52,6 +53,7 @@ class Group:
     styles: Sequence[Style] = ()
     shares: F32 | None = None
     known: NDArray[np.bool_] | None = None
+    names: Sequence[str] = ()
 
 
 class FromCollage:
