@@ -21,8 +21,9 @@ import click
 import numpy as np
 import torch
 import torch.nn.functional as F
+from held_out_episodes import HeldOut, make_task
 from numpy.typing import NDArray
-from pairing import BATCH, SIZE, HeldOut, Laid, Variant, average, make_task, update
+from pairing import BATCH, SIZE, Laid, Variant, average, update
 from torch import Tensor, nn
 
 from lavin_deploy.models.checkpoint import fill, load_vae, read_state
@@ -107,7 +108,8 @@ def main(
     pools = replace(pools, pools=[Recorded(**vars(pool)) for pool in pools.pools])
     train = make_task(family, Collage.load(data, "train"), held_out=False)
     seen = F.normalize(features(train, groups, plan.seed).flatten(2).transpose(1, 2), dim=-1)
-    held = HeldOut.of(make_task(family, Collage.load(data, "test"), held_out=True), vae, config, 1)
+    held_out = make_task(family, Collage.load(data, "test"), held_out=True)
+    held = HeldOut.of(held_out, vae, config, pairs=1, size=SIZE)
     rows = json.loads(out.read_text()) if out.exists() else []
     for seed in range(seeds):
         for way in ("plain", "align", "foreground"):

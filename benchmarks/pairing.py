@@ -2,9 +2,10 @@
 
     python benchmarks/pairing.py checkpoints/edge-all --data DATA --work DIR --json OUT.json
 
-Every run starts from the same weights and sees the same pools at 64 px in one thread, all answers
-from t = 0 under a learning rate that does not fall. Held out are sources and members that are never
-trained on. `--plan` names the runs: family:variant:pairs.
+Every run starts from the same weights and sees the same pools in one thread, all answers from t = 0
+under a learning rate that does not fall. Held out are sources and members that are never trained
+on. `--plan` names the runs: family:variant:pairs. With `--first FAMILY:SECONDS` every run begins
+with that family at 64 px in its own layout, before what is measured.
 """
 
 from __future__ import annotations
@@ -14,38 +15,28 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import click
-import numpy as np
 import torch
+from held_out_episodes import HeldOut, make_task
 from torch import Tensor
 
-from lavin_deploy.config import DiTConfig, ModelConfig
-from lavin_deploy.evaluation.metrics import iou, mask_from_colours
+from lavin_deploy.config import DiTConfig
 from lavin_deploy.models.checkpoint import fill, load_vae, read_state
 from lavin_deploy.models.jdit import JDiT, patchify, unpatchify
 from lavin_deploy.models.pairing import merged_pairs, merged_state
 from lavin_deploy.models.rope3d import rope_tables
-from lavin_deploy.models.stvae import STVAE
-from lavin_deploy.models.vae2d import Decoder2d
-from lavin_deploy.training.families.registry import FAMILIES
 from lavin_deploy.training.jdit import draw_batch
-from lavin_deploy.training.latents.encoder import picture_encoder
-from lavin_deploy.training.latents.make import encode_group
 from lavin_deploy.training.latents.open import open_pools
-from lavin_deploy.training.latents.pool import GROUP, LatentPools
+from lavin_deploy.training.latents.pool import LatentPools
 from lavin_deploy.training.loop.objective import make_optimizer
-from lavin_deploy.training.loop.processes import CPU, Processes
+from lavin_deploy.training.loop.processes import Processes
 from lavin_deploy.training.loop.settings import DiTRecipe
 from lavin_deploy.training.recipes import override, recipe
-from lavin_deploy.training.stvae import to_images
 from lavin_deploy.training.synthesis.collage import Collage
-from lavin_deploy.training.tasks.base import Task
-from lavin_deploy.training.tasks.registry import TASKS
-from lavin_deploy.training.tasks.registry import group as draw_group
 
 SIZE, BATCH, RATE, WARMUP, EMA = 64, 64, 1e-3, 50, 0.99
-HELD_OUT_GROUPS, HELD_OUT_SEED = 24, 77
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +46,7 @@ class Variant:
     merge_pairs: bool = True
     merge_query: bool = True
     shared_positions: bool = False
-    context: str = "frozen"
+    context: Literal["joint", "frozen"] = "frozen"
     zeros: bool = False
     queries: int = 1
 
@@ -123,87 +114,6 @@ class Laid(JDiT):
         return unpatchify(self.final_layer(h, last), *x.shape[2:], patch)
 
 
-def make_task(name: str, data: Collage, *, held_out: bool) -> Task:
-    """A family or a plain task."""
-    return (
-        FAMILIES[name](data, held_out=held_out, plain=held_out)
-        if name in FAMILIES
-        else TASKS[name](data)
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeldOut:
-    """Held-out episodes in scaled latents, their masks and colours."""
-
-    rows: list[tuple[Tensor, Tensor, Tensor, Tensor]]
-    truths: list[np.ndarray]
-    copies: list[np.ndarray]
-    styles: list[object]
-
-    @classmethod
-    def of(cls, task: Task, vae: STVAE, config: ModelConfig, pairs: int) -> HeldOut:
-        encode = picture_encoder(vae, SIZE, CPU, bf16=False)
-        rows, truths, copies, styles = [], [], [], []
-        for number in range(HELD_OUT_GROUPS):
-            rng = np.random.default_rng((HELD_OUT_SEED, number))
-            group = draw_group(task, rng, SIZE, GROUP)
-            z = (encode_group(encode, task, group) - config.latent_shift) * config.latent_scale
-            z = torch.from_numpy(z.swapaxes(0, 1).astype(np.float32))  # (1 + A, N, 16, h, w)
-            for answer in range(group.present.shape[1]):
-                shown = np.flatnonzero(group.present[:, answer])
-                if len(shown) < pairs + 2:
-                    continue
-                examples, asked = shown[:pairs], shown[-2:]
-                both = torch.stack((z[0, examples], z[1 + answer, examples]), dim=1).flatten(0, 1)
-                cond = both.transpose(0, 1)[None]
-                style = group.styles[answer]
-                for query in asked:
-                    noise = torch.from_numpy(
-                        np.random.default_rng(number).standard_normal((1, 16, 1, *z.shape[-2:]))
-                    ).float()
-                    q, target = (z[k, query][None, :, None] for k in (0, 1 + answer))
-                    rows.append((cond, q, target, noise))
-                    masks = [
-                        mask_from_colours(
-                            np.asarray(group.targets[k][answer]), style.foreground, style.background
-                        )
-                        for k in (query, examples[-1])
-                    ]
-                    truths.append(masks[0])
-                    copies.append(masks[1])
-                    styles.append(style)
-        return cls(rows=rows, truths=truths, copies=copies, styles=styles)
-
-    @torch.no_grad()
-    def measure(
-        self, dit: JDiT, vae: STVAE, config: ModelConfig, *, zeros: bool
-    ) -> dict[str, float]:
-        """Mean square error of one-step answers and their IoU."""
-        decoder, losses, overlaps = Decoder2d(vae).eval(), [], []
-        dit.eval()
-        for start in range(0, len(self.rows), 32):
-            part = slice(start, start + 32)
-            cond, query, target, noise = (torch.cat(c) for c in zip(*self.rows[part], strict=True))
-            noise = torch.zeros_like(noise) if zeros else noise
-            with torch.autocast("cpu", torch.bfloat16):
-                v = dit(noise, torch.zeros(len(noise)), cond, query).float()
-            losses += (noise + v - target).square().flatten(1).mean(1).tolist()
-            images = to_images(decoder((noise + v) / config.latent_scale + config.latent_shift))
-            for image, truth, style in zip(
-                images, self.truths[part], self.styles[part], strict=True
-            ):
-                read = mask_from_colours(image, style.foreground, style.background)
-                overlaps.append(iou(read, truth))
-        dit.train()
-        copied = [iou(a, b) for a, b in zip(self.copies, self.truths, strict=True)]
-        return {
-            "loss": float(np.mean(losses)),
-            "iou": float(np.mean(overlaps)),
-            "copied": float(np.mean(copied)),
-        }
-
-
 def update(optimizer: torch.optim.Optimizer, loss: Tensor, step: int) -> None:
     """One clipped step at the rate of its number, without a fall."""
     parameters = []
@@ -265,6 +175,8 @@ def run(
 @click.option("--seconds", default=90.0, help="CPU-seconds of each run.")
 @click.option("--groups", default=400)
 @click.option("--seeds", default=2)
+@click.option("--first", default=None, help="FAMILY:SECONDS to begin with, at 64 px.")
+@click.option("--size", default=SIZE, show_default=True, help="Side in pixels.")
 @click.option("--plan", "names", multiple=True, required=True, help="family:variant:pairs")
 def main(
     checkpoint: Path,
@@ -274,6 +186,8 @@ def main(
     seconds: float,
     groups: int,
     seeds: int,
+    first: str | None,
+    size: int,
     names: tuple[str, ...],
 ) -> None:
     """Train every run of the plan and write its curve."""
@@ -288,38 +202,44 @@ def main(
     for seed in range(seeds):
         for text in names:
             family, kind, pairs = text.split(":")
-            if any((r["plan"], r["seed"]) == (text, seed) for r in rows):
+            if any((r["plan"], r["seed"], r.get("first")) == (text, seed, first) for r in rows):
                 continue
             variant = VARIANTS[kind]
-            base = recipe("jdit", "edge")
-            assert isinstance(base, DiTRecipe)
-            plan = override(
-                base,
-                [
-                    f"size={SIZE}",
-                    f"tasks={family}:1",
-                    f"groups={groups}",
-                    f"max_pairs={pairs}",
-                    f"batch={BATCH}",
-                    "at_noise=1",
-                    "drop=0",
-                    f"queries={variant.queries}",
-                ],
-            )
-            pools = open_pools(plan, vae, config, work, data=data, own={}, processes=Processes())
+
+            def plan_for(
+                name: str, side: int, pairs: str = pairs, variant: Variant = variant
+            ) -> DiTRecipe:
+                base = recipe("jdit", "edge")
+                assert isinstance(base, DiTRecipe)
+                settings = f"size={side},groups={groups},max_pairs={pairs},batch={BATCH},at_noise=1"
+                more = [f"tasks={name}:1", "drop=0", f"queries={variant.queries}"]
+                return override(base, [*settings.split(","), *more])
+
+            def pools_of(plan: DiTRecipe) -> LatentPools:
+                return open_pools(plan, vae, config, work, data=data, own={}, processes=Processes())
+
+            plan = plan_for(family, size)
+            pools = pools_of(plan)
             plan = replace(plan, seed=seed)
-            held = HeldOut.of(make_task(family, test, held_out=True), vae, config, int(pairs))
+            task = make_task(family, test, held_out=True)
+            held = HeldOut.of(task, vae, config, pairs=int(pairs), size=size)
             torch.manual_seed(seed)
             dit = Laid(config.dit, variant)
             fill(dit, merged_state(state), checkpoint)
+            if first is not None:
+                before, _, budget = first.partition(":")
+                earlier = plan_for(before, SIZE)
+                earlier_pools = pools_of(earlier)
+                earlier = replace(earlier, seed=seed)
+                run(dit, earlier_pools, earlier, float(budget), [1.0], lambda _: {})
 
             def measure(model: JDiT, held: HeldOut = held, zeros: bool = variant.zeros):  # type: ignore[no-untyped-def]
                 return held.measure(model, vae, config, zeros=zeros)
 
             curve = run(dit, pools, plan, seconds, [0.25, 0.5, 0.75, 1.0], measure)
-            rows.append({"plan": text, "seed": seed, "curve": curve})
+            rows.append({"plan": text, "seed": seed, "first": first, "curve": curve})
             print(text, seed, curve[-1], flush=True)
-            out.write_text(json.dumps({"size": SIZE, "batch": BATCH, "runs": rows}, indent=1))
+            out.write_text(json.dumps({"size": size, "batch": BATCH, "runs": rows}, indent=1))
 
 
 if __name__ == "__main__":
