@@ -1,11 +1,12 @@
-"""Two ways to learn sooner, each against the plain loss: held-out IoU by CPU-minutes.
+"""Ways to learn sooner, each against the plain loss and AdamW: held-out IoU by CPU-minutes.
 
     python benchmarks/levers.py CHECKPOINT --data DATA --work DIR --json OUT.json
 
 `align`: the middle tokens of queries are drawn towards EfficientNet-Lite0's features of their place
 (as REPA does, Yu et al., 2024, arXiv 2410.06940: weight 0.5, cosine, a three-layer MLP).
-`foreground`: places where a target differs from most of it weigh five times as much. CHECKPOINT has
-merged pairs; everything else is as in `pairing.py`.
+`foreground`: places where a target differs from most of it weigh five times as much. `muon`: the
+blocks' matrices are moved by orthogonalised momentum (Muon, Jordan et al., 2024) at AdamW's rate
+and mean size of a step. CHECKPOINT has merged pairs; everything else is as in `pairing.py`.
 """
 
 from __future__ import annotations
@@ -74,6 +75,20 @@ def features(task: Task, groups: int, seed: int) -> Tensor:
     return torch.cat(rows)
 
 
+def optimizers_of(module: nn.Module, plan: DiTRecipe, *, muon: bool) -> list[torch.optim.Optimizer]:
+    """AdamW, or with ``muon`` Muon for the blocks' matrices and AdamW for the rest."""
+    if not muon:
+        return [make_optimizer(module, plan)]
+    matrices = [p for n, p in module.named_parameters() if "blocks." in n and p.ndim == 2]
+    chosen = {id(p) for p in matrices}
+    others = nn.ParameterList(p for p in module.parameters() if id(p) not in chosen)
+    decay = plan.weight_decay
+    return [
+        torch.optim.Muon(matrices, weight_decay=decay, adjust_lr_fn="match_rms_adamw"),
+        make_optimizer(others, plan),
+    ]
+
+
 @click.command()
 @click.argument("checkpoint", type=Path)
 @click.option("--data", type=Path, required=True)
@@ -83,6 +98,7 @@ def features(task: Task, groups: int, seed: int) -> Tensor:
 @click.option("--seconds", default=240.0)
 @click.option("--groups", default=300)
 @click.option("--seeds", default=2)
+@click.option("--way", "ways", multiple=True, default=("plain", "align", "foreground", "muon"))
 def main(
     checkpoint: Path,
     data: Path,
@@ -92,6 +108,7 @@ def main(
     seconds: float,
     groups: int,
     seeds: int,
+    ways: tuple[str, ...],
 ) -> None:
     """Train each way from the same weights and write its curve."""
     torch.set_num_threads(1)
@@ -112,7 +129,7 @@ def main(
     held = HeldOut.of(held_out, vae, config, pairs=1, size=SIZE)
     rows = json.loads(out.read_text()) if out.exists() else []
     for seed in range(seeds):
-        for way in ("plain", "align", "foreground"):
+        for way in ways:
             if any((r["family"], r["way"], r["seed"]) == (family, way, seed) for r in rows):
                 continue
             torch.manual_seed(seed)
@@ -149,7 +166,7 @@ def train_way(
     tokens: list[Tensor] = []
     dit.blocks[BLOCK].register_forward_hook(lambda *args: tokens.append(args[-1][1]))
     both = nn.ModuleList([dit, head])
-    optimizer = make_optimizer(both, plan)
+    optimizers = optimizers_of(both, plan, muon=way == "muon")
     averaged = Laid(dit.config, dit.variant)
     averaged.load_state_dict(dit.state_dict())
     curve: list[dict[str, float]] = []
@@ -172,7 +189,7 @@ def train_way(
             items = torch.from_numpy(np.concatenate(Recorded.drawn))
             told = F.normalize(head(tokens[0].float()), dim=-1)
             loss = loss - 0.5 * (told * seen[items]).sum(-1).mean()
-        update(optimizer, loss, step)
+        update(optimizers, loss, step)
         step += 1
         average(averaged, dit, step)
         spent += time.process_time() - start

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -114,16 +114,19 @@ class Laid(JDiT):
         return unpatchify(self.final_layer(h, last), *x.shape[2:], patch)
 
 
-def update(optimizer: torch.optim.Optimizer, loss: Tensor, step: int) -> None:
+def update(optimizers: Sequence[torch.optim.Optimizer], loss: Tensor, step: int) -> None:
     """One clipped step at the rate of its number, without a fall."""
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     parameters = []
-    for group in optimizer.param_groups:
+    for group in groups:
         group["lr"] = RATE * min(1.0, (step + 1) / WARMUP)
         parameters += group["params"]
-    optimizer.zero_grad(set_to_none=True)
+    for parameter in parameters:
+        parameter.grad = None
     loss.backward()
     torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-    optimizer.step()
+    for optimizer in optimizers:
+        optimizer.step()
 
 
 @torch.no_grad()
@@ -144,7 +147,7 @@ def run(
 ) -> list[dict[str, float]]:
     """Train for ``budget`` CPU-seconds; measure averaged weights at the marks."""
     variant = dit.variant
-    optimizer = make_optimizer(dit, plan)
+    optimizers = [make_optimizer(dit, plan)]
     averaged = Laid(dit.config, variant)
     averaged.load_state_dict(dit.state_dict())
     curve, spent, step = [], 0.0, 0
@@ -156,7 +159,7 @@ def run(
         with torch.autocast("cpu", torch.bfloat16):
             v = dit(noise, times, pairs, query)
         loss = (v.float() - (data - noise)).square().mean()
-        update(optimizer, loss, step)
+        update(optimizers, loss, step)
         step += 1
         average(averaged, dit, step)
         spent += time.process_time() - start
