@@ -11,10 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lavin_deploy.arrays import U8
 from lavin_deploy.errors import InputError
 from lavin_deploy.evaluation.metrics import iou, mask_from_colours, psnr
-from lavin_deploy.evaluation.pairs.episodes import PairEpisode, copied_target
 from lavin_deploy.training.data.readers import SHOT_FRAMES
 from lavin_deploy.training.families import region, rule
 from lavin_deploy.training.families.atlas import Atlas
@@ -256,25 +254,6 @@ def test_marks_are_drawn_in_every_way() -> None:
     assert read[8, 15]
 
 
-@pytest.mark.parametrize("members", ["held-out", "trained"])
-@pytest.mark.parametrize("name", [name for name in FAMILIES if not FAMILIES[name].needs])
-def test_held_out_episodes(data: Path, name: str, members: str) -> None:
-    source = HeldOutFamilies(data, size=SIZE, pairs=2)
-    assert (name, members) in source.families
-    copied, fitting = [], []
-    for index in range(4):
-        episode = source.episode(name, members, index)  # type: ignore[arg-type]
-        again = source.episode(name, members, index)  # type: ignore[arg-type]
-        assert np.array_equal(episode.query, again.query)
-        assert len(episode.pairs) == 2
-        assert not episode.empty
-        check(episode)
-        copied.append(episode.score(copied_target(episode)))
-        fitting.append(episode.score(episode.truth))
-    if name != "geometry":
-        assert np.mean(copied) < np.mean(fitting)
-
-
 def test_families_without_pictures_are_left_out(data: Path, collage: Collage) -> None:
     plain = Collage.load(data, "train")
     assert set(FAMILIES) - set(makeable(plain)) == {"atlas", "propagate"}
@@ -319,27 +298,3 @@ def test_regions_are_carried_with_the_camera(collage: Collage) -> None:
             near += [np.abs(colours[0] - colour).mean() for colour in colours[1:]]
     assert np.mean(known) > 0.6
     assert np.median(near) < 12
-
-
-def check(episode: PairEpisode) -> None:
-    images: list[U8] = [episode.query, episode.truth]
-    assert all(image.shape == (SIZE, SIZE, 3) for image in images)
-    if episode.style is None:
-        return
-    assert episode.score(episode.truth) == 1.0
-    if episode.other is not None and episode.other_truth is not None:
-        for (a, own), (b, other) in zip(episode.pairs, episode.other, strict=True):
-            assert np.array_equal(a, b)
-            colours = [{tuple(c) for c in image.reshape(-1, 3).tolist()} for image in (own, other)]
-            both = {episode.style.foreground, episode.style.background}
-            assert colours[0] | colours[1] <= both
-
-
-def test_things_that_are_away_give_empty_truths(data: Path) -> None:
-    source = HeldOutFamilies(data, size=SIZE, pairs=1)
-    for index in range(3):
-        episode = source.episode("follow", "held-out", index, empty=True)
-        assert episode.empty
-        assert episode.mask(episode.pairs[0][1]).any()
-    assert source.has_empty("follow")
-    assert not source.has_empty("filter")
