@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from held_out_episodes import HeldOut, make_task
 from numpy.typing import NDArray
-from pairing import BATCH, SIZE, Laid, Variant, average, update
+from pairing import BATCH, RATE, SIZE, Laid, Variant, average, update
 from torch import Tensor, nn
 
 from lavin_deploy.models.checkpoint import fill, load_vae, read_state
@@ -98,6 +98,7 @@ def optimizers_of(module: nn.Module, plan: DiTRecipe, *, muon: bool) -> list[tor
 @click.option("--seconds", default=240.0)
 @click.option("--groups", default=300)
 @click.option("--seeds", default=2)
+@click.option("--rate", default=RATE, show_default=True, help="Learning rate.")
 @click.option("--way", "ways", multiple=True, default=("plain", "align", "foreground", "muon"))
 def main(
     checkpoint: Path,
@@ -108,6 +109,7 @@ def main(
     seconds: float,
     groups: int,
     seeds: int,
+    rate: float,
     ways: tuple[str, ...],
 ) -> None:
     """Train each way from the same weights and write its curve."""
@@ -130,7 +132,10 @@ def main(
     rows = json.loads(out.read_text()) if out.exists() else []
     for seed in range(seeds):
         for way in ways:
-            if any((r["family"], r["way"], r["seed"]) == (family, way, seed) for r in rows):
+            if any(
+                (r["family"], r["way"], r["seed"], r.get("rate", RATE)) == (family, way, seed, rate)
+                for r in rows
+            ):
                 continue
             torch.manual_seed(seed)
             dit = Laid(config.dit, Variant(queries=4))
@@ -142,9 +147,10 @@ def main(
                 way,
                 seen,
                 seconds,
+                rate,
                 lambda model: held.measure(model, vae, config, zeros=False),
             )
-            rows.append({"family": family, "way": way, "seed": seed, "curve": curve})
+            rows.append({"family": family, "way": way, "seed": seed, "rate": rate, "curve": curve})
             print(family, way, seed, curve, flush=True)
             out.write_text(json.dumps(rows, indent=1))
 
@@ -156,6 +162,7 @@ def train_way(
     way: str,
     seen: Tensor,
     budget: float,
+    rate: float,
     measure: Callable[[Laid], dict[str, float]],
 ) -> list[dict[str, float]]:
     """Train for ``budget`` CPU-seconds and measure averaged weights at its quarters."""
@@ -189,7 +196,7 @@ def train_way(
             items = torch.from_numpy(np.concatenate(Recorded.drawn))
             told = F.normalize(head(tokens[0].float()), dim=-1)
             loss = loss - 0.5 * (told * seen[items]).sum(-1).mean()
-        update(optimizers, loss, step)
+        update(optimizers, loss, step, rate)
         step += 1
         average(averaged, dit, step)
         spent += time.process_time() - start

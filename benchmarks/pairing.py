@@ -114,12 +114,14 @@ class Laid(JDiT):
         return unpatchify(self.final_layer(h, last), *x.shape[2:], patch)
 
 
-def update(optimizers: Sequence[torch.optim.Optimizer], loss: Tensor, step: int) -> None:
+def update(
+    optimizers: Sequence[torch.optim.Optimizer], loss: Tensor, step: int, rate: float = RATE
+) -> None:
     """One clipped step at the rate of its number, without a fall."""
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     parameters = []
     for group in groups:
-        group["lr"] = RATE * min(1.0, (step + 1) / WARMUP)
+        group["lr"] = rate * min(1.0, (step + 1) / WARMUP)
         parameters += group["params"]
     for parameter in parameters:
         parameter.grad = None
