@@ -26,7 +26,7 @@ ALL_TASKS: Mapping[str, float] = {
 """Every image task that models are trained on, with its weight; what ``tasks=all`` means."""
 
 FAMILY_WEIGHTS: Mapping[str, float] = {
-    **{"follow": 24, "class": 4, "region": 10, "rule": 10, "filter": 12, "geometry": 2},
+    **{"follow": 48, "class": 4, "region": 10, "rule": 10, "filter": 12, "geometry": 2},
     **{"atlas": 2, "propagate": 4},
 }
 """Families of episodes in which only the pair says what is asked."""
