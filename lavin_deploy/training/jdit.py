@@ -23,7 +23,7 @@ from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.pairing import merged_state
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.training import lora
-from lavin_deploy.training.latents.open import Stage
+from lavin_deploy.training.latents.open import Stages
 from lavin_deploy.training.latents.pool import LatentPools
 from lavin_deploy.training.loop.objective import Batch, Objective
 from lavin_deploy.training.loop.processes import Processes, bfloat16_pays
@@ -37,6 +37,8 @@ from lavin_deploy.training.validation import Held, Validation
 
 EPISODES, QUERIES = 24, 4
 """Of every task in a validation, and queries of each."""
+SMALL = 1 << 31
+"""Word of the generator that says which steps are small; no sample has this number."""
 GRID_SAMPLES = 6
 """Samples in the grid of a save."""
 SHOWABLE = 500_000_000
@@ -75,6 +77,11 @@ def draw_batch(pools: LatentPools, recipe: DiTRecipe, step: int, samples: Sequen
             (drawn.pairs[None], drawn.queries, drawn.targets, noise, times, drawn.weights, *pixels)
         )
     return tuple(torch.from_numpy(np.concatenate(part)) for part in zip(*rows, strict=True))
+
+
+def is_small(recipe: DiTRecipe, step: int) -> bool:
+    """Whether a step is drawn at ``recipe.first_size``."""
+    return bool(np.random.default_rng((recipe.seed, step, SMALL)).random() < recipe.small_steps)
 
 
 def flow_loss(
@@ -141,7 +148,7 @@ def answer_grid(
 
 
 def train_jdit(
-    stages: Sequence[Stage],
+    stages: Stages,
     vae: STVAE,
     recipe: DiTRecipe,
     config: ModelConfig,
@@ -154,7 +161,7 @@ def train_jdit(
     """Train and return the folder that holds ``lavin_dit.safetensors`` (averaged weights).
 
     Args:
-        stages: the latents to learn from; of two the first is the curriculum's beginning.
+        stages: the latents to learn from.
         vae: made them; it shows what is learnt.
         recipe: schedule and sampling.
         config: model sizes, latent shift and scale (those of the ST-VAE that made the pools).
@@ -206,13 +213,15 @@ def train_jdit(
     def loss(model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
         return flow_loss(model, batch, recipe, bf16=bf16, teacher=teacher, pixel_loss=pixel_loss)
 
-    *beginning, main = stages
+    main, beginning, small = stages.main, stages.beginning, stages.small
     weights = {pool.name: pool.weight for pool in main.train.pools}
 
     def draw(step: int, samples: range) -> Batch:
         entry = mix.at(step)
-        if entry.beginning:
-            return draw_batch(beginning[0].train, recipe, step, samples)
+        if beginning is not None and entry.beginning:
+            return draw_batch(beginning.train, recipe, step, samples)
+        if small is not None and is_small(recipe, step):
+            return draw_batch(small.weighted(entry.weights), recipe, step, samples)
         return draw_batch(main.train.weighted(entry.weights), recipe, step, samples)
 
     # Samples of a step that the run does not reach.
@@ -237,7 +246,7 @@ def train_jdit(
     mix = Mix(
         out / "jdit.mix.json",
         weights,
-        beginning=bool(beginning),
+        beginning=beginning is not None,
         step=trainer.step,
         writes=processes.main,
     )
@@ -248,8 +257,8 @@ def train_jdit(
             queries=QUERIES,
             pairs=tuple(dict.fromkeys((1, recipe.max_pairs))),
         )
-        for stage in stages
-        if stage.held_out is not None
+        for stage in (beginning, main)
+        if stage is not None and stage.held_out is not None
     ]
 
     def on_step(trainer: Trainer) -> None:

@@ -115,6 +115,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             foreground=1.5,
             first_tasks="region_flat:1",
             first_reading=0.4,
+            small_steps=0.75,
             max_pairs=4,
             at_noise=0.85,
             drop=0.0,

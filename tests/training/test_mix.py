@@ -7,8 +7,10 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -16,6 +18,7 @@ from safetensors.torch import load_file
 
 from lavin_deploy.cli.train import train
 from lavin_deploy.training.families.registry import FAMILIES
+from lavin_deploy.training.jdit import is_small
 from lavin_deploy.training.latents.open import named_weights
 from lavin_deploy.training.loop import states
 from lavin_deploy.training.loop.settings import ALL_TASKS, CLIP_WEIGHTS, FAMILY_WEIGHTS, DiTRecipe
@@ -98,11 +101,22 @@ def words(data: Path, out: Path, *more: str) -> list[str]:
         *("tasks=region:2,filter:1,edges:1", "pairing=merged", "context=frozen", "queries=4"),
         *("groups=4", "held_out=1", "validate_every=3", "first_tasks=region_flat:1", "size=48"),
         *("first_size=32", "first_reading=-9", "max_pairs=2", "save_minutes=0", "steps=16"),
+        "small_steps=0.5",
     )
     return [
         *("jdit", "--recipe=tiny", f"--data={data}", f"--out={out}"),
         *(f"--set={each}" for each in (*settings, *more)),
     ]
+
+
+def test_a_share_of_the_steps_is_small() -> None:
+    plan = recipe("jdit", "edge-pairs")
+    assert isinstance(plan, DiTRecipe)
+    for share in (0.0, 0.25, 1.0):
+        few = replace(plan, small_steps=share)
+        small = [is_small(few, step) for step in range(2000)]
+        assert np.mean(small) == pytest.approx(share, abs=0.03)
+        assert small == [is_small(few, step) for step in range(2000)]
 
 
 @pytest.mark.data

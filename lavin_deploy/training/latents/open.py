@@ -51,6 +51,21 @@ class Stage:
     held_out: LatentPools | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stages:
+    """What a run draws from.
+
+    Attributes:
+        main: all its tasks at its size.
+        beginning: what a curriculum begins with, or None.
+        small: the tasks of ``main`` at the size of small steps, or None.
+    """
+
+    main: Stage
+    beginning: Stage | None = None
+    small: LatentPools | None = None
+
+
 def open_stages(
     recipe: DiTRecipe,
     vae: STVAE,
@@ -60,8 +75,8 @@ def open_stages(
     data: Path | None,
     own: Mapping[str, OwnPairs],
     processes: Processes,
-) -> list[Stage]:
-    """The stages of a run, the curriculum's beginning first if it has one; see :func:`open_pools`.
+) -> Stages:
+    """What a run draws from; see :func:`open_pools`.
 
     Raises:
         InputError: what :func:`open_pools` and the recipe raise; a batch of broken episodes; a
@@ -73,30 +88,33 @@ def open_stages(
             f"batch={recipe.batch} cannot be cut into whole episodes of queries={recipe.queries}; "
             "set batch to a multiple of queries times accumulate and processes."
         )
-    recipes = [recipe]
+    # The user's own tasks have nothing held out.
+    validated = bool(recipe.held_out and set(named_weights(recipe.tasks)) - set(own))
+
+    def opened(each: DiTRecipe, split: str = "train") -> LatentPools:
+        return open_pools(
+            each, vae, config, out, data=data, own=own, processes=processes, split=split
+        )
+
+    def stage(each: DiTRecipe) -> Stage:
+        return Stage(train=opened(each), held_out=opened(each, "test") if validated else None)
+
+    beginning = None
     if recipe.first_tasks:
         if not recipe.held_out:
             raise InputError(
                 "first_tasks are left when held-out pictures are read; set held_out to the groups "
                 "to validate on, e.g. held_out=8."
             )
-        beginning = replace(
+        first = replace(
             recipe,
             tasks=recipe.first_tasks,
             size=recipe.first_size,
             groups=min(recipe.groups, FIRST_GROUPS),
         )
-        recipes = [beginning, recipe]
-    # The user's own tasks have nothing held out.
-    validated = bool(recipe.held_out and set(named_weights(recipe.tasks)) - set(own))
-    stages = []
-    for each in recipes:
-        opened = [
-            open_pools(each, vae, config, out, data=data, own=own, processes=processes, split=split)
-            for split in (("train", "test") if validated else ("train",))
-        ]
-        stages.append(Stage(train=opened[0], held_out=opened[1] if opened[1:] else None))
-    return stages
+        beginning = stage(first)
+    small = opened(replace(recipe, size=recipe.first_size)) if recipe.small_steps else None
+    return Stages(main=stage(recipe), beginning=beginning, small=small)
 
 
 def prepared(data: Path | None, what: str, split: str = "train") -> Collage:

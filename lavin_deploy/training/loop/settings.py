@@ -171,8 +171,10 @@ class DiTRecipe(Recipe):
         held_out: groups of held-out pictures of each task that are encoded to validate on; 0: none.
         validate_every: steps between two validations, see ``mix``.
         first_tasks: ``name:weight`` of what a curriculum begins with; empty: none.
-        first_size: side of its pictures.
+        first_size: side of its pictures, and of the small steps'.
         first_reading: held-out reading, see ``validation``, from which on the curriculum is left.
+        small_steps: share of the steps after it, in [0, 1], that are drawn at ``first_size``: a
+            quarter of the tokens at half the side, so several times the samples.
         segments: K equal segments of [0, 1] whose ends the model learns to reach by one Euler step
             each, see ``consistency``; the weights of ``--init-from`` are the teacher, ``at_noise``
             is the share of samples at the start of a segment. 0: no teacher.
@@ -201,6 +203,7 @@ class DiTRecipe(Recipe):
     first_tasks: str = ""
     first_size: int = 64
     first_reading: float = 0.5
+    small_steps: float = 0.0
     segments: int = 0
     teacher_steps: int = 32
     pixel_l1: float = 0.0
