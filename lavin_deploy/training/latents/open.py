@@ -21,6 +21,7 @@ from lavin_deploy.training.loop.settings import (
     ALL_TASKS,
     CLIP_WEIGHTS,
     EVERYTHING,
+    EVERYTHING_WEIGHTS,
     FAMILY_WEIGHTS,
     DiTRecipe,
 )
@@ -229,7 +230,7 @@ def named_weights(tasks: str) -> dict[str, float]:
     if tasks == ALL:
         return dict(ALL_TASKS)
     if tasks == EVERYTHING:
-        return {**ALL_TASKS, **FAMILY_WEIGHTS, **CLIP_WEIGHTS}
+        return {**EVERYTHING_WEIGHTS, **FAMILY_WEIGHTS, **CLIP_WEIGHTS}
     return parse_weights(tasks)
 
 

@@ -25,8 +25,14 @@ ALL_TASKS: Mapping[str, float] = {
 }
 """Every image task that models are trained on, with its weight; what ``tasks=all`` means."""
 
+EVERYTHING_WEIGHTS: Mapping[str, float] = {
+    **ALL_TASKS,
+    **{"segmentation": 10, "edges": 5, "depth": 4, "normals": 4, "inpainting": 6},
+}
+"""Image tasks of the default model: those that ship are drawn more often, so that they are kept."""
+
 FAMILY_WEIGHTS: Mapping[str, float] = {
-    **{"follow": 48, "class": 4, "region": 10, "rule": 10, "filter": 12, "geometry": 2},
+    **{"follow": 40, "class": 4, "region": 10, "rule": 10, "filter": 12, "geometry": 2},
     **{"atlas": 2, "propagate": 4},
 }
 """Families of episodes in which only the pair says what is asked."""
@@ -159,7 +165,7 @@ class DiTRecipe(Recipe):
             weights; a run that goes on may have more.
         tasks: ``name:weight`` of every task drawn, separated by commas; or ``all``, which is
             ``ALL_TASKS`` as far as the prepared folder has pictures for them; or ``everything``,
-            which is these with ``FAMILY_WEIGHTS`` and ``CLIP_WEIGHTS``.
+            which is these by ``EVERYTHING_WEIGHTS`` with ``FAMILY_WEIGHTS`` and ``CLIP_WEIGHTS``.
         l1: weight of the mean absolute error beside the mean square one; 0.1 in the release's code.
         context: ``joint``, ``frozen`` (the context never sees the target, see ``config``), or empty
             for the preset's.
