@@ -7,8 +7,8 @@
 #
 # The first goes on where it was when it is started again, also after a kill or a restart of the
 # machine; SIGTERM lets it save. It keeps its rate, so that it never has to end. The second copies
-# its last state into OUT/branch, trains on while the rate falls to zero over a tenth of the steps,
-# and leaves OUT/milestones/step-N with the averaged weights and what the suite pairs says of them;
+# its last state into OUT/branch, trains on at full size while the rate falls to zero over a tenth of
+# the steps, and leaves OUT/milestones/step-N with the averaged weights and what the suite pairs says of them;
 # the run itself goes on from before the branch. Settings are those of `lavin-train jdit --recipe
 # edge-pairs`, e.g. `--set groups=3000`: a run may get more groups, and more tasks, than it had.
 # SAMPLES in the environment are the samples that a milestone is measured on, 0 for none.
@@ -53,7 +53,7 @@ if [ "${1-}" = milestone ]; then
     begun=$(cat "$branch/begun")
     steps=$((begun + (begun + 9) / 10))
     decay=$(awk "BEGIN { print ($steps - $begun) / $steps }")
-    train "$branch" "$@" --set "steps=$steps" --set "decay=$decay"
+    train "$branch" --set small_steps=0 "$@" --set "steps=$steps" --set "decay=$decay"
     if [ "$(last_step "$branch")" -lt "$steps" ]; then
         echo "stopped before step $steps; start this again to go on" >&2
         exit 1
