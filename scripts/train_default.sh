@@ -53,7 +53,9 @@ if [ "${1-}" = milestone ]; then
     begun=$(cat "$branch/begun")
     steps=$((begun + (begun + 9) / 10))
     decay=$(awk "BEGIN { print ($steps - $begun) / $steps }")
-    train "$branch" --set small_steps=0 "$@" --set "steps=$steps" --set "decay=$decay"
+    # The average of the last steps alone: those before have the full rate.
+    train "$branch" --set small_steps=0 --set ema=0.99 "$@" \
+        --set "steps=$steps" --set "decay=$decay"
     if [ "$(last_step "$branch")" -lt "$steps" ]; then
         echo "stopped before step $steps; start this again to go on" >&2
         exit 1
