@@ -65,6 +65,8 @@ def draw_batch(pools: LatentPools, recipe: DiTRecipe, step: int, samples: Sequen
     """
     rng = step_rng(recipe, step)
     pairs = 0 if rng.random() < recipe.drop else int(rng.integers(1, recipe.max_pairs + 1))
+    if pairs > 1 and recipe.one_pair and rng.random() < recipe.one_pair:
+        pairs = 1
     frames = pools.draw_frames(rng)
     rows = []
     for episode in range(samples[0] // recipe.queries, (samples[-1] + 1) // recipe.queries):

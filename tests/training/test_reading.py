@@ -87,3 +87,12 @@ def test_marks_are_read_from_the_pair_and_shuffled_ones_from_nothing() -> None:
         regions(shuffled=False, seed=1), episodes=16, queries=4, pairs=(1,)
     ).measure(fresh, CPU, bf16=False)["any"]
     assert blind.reading == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 0.25), (0.4, 0.55), (1.0, 1.0)])
+def test_a_share_of_the_steps_has_one_pair(share: float, expected: float) -> None:
+    pools = regions(shuffled=False)
+    plan = replace(RECIPE, max_pairs=4, one_pair=share)
+    single = [draw_batch(pools, plan, step, range(8))[0].shape[2] == 2 for step in range(400)]
+    assert np.mean(single) == pytest.approx(expected, abs=0.07)

@@ -157,6 +157,8 @@ class DiTRecipe(Recipe):
 
     Attributes:
         max_pairs: pairs of a sample, drawn from 1 to this.
+        one_pair: share of samples, in [0, 1], that have one pair whatever is drawn: it is what
+            bundles take by default, the least to read from, and the cheapest.
         at_noise: share of samples trained at t = 0 exactly, where the velocity is the conditional
             mean and so the answer of a deterministic task; the rest draw t ~ LogitNormal(0, 1).
         drop: share of batches whose pairs give way to one zero latent, for guidance.
@@ -197,6 +199,7 @@ class DiTRecipe(Recipe):
     groups: int = 1500
     tasks: str = "segmentation:1"
     max_pairs: int = 1
+    one_pair: float = 0.0
     at_noise: float = 0.7
     drop: float = 0.05
     l1: float = 0.0
