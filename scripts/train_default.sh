@@ -7,11 +7,12 @@
 #
 # The first goes on where it was when it is started again, also after a kill or a restart of the
 # machine; SIGTERM lets it save. It keeps its rate, so that it never has to end. The second copies
-# its last state into OUT/branch, trains on at full size while the rate falls to zero over a tenth of
-# the steps, and leaves OUT/milestones/step-N with the averaged weights and what the suite pairs says of them;
-# the run itself goes on from before the branch. Settings are those of `lavin-train jdit --recipe
-# edge-pairs`, e.g. `--set groups=3000`: a run may get more groups, and more tasks, than it had.
-# SAMPLES in the environment are the samples that a milestone is measured on, 0 for none.
+# its last state into OUT/branch, trains on at full size while the rate falls to zero over a tenth
+# of the steps, and leaves OUT/milestones/step-N with the averaged weights and what the suite pairs
+# says of them; the run itself goes on from before the branch. Settings are those of `lavin-train
+# jdit --recipe edge-pairs`, e.g. `--set groups=3000`: a run may get more groups, and more tasks,
+# than it had. SAMPLES in the environment are the samples that a milestone is measured on, 0 for
+# none.
 set -eu
 if [ $# -lt 1 ]; then
     echo "usage: scripts/train_default.sh OUT [milestone] [--set key=value ...]" >&2

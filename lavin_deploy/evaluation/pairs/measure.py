@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -130,15 +130,14 @@ def measure_family(
             image = answer(episode.pairs[:first], episode.query)
             nothing.append(episode.painted(image) < SMALL)
             advance()
-    rows, gains = _compared(values, range(samples))
     return FamilyResult(
         family=family,
         members=members,
         unit="dB gained" if FLAT in values else "IoU",
         samples=samples,
         pairs=first,
-        rows=rows,
-        gains=gains,
+        rows={name: _sure(list(each.values())) for name, each in values.items()},
+        gains=_gains(values),
         switched=float(np.mean(followed)) if followed else None,
         curve={count: _sure(each) for count, each in curve.items()},
         empty=float(np.mean(nothing)) if nothing else None,
@@ -148,29 +147,20 @@ def measure_family(
     )
 
 
-def _compared(
-    values: Mapping[str, Mapping[int, float]], of: Iterable[int]
-) -> tuple[dict[str, Interval], dict[str, Interval]]:
-    """Mean scores of some samples by row, and by how much the model is better than each control."""
-    chosen = set(of)
-    kept = {
-        name: {index: value for index, value in each.items() if index in chosen}
-        for name, each in values.items()
-    }
-    kept = {name: each for name, each in kept.items() if each}
-    model = kept[MODEL]
-    rows = {name: _sure(list(each.values())) for name, each in kept.items()}
-    gains = {
+def _gains(values: Mapping[str, Mapping[int, float]]) -> dict[str, Interval]:
+    """By how much the model is better than each control, of scores by row and sample."""
+    model = values[MODEL]
+    return {
         name: _sure([model[index] - value for index, value in each.items()])
-        for name, each in kept.items()
+        for name, each in values.items()
         if name != MODEL
     }
-    return rows, gains
 
 
 def _member(values: Mapping[str, Mapping[int, float]], of: Sequence[int]) -> MemberResult:
-    rows, gains = _compared(values, of)
-    return MemberResult(score=rows[MODEL], gains=gains)
+    chosen = {name: {k: each[k] for k in of if k in each} for name, each in values.items()}
+    own = {name: each for name, each in chosen.items() if each}
+    return MemberResult(score=_sure(list(own[MODEL].values())), gains=_gains(own))
 
 
 def _controls(episode: PairEpisode) -> dict[str, U8]:

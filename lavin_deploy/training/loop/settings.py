@@ -157,7 +157,7 @@ class DiTRecipe(Recipe):
 
     Attributes:
         max_pairs: pairs of a sample, drawn from 1 to this.
-        one_pair: share of samples, in [0, 1], that have one pair whatever is drawn: it is what
+        one_pair: share, in [0, 1], of the steps with more pairs that have one instead: it is what
             bundles take by default, the least to read from, and the cheapest.
         at_noise: share of samples trained at t = 0 exactly, where the velocity is the conditional
             mean and so the answer of a deterministic task; the rest draw t ~ LogitNormal(0, 1).
