@@ -37,8 +37,8 @@ from lavin_deploy.training.validation import Held, Validation
 
 EPISODES, QUERIES = 24, 4
 """Of every task in a validation, and queries of each."""
-SMALL = 1 << 31
-"""Word of the generator that says which steps are small; no sample has this number."""
+SMALL = (1 << 31) - 1
+"""Number of the generator that says which steps are small; no sample has it."""
 GRID_SAMPLES = 6
 """Samples in the grid of a save."""
 SHOWABLE = 500_000_000
@@ -83,7 +83,7 @@ def draw_batch(pools: LatentPools, recipe: DiTRecipe, step: int, samples: Sequen
 
 def is_small(recipe: DiTRecipe, step: int) -> bool:
     """Whether a step is drawn at ``recipe.first_size``."""
-    return bool(np.random.default_rng((recipe.seed, step, SMALL)).random() < recipe.small_steps)
+    return step_rng(recipe, step, SMALL).random() < recipe.small_steps
 
 
 def flow_loss(

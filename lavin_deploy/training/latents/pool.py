@@ -285,6 +285,8 @@ def foreground_weights(targets: NDArray[np.float32], more: float) -> NDArray[np.
     Returns:
         (Q, 1, 1, h, w) float32; of several frames the first decides.
     """
+    if not more:
+        return np.ones((len(targets), 1, 1, *targets.shape[-2:]), np.float32)
     first = targets[:, :1]
     middle = np.median(first, axis=(3, 4), keepdims=True)
     apart = np.abs(first - middle).mean(axis=2, keepdims=True) > APART
