@@ -133,6 +133,11 @@ def test_killed_and_resumed_with_a_curriculum_equals_never_killed(
     assert [step for step, _ in measured] == [3, 6, 9, 12, 15]
     assert measured[0][1] == measured[1][1] == {"region_flat"}
     assert measured[-1][1] == {"region", "filter", "edges"}
+    ends = {
+        size: max(path.name[-5:] for path in whole.glob(f"latents/region-{size}-*/*-*"))
+        for size in (32, 48)
+    }
+    assert ends == {32: "00004", 48: "00002"}  # round((48 / 32)^2) times as many groups
     shutil.copytree(vae, parts)
     shutil.copytree(whole / "latents", parts / "latents")
     code = "from lavin_deploy.cli.train import train; train()"

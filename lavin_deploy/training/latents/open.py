@@ -114,7 +114,11 @@ def open_stages(
             groups=min(recipe.groups, FIRST_GROUPS),
         )
         beginning = stage(first)
-    small = opened(replace(recipe, size=recipe.first_size)) if recipe.small_steps else None
+    small = None
+    if recipe.small_steps:
+        # As many groups more as a picture's encoding is cheaper: few are learnt by heart.
+        more = max(1, round((recipe.size / recipe.first_size) ** 2))
+        small = opened(replace(recipe, size=recipe.first_size, groups=more * recipe.groups))
     return Stages(main=stage(recipe), beginning=beginning, small=small)
 
 

@@ -164,7 +164,8 @@ class DiTRecipe(Recipe):
         drop: share of batches whose pairs give way to one zero latent, for guidance.
         size: side of the images in pixels.
         groups: groups of 16 items encoded before training starts, shared out by the tasks'
-            weights; a run that goes on may have more.
+            weights; a run that goes on may have more. Small steps have as many times more as their
+            pictures have fewer pixels.
         tasks: ``name:weight`` of every task drawn, separated by commas; or ``all``, which is
             ``ALL_TASKS`` as far as the prepared folder has pictures for them; or ``everything``,
             which is these by ``EVERYTHING_WEIGHTS`` with ``FAMILY_WEIGHTS`` and ``CLIP_WEIGHTS``.
