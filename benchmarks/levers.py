@@ -12,7 +12,6 @@ and mean size of a step. CHECKPOINT has merged pairs; everything else is as in `
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,11 +23,11 @@ import torch
 import torch.nn.functional as F
 from held_out_episodes import HeldOut, make_task
 from numpy.typing import NDArray
-from pairing import BATCH, RATE, SIZE, Laid, Variant, average, update
+from pairing import BATCH, RATE, SIZE, Laid, Variant, run
 from torch import Tensor, nn
 
 from lavin_deploy.models.checkpoint import fill, load_vae, read_state
-from lavin_deploy.training.jdit import draw_batch
+from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.training.latents.open import open_pools
 from lavin_deploy.training.latents.pool import GROUP, Chunk, LatentPools, Pool
 from lavin_deploy.training.loop.objective import make_optimizer
@@ -123,8 +122,12 @@ def main(
     assert isinstance(base, DiTRecipe)
     settings = (f"size={SIZE}", f"tasks={family}:1", f"groups={groups}", f"batch={BATCH}")
     plan = override(base, [*settings, "at_noise=1", "drop=0", "queries=4"])
-    pools = open_pools(plan, vae, config, work, data=data, own={}, processes=Processes())
-    pools = replace(pools, pools=[Recorded(**vars(pool)) for pool in pools.pools])
+
+    def recorded(foreground: float) -> LatentPools:
+        chosen = replace(plan, foreground=foreground)
+        pools = open_pools(chosen, vae, config, work, data=data, own={}, processes=Processes())
+        return replace(pools, pools=[Recorded(**vars(pool)) for pool in pools.pools])
+
     train = make_task(family, Collage.load(data, "train"), held_out=False)
     seen = F.normalize(features(train, groups, plan.seed).flatten(2).transpose(1, 2), dim=-1)
     held_out = make_task(family, Collage.load(data, "test"), held_out=True)
@@ -142,7 +145,7 @@ def main(
             fill(dit, state, checkpoint)
             curve = train_way(
                 dit,
-                pools,
+                recorded(HEAVY if way == "foreground" else 0.0),
                 replace(plan, seed=seed),
                 way,
                 seen,
@@ -163,7 +166,7 @@ def train_way(
     seen: Tensor,
     budget: float,
     rate: float,
-    measure: Callable[[Laid], dict[str, float]],
+    measure: Callable[[JDiT], dict[str, float]],
 ) -> list[dict[str, float]]:
     """Train for ``budget`` CPU-seconds and measure averaged weights at its quarters."""
     width = dit.config.hidden_size
@@ -171,41 +174,23 @@ def train_way(
         nn.Linear(width, 512), nn.SiLU(), nn.Linear(512, 512), nn.SiLU(), nn.Linear(512, CHANNELS)
     )
     tokens: list[Tensor] = []
-    dit.blocks[BLOCK].register_forward_hook(lambda *args: tokens.append(args[-1][1]))
-    both = nn.ModuleList([dit, head])
-    optimizers = optimizers_of(both, plan, muon=way == "muon")
-    averaged = Laid(dit.config, dit.variant)
-    averaged.load_state_dict(dit.state_dict())
-    curve: list[dict[str, float]] = []
-    spent, step, todo = 0.0, 0, [0.25, 0.5, 0.75, 1.0]
-    while todo:
-        start = time.process_time()
+
+    def apart() -> Tensor | float:
+        """How far the queries' tokens are from the features of their places, by cosine."""
+        items = torch.from_numpy(np.concatenate(Recorded.drawn))
+        told = F.normalize(head(tokens[0].float()), dim=-1)
         Recorded.drawn.clear()
         tokens.clear()
-        pairs, query, data, noise, times, _ = draw_batch(pools, plan, step, range(plan.batch))
-        with torch.autocast("cpu", torch.bfloat16):
-            v = dit(noise, times, pairs, query)
-        errors = (v.float() - (data - noise)).square()
-        if way == "foreground":
-            middle = data.flatten(2).median(dim=-1).values[..., None, None, None]
-            apart = (data - middle).abs().mean(dim=1, keepdim=True)
-            errors = errors * (1 + HEAVY * (apart > 0.5))
-            errors = errors / (1 + HEAVY * (apart > 0.5)).mean()
-        loss = errors.mean()
-        if way == "align":
-            items = torch.from_numpy(np.concatenate(Recorded.drawn))
-            told = F.normalize(head(tokens[0].float()), dim=-1)
-            loss = loss - 0.5 * (told * seen[items]).sum(-1).mean()
-        update(optimizers, loss, step, rate)
-        step += 1
-        average(averaged, dit, step)
-        spent += time.process_time() - start
-        if spent >= todo[0] * budget:
-            todo.pop(0)
-            found = measure(averaged)
-            row = {"cpu_seconds": spent, "steps": step, **found}
-            curve.append({name: round(value, 4) for name, value in row.items()})
-    return curve
+        return -0.5 * (told * seen[items]).sum(-1).mean()
+
+    more = {}
+    if way == "align":
+        Recorded.drawn.clear()
+        dit.blocks[BLOCK].register_forward_hook(lambda *args: tokens.append(args[-1][1]))
+        more = {"more_loss": apart}
+    optimizers = optimizers_of(nn.ModuleList([dit, head]), plan, muon=way == "muon")
+    marks = [0.25, 0.5, 0.75, 1.0]
+    return run(dit, pools, plan, budget, marks, measure, optimizers=optimizers, rate=rate, **more)
 
 
 if __name__ == "__main__":

@@ -146,22 +146,41 @@ def run(
     budget: float,
     marks: list[float],
     measure: Callable[[JDiT], dict[str, float]],
+    *,
+    optimizers: Sequence[torch.optim.Optimizer] = (),
+    rate: float = RATE,
+    more_loss: Callable[[], Tensor | float] = lambda: 0.0,
 ) -> list[dict[str, float]]:
-    """Train for ``budget`` CPU-seconds; measure averaged weights at the marks."""
+    """Train for ``budget`` CPU-seconds; measure averaged weights at the marks.
+
+    Args:
+        dit: moved, by AdamW unless ``optimizers`` are given.
+        pools: to draw from.
+        plan: how.
+        budget: CPU-seconds.
+        marks: shares of the budget.
+        measure: of averaged weights.
+        optimizers: of these and other parameters.
+        rate: learning rate.
+        more_loss: what is added to a step's error after its forward pass.
+
+    Returns:
+        A row a mark.
+    """
     variant = dit.variant
-    optimizers = [make_optimizer(dit, plan)]
+    optimizers = optimizers or [make_optimizer(dit, plan)]
     averaged = Laid(dit.config, variant)
     averaged.load_state_dict(dit.state_dict())
     curve, spent, step = [], 0.0, 0
     todo = list(marks)
     while todo:
         start = time.process_time()
-        pairs, query, data, noise, times, _ = draw_batch(pools, plan, step, range(plan.batch))
+        pairs, query, data, noise, times, weights = draw_batch(pools, plan, step, range(plan.batch))
         noise = torch.zeros_like(noise) if variant.zeros else noise
         with torch.autocast("cpu", torch.bfloat16):
             v = dit(noise, times, pairs, query)
-        loss = (v.float() - (data - noise)).square().mean()
-        update(optimizers, loss, step)
+        loss = ((v.float() - (data - noise)).square() * weights).mean()
+        update(optimizers, loss + more_loss(), step, rate)
         step += 1
         average(averaged, dit, step)
         spent += time.process_time() - start
