@@ -196,7 +196,13 @@ class SameClass(Family):
 
 
 def marked(
-    rng: np.random.Generator, pictures: list[U8], shares: F32, *, plain: bool, least: float = LEAST
+    rng: np.random.Generator,
+    pictures: list[U8],
+    shares: F32,
+    *,
+    plain: bool,
+    least: float = LEAST,
+    most: float = 1.0,
 ) -> Group:
     """A group of pictures and what is marked in them, each answer in a style of its own.
 
@@ -206,12 +212,14 @@ def marked(
         shares: (N, A, S, S) float32 in [0, 1].
         plain: see :func:`draw_mark`.
         least: share of the frame from which on a marked place is there.
+        most: share above which a target shows nothing, for it looks the same everywhere.
     """
+    cover = shares.mean(axis=(2, 3))
     marks = [draw_mark(rng, plain=plain) for _ in range(shares.shape[1])]
     return Group(
         inputs=pictures,
         targets=[[mark.paint(s) for mark, s in zip(marks, row, strict=True)] for row in shares],
-        present=shares.mean(axis=(2, 3)) >= least,
+        present=(cover >= least) & (cover <= most),
         sources=np.arange(len(pictures)),
         styles=[mark.style for mark in marks],
         shares=shares,

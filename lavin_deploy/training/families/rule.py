@@ -77,6 +77,7 @@ class Rule(Family):
     """Four rules over the same photographs, or over rendered scenes of which two ask for depth."""
 
     name = "rule"
+    version = 2
     answers = 4
 
     def group(self, rng: np.random.Generator, size: int, count: int) -> Group:
@@ -99,7 +100,8 @@ class Rule(Family):
             values = depths if name == DEPTH else np.stack([table[name](p) for p in pictures])
             ranges = [in_range(rng, np.asarray(values, np.float32)) for _ in range(TRIES)]
             masks.append(max(ranges, key=shown))
-        return marked(rng, pictures, np.stack(masks, axis=1), plain=self.plain, least=LEAST)
+        shares = np.stack(masks, axis=1)
+        return marked(rng, pictures, shares, plain=self.plain, least=LEAST, most=MOST)
 
 
 def shown(mask: F32) -> int:

@@ -96,6 +96,8 @@ def test_masks_are_painted_where_the_shares_are(collage: Collage, name: str) -> 
                 assert iou(read, truth) > 0.9 or abs(read.mean() - truth.mean()) < 0.01
         cover = group.shares.mean(axis=(2, 3))
         assert (cover[group.present] > 0.009).all()
+        # A target of one colour does not show what is asked.
+        assert (cover[group.present] < (rule.MOST + 1e-6 if name == "rule" else 0.98)).all()
 
 
 @pytest.mark.parametrize("make", [Follow, SameClass])
