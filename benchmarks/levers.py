@@ -123,13 +123,17 @@ def main(
     settings = (f"size={SIZE}", f"tasks={family}:1", f"groups={groups}", f"batch={BATCH}")
     plan = override(base, [*settings, "at_noise=1", "drop=0", "queries=4"])
 
-    def recorded(foreground: float) -> LatentPools:
-        chosen = replace(plan, foreground=foreground)
+    def pools_for(way: str) -> LatentPools:
+        chosen = replace(plan, foreground=HEAVY if way == "foreground" else 0.0)
         pools = open_pools(chosen, vae, config, work, data=data, own={}, processes=Processes())
+        if way != "align":
+            return pools
         return replace(pools, pools=[Recorded(**vars(pool)) for pool in pools.pools])
 
-    train = make_task(family, Collage.load(data, "train"), held_out=False)
-    seen = F.normalize(features(train, groups, plan.seed).flatten(2).transpose(1, 2), dim=-1)
+    seen = torch.empty(0)
+    if "align" in ways:
+        train = make_task(family, Collage.load(data, "train"), held_out=False)
+        seen = F.normalize(features(train, groups, plan.seed).flatten(2).transpose(1, 2), dim=-1)
     held_out = make_task(family, Collage.load(data, "test"), held_out=True)
     held = HeldOut.of(held_out, vae, config, pairs=1, size=SIZE)
     rows = json.loads(out.read_text()) if out.exists() else []
@@ -145,7 +149,7 @@ def main(
             fill(dit, state, checkpoint)
             curve = train_way(
                 dit,
-                recorded(HEAVY if way == "foreground" else 0.0),
+                pools_for(way),
                 replace(plan, seed=seed),
                 way,
                 seen,
@@ -175,7 +179,7 @@ def train_way(
     )
     tokens: list[Tensor] = []
 
-    def apart() -> Tensor | float:
+    def apart() -> Tensor:
         """How far the queries' tokens are from the features of their places, by cosine."""
         items = torch.from_numpy(np.concatenate(Recorded.drawn))
         told = F.normalize(head(tokens[0].float()), dim=-1)
@@ -183,14 +187,15 @@ def train_way(
         tokens.clear()
         return -0.5 * (told * seen[items]).sum(-1).mean()
 
-    more = {}
     if way == "align":
         Recorded.drawn.clear()
         dit.blocks[BLOCK].register_forward_hook(lambda *args: tokens.append(args[-1][1]))
-        more = {"more_loss": apart}
     optimizers = optimizers_of(nn.ModuleList([dit, head]), plan, muon=way == "muon")
     marks = [0.25, 0.5, 0.75, 1.0]
-    return run(dit, pools, plan, budget, marks, measure, optimizers=optimizers, rate=rate, **more)
+    more = apart if way == "align" else None
+    return run(
+        dit, pools, plan, budget, marks, measure, optimizers=optimizers, rate=rate, more_loss=more
+    )
 
 
 if __name__ == "__main__":

@@ -149,7 +149,7 @@ def run(
     *,
     optimizers: Sequence[torch.optim.Optimizer] = (),
     rate: float = RATE,
-    more_loss: Callable[[], Tensor | float] = lambda: 0.0,
+    more_loss: Callable[[], Tensor] | None = None,
 ) -> list[dict[str, float]]:
     """Train for ``budget`` CPU-seconds; measure averaged weights at the marks.
 
@@ -180,7 +180,9 @@ def run(
         with torch.autocast("cpu", torch.bfloat16):
             v = dit(noise, times, pairs, query)
         loss = ((v.float() - (data - noise)).square() * weights).mean()
-        update(optimizers, loss + more_loss(), step, rate)
+        if more_loss is not None:
+            loss = loss + more_loss()
+        update(optimizers, loss, step, rate)
         step += 1
         average(averaged, dit, step)
         spent += time.process_time() - start
