@@ -100,6 +100,10 @@ class Squares:
                 other=None if alone else tuple((i, m[1 - asked]) for i, m in shown),
                 known=None if alone else np.ones((SIDE, SIDE), bool),
             )
+        if family == "alone" and index % 3 == 0:
+            shown_only = query == (250, 120)[asked]
+            query = np.where(shown_only, query, 0).astype(np.uint8)
+            masks[1 - asked] = np.zeros_like(query)
         if empty:
             query = np.where((query == (250, 120)[asked]).all(-1, keepdims=True), 0, query)
             query, masks = query.astype(np.uint8), [np.zeros_like(query)] * 2
@@ -166,6 +170,15 @@ def test_some_episodes_have_no_other_answer(tmp_path: Path) -> None:
     assert result.rows[OTHER].count == result.gains[OTHER].count == 6
     assert result.gains[OTHER].low == 1
     PairsReport(heading="", facts={}, results=(result,)).write(tmp_path)
+
+
+@pytest.mark.unit
+def test_a_query_that_shows_only_what_is_asked_cannot_tell_reading_from_marking_all() -> None:
+    result = measure_family("alone", "held-out", Squares(), reader, samples=9, counts=(1,))
+    assert result.rows[MODEL].count == result.rows[OTHER].count == 9
+    assert result.rows[UNION].count == result.gains[UNION].count == 6
+    assert result.rows[UNION].mean == pytest.approx(0.5)
+    assert result.switched == 1
 
 
 @pytest.mark.unit

@@ -49,10 +49,11 @@ class FamilyResult:
         samples: number of episodes whose truth is not empty.
         pairs: shown in all rows but ``curve``.
         rows: mean score of the model and of every control, with its interval, over the samples that
-            have the control: some have no other answer.
+            have the control: some have no other answer, and some queries show nothing but what is
+            asked, so that everything marked is the truth.
         gains: by control, how much better the model is, sample by sample.
         switched: share of samples in [0, 1] in which the answer went with the mark when the pairs
-            marked something else; None without another answer.
+            marked something else, of those whose query shows both; None if there are none.
         curve: the model's score by number of pairs.
         empty: share of empty truths in [0, 1] to which less than 1 % of the frame was painted;
             None where there are none.
@@ -110,7 +111,7 @@ def measure_family(
         if episode.other is not None and episode.other_truth is not None:
             other = answer(episode.other[:first], episode.query)
             answers[OTHER] = other
-            if episode.style is not None:
+            if episode.style is not None and episode.mask(episode.other_truth).any():
                 followed.append(_followed(episode, own, other, episode.other_truth))
         if episode.member:
             named.setdefault(episode.member, []).append(index)
@@ -167,7 +168,7 @@ def _controls(episode: PairEpisode) -> dict[str, U8]:
     rows = {TARGET: copied_target(episode), INPUT: episode.query}
     if episode.style is None:
         return {**rows, FLAT: flat_colour(episode)}
-    if episode.union is not None:
+    if episode.union is not None and (episode.union & ~episode.mask(episode.truth)).mean() > SMALL:
         rows[UNION] = marked(episode, episode.union)
     return {**rows, WHOLE: marked(episode, np.ones(episode.query.shape[:2], bool))}
 
