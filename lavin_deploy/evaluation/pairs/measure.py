@@ -168,8 +168,10 @@ def _controls(episode: PairEpisode) -> dict[str, U8]:
     rows = {TARGET: copied_target(episode), INPUT: episode.query}
     if episode.style is None:
         return {**rows, FLAT: flat_colour(episode)}
-    if episode.union is not None and (episode.union & ~episode.mask(episode.truth)).mean() > SMALL:
-        rows[UNION] = marked(episode, episode.union)
+    if episode.union is not None:
+        everything = marked(episode, episode.union)
+        if (episode.mask(everything) & ~episode.mask(episode.truth)).mean() > SMALL:
+            rows[UNION] = everything
     return {**rows, WHOLE: marked(episode, np.ones(episode.query.shape[:2], bool))}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -86,6 +86,7 @@ class Follow(Family):
     """
 
     name = "follow"
+    version = 2
     of_pictures = True
     answers = 3
 
@@ -133,7 +134,7 @@ class Follow(Family):
             pictures.append(picture)
             visible.append(shares)
         asked = [answer % n for answer in range(self.answers)]
-        return marked(rng, pictures, np.stack(visible)[:, asked], plain=self.plain)
+        return telling(marked(rng, pictures, np.stack(visible)[:, asked], plain=self.plain))
 
     def _things(self, rng: np.random.Generator, n: int) -> list[int]:
         """Cut-outs; in one of four cases two of a kind."""
@@ -150,6 +151,7 @@ class SameClass(Family):
     """Two categories of things, other ones in every picture; all of the marked one's are asked."""
 
     name = "class"
+    version = 2
     of_pictures = True
     answers = 2
 
@@ -192,7 +194,15 @@ class SameClass(Family):
                     break
             pictures.append(picture)
             visible.append(np.stack((own, other)))
-        return marked(rng, pictures, np.stack(visible), plain=self.plain)
+        return telling(marked(rng, pictures, np.stack(visible), plain=self.plain))
+
+
+def telling(group: Group) -> Group:
+    """Only what shows all that may be asked is a pair.
+
+    Where the marked thing is the only one, the pair does not say whether it or everything is asked.
+    """
+    return replace(group, telling=group.present & group.present.all(axis=1, keepdims=True))
 
 
 def marked(

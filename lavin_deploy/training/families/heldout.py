@@ -98,7 +98,7 @@ class HeldOutFamilies:
         empty: bool,
     ) -> PairEpisode | None:
         order = rng.permutation(len(group.inputs))
-        shown = [int(k) for k in order if group.present[k, answer]]
+        shown = [int(k) for k in order if group.pairs[k, answer]]
         _, firsts = np.unique(group.sources[shown], return_index=True)  # no picture twice
         examples = [shown[k] for k in sorted(firsts)][: self._pairs]
         used = set(group.sources[examples].tolist())

@@ -172,7 +172,7 @@ def _write(
     with replaced_folder(chunk) as part:
         np.save(part / LATENTS, np.concatenate(rows).astype(np.float16))
         np.save(part / IDS, np.concatenate(sources))
-        np.save(part / PRESENT, np.concatenate([group.present for group in groups]))
+        np.save(part / PRESENT, np.concatenate([group.pairs for group in groups]))
         shares = [known_share(group, rows[0].shape[-2:]) for group in groups]
         if any(share is not None for share in shares):
             ones = np.ones((GROUP, *rows[0].shape[-2:]), np.float16)

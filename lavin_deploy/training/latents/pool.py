@@ -57,7 +57,7 @@ class Chunk:
     Attributes:
         latents: (N, (1 + A) f, 16, h, w) float16, unscaled.
         ids: (N,), equal for items that were made of one picture.
-        present: (N, A), whether an item shows what the answer is about, so that it can be a pair.
+        present: (N, A), whether an item shows what the answer is about, and can be a pair.
         known: (N, h, w) float16, share of each latent's pixels whose targets are known; None is 1.
         pixels: (N, A, S, S, 3) uint8 targets, or None.
     """

@@ -27,12 +27,12 @@ ALL_TASKS: Mapping[str, float] = {
 
 EVERYTHING_WEIGHTS: Mapping[str, float] = {
     **ALL_TASKS,
-    **{"segmentation": 14, "edges": 5, "depth": 4, "normals": 4, "inpainting": 12},
+    **{"segmentation": 24, "edges": 5, "depth": 4, "normals": 4, "inpainting": 12},
 }
 """Image tasks of the default model: those that ship are drawn more often, so that they are kept."""
 
 FAMILY_WEIGHTS: Mapping[str, float] = {
-    **{"follow": 40, "class": 4, "region": 10, "rule": 20, "filter": 12, "geometry": 2},
+    **{"follow": 90, "class": 4, "region": 10, "rule": 30, "filter": 12, "geometry": 2},
     **{"atlas": 2, "propagate": 4},
 }
 """Families of episodes in which only the pair says what is asked."""

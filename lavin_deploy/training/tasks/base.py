@@ -37,13 +37,14 @@ class Group:
     Attributes:
         inputs: N pictures (S, S, 3) or clips (T, S, S, 3), uint8 RGB.
         targets: (N, A) of them; answer a of all items is painted in one style.
-        present: (N, A), whether an item shows what the answer is about: only then is it a pair.
+        present: (N, A), whether an item shows what the answer is about: only then is it measured.
         sources: (N,), equal for items that are cut from one picture.
         styles: (A,), how each answer is painted.
         shares: (N, A, S, S) float32 in [0, 1], what each answer marks, visible parts only; None
             where answers are not masks.
         known: (N, S, S) bool, where targets are known; None: everywhere.
         names: (A,), of answers that have one, as held-out filters do.
+        telling: (N, A), whether an item also says, as a pair, what is asked; None: all present.
     """
 
     inputs: Sequence[U8]
@@ -54,6 +55,12 @@ class Group:
     shares: F32 | None = None
     known: NDArray[np.bool_] | None = None
     names: Sequence[str] = ()
+    telling: NDArray[np.bool_] | None = None
+
+    @property
+    def pairs(self) -> NDArray[np.bool_]:
+        """(N, A), whether an item can be a pair."""
+        return self.present if self.telling is None else self.telling
 
 
 class FromCollage:
