@@ -100,6 +100,10 @@ class Squares:
                 other=None if alone else tuple((i, m[1 - asked]) for i, m in shown),
                 known=None if alone else np.ones((SIDE, SIDE), bool),
             )
+        if family == "hidden":  # nobody knows what the other one is
+            episode = self.episode("squares", members, index)
+            assert episode.union is not None
+            return replace(episode, known=episode.mask(episode.truth) | ~episode.union)
         if family == "alone" and index % 3 == 0:
             shown_only = query == (250, 120)[asked]
             query = np.where(shown_only, query, 0).astype(np.uint8)
@@ -188,6 +192,9 @@ def test_what_is_not_known_does_not_count() -> None:
     assert not blank.mask(episode.truth).any()
     assert episode.painted(episode.truth) == pytest.approx(36 / SIDE**2)
     assert blank.painted(episode.truth) == 0
+    result = measure_family("hidden", "held-out", Squares(), reader, samples=4, counts=(1,))
+    assert UNION not in result.rows
+    assert result.rows[MODEL].mean == 1
 
 
 @pytest.mark.unit
