@@ -32,7 +32,7 @@ EVERYTHING_WEIGHTS: Mapping[str, float] = {
 """Image tasks of the default model: those that ship are drawn more often, so that they are kept."""
 
 FAMILY_WEIGHTS: Mapping[str, float] = {
-    **{"follow": 90, "class": 4, "region": 10, "rule": 30, "filter": 24, "geometry": 2},
+    **{"follow": 110, "class": 4, "region": 10, "rule": 45, "filter": 24, "geometry": 2},
     **{"atlas": 2, "propagate": 4},
 }
 """Families of episodes in which only the pair says what is asked."""
