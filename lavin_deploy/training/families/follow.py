@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -134,7 +134,8 @@ class Follow(Family):
             pictures.append(picture)
             visible.append(shares)
         asked = [answer % n for answer in range(self.answers)]
-        return telling(marked(rng, pictures, np.stack(visible)[:, asked], plain=self.plain))
+        shares = np.stack(visible)[:, asked]
+        return marked(rng, pictures, shares, plain=self.plain, pairs_show_all=True)
 
     def _things(self, rng: np.random.Generator, n: int) -> list[int]:
         """Cut-outs; in one of four cases two of a kind."""
@@ -194,15 +195,8 @@ class SameClass(Family):
                     break
             pictures.append(picture)
             visible.append(np.stack((own, other)))
-        return telling(marked(rng, pictures, np.stack(visible), plain=self.plain))
-
-
-def telling(group: Group) -> Group:
-    """Only what shows all that may be asked is a pair.
-
-    Where the marked thing is the only one, the pair does not say whether it or everything is asked.
-    """
-    return replace(group, telling=group.present & group.present.all(axis=1, keepdims=True))
+        shares = np.stack(visible)
+        return marked(rng, pictures, shares, plain=self.plain, pairs_show_all=True)
 
 
 def marked(
@@ -213,6 +207,7 @@ def marked(
     plain: bool,
     least: float = LEAST,
     most: float = 1.0,
+    pairs_show_all: bool = False,
 ) -> Group:
     """A group of pictures and what is marked in them, each answer in a style of its own.
 
@@ -223,6 +218,7 @@ def marked(
         plain: see :func:`draw_mark`.
         least: share of the frame from which on a marked place is there.
         most: share above which a target shows nothing, for it looks the same everywhere.
+        pairs_show_all: see :class:`Group`.
     """
     cover = shares.mean(axis=(2, 3))
     marks = [draw_mark(rng, plain=plain) for _ in range(shares.shape[1])]
@@ -233,4 +229,5 @@ def marked(
         sources=np.arange(len(pictures)),
         styles=[mark.style for mark in marks],
         shares=shares,
+        pairs_show_all=pairs_show_all,
     )

@@ -44,7 +44,8 @@ class Group:
             where answers are not masks.
         known: (N, S, S) bool, where targets are known; None: everywhere.
         names: (A,), of answers that have one, as held-out filters do.
-        telling: (N, A), whether an item also says, as a pair, what is asked; None: all present.
+        pairs_show_all: only an item that shows what every answer is about is a pair: where one is
+            alone, the pair does not say whether it or everything is asked.
     """
 
     inputs: Sequence[U8]
@@ -55,12 +56,14 @@ class Group:
     shares: F32 | None = None
     known: NDArray[np.bool_] | None = None
     names: Sequence[str] = ()
-    telling: NDArray[np.bool_] | None = None
+    pairs_show_all: bool = False
 
     @property
     def pairs(self) -> NDArray[np.bool_]:
         """(N, A), whether an item can be a pair."""
-        return self.present if self.telling is None else self.telling
+        if self.pairs_show_all:
+            return self.present & self.present.all(axis=1, keepdims=True)
+        return self.present
 
 
 class FromCollage:

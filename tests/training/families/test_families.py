@@ -187,6 +187,8 @@ def test_rules_paint_by_their_attribute() -> None:
     image = np.zeros((32, 32, 3), np.uint8)
     image[:, 16:] = (200, 40, 40)
     red = rule.HELD_OUT_ATTRIBUTES["red"](image)
+    for each in (rule._lightness(image), rule._saturation(image), rule._toward(0)(image), red):
+        assert each[:, 20:].min() > each[:, :12].max()
     assert (red[:, :12] == 0).all()
     assert (red[:, 20:] == 200).all()
     masks = rule.in_range(np.random.default_rng(0), np.stack([red] * 2))
@@ -194,7 +196,6 @@ def test_rules_paint_by_their_attribute() -> None:
 
 
 def test_rules_that_are_trained_on_ask_for_nothing_like_the_held_out_ones() -> None:
-    # Colours of one lightness all around: who follows a held-out hue or red is told apart.
     colours = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
 
     def values(attribute: rule.Attribute) -> NDArray[np.float32]:
@@ -210,6 +211,7 @@ def test_rules_that_are_trained_on_ask_for_nothing_like_the_held_out_ones() -> N
     assert nearest["red"] < 0.95
     assert nearest["hue 3"] < 0.975
     assert nearest["hue 7"] < 0.975
+    assert nearest["coarse texture"] < 0.9
     # They lie on all sides, so that what is between is not new.
     assert all(max(each) > 0.8 for name, each in likeness.items() if name != "coarse texture")
     spreads = [values(rule.draw_attribute(np.random.default_rng(k))).std() for k in range(60)]
