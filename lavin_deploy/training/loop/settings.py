@@ -27,12 +27,12 @@ ALL_TASKS: Mapping[str, float] = {
 
 EVERYTHING_WEIGHTS: Mapping[str, float] = {
     **ALL_TASKS,
-    **{"segmentation": 24, "edges": 5, "depth": 4, "normals": 4, "inpainting": 12},
+    **{"segmentation": 60, "edges": 5, "depth": 4, "normals": 4, "inpainting": 12},
 }
 """Image tasks of the default model: those that ship are drawn more often, so that they are kept."""
 
 FAMILY_WEIGHTS: Mapping[str, float] = {
-    **{"follow": 110, "class": 4, "region": 10, "rule": 45, "filter": 24, "geometry": 2},
+    **{"follow": 100, "class": 4, "region": 10, "rule": 80, "filter": 36, "geometry": 2},
     **{"atlas": 2, "propagate": 4},
 }
 """Families of episodes in which only the pair says what is asked."""
@@ -177,6 +177,8 @@ class DiTRecipe(Recipe):
         queries: answers asked under one drawing of pairs, whose keys and values a frozen context
             with merged pairs computes once; ``batch`` counts answers.
         foreground: how much more than the rest the marked places of masks count, on top of 1.
+        empty_queries: share, in [0, 1], of queries from which the marked thing is away, in episodes
+            that have such; 0: as they come, one of ten.
         held_out: groups of held-out pictures of each task that are encoded to validate on; 0: none.
         validate_every: steps between two validations, see ``mix``.
         first_tasks: ``name:weight`` of what a curriculum begins with; empty: none.
@@ -208,6 +210,7 @@ class DiTRecipe(Recipe):
     pairing: str = ""
     queries: int = 1
     foreground: float = 0.0
+    empty_queries: float = 0.0
     held_out: int = 0
     validate_every: int = 1000
     first_tasks: str = ""
