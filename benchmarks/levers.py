@@ -54,9 +54,9 @@ class Recorded(Pool):
     drawn: ClassVar[list[NDArray[np.int64]]] = []
 
     def choose(
-        self, rng: np.random.Generator, pairs: int, queries: int, scale: float = 1.0
+        self, rng: np.random.Generator, pairs: int, queries: int
     ) -> tuple[Chunk, int, NDArray[np.int64]]:
-        chunk, answer, items = super().choose(rng, pairs, queries, scale)
+        chunk, answer, items = super().choose(rng, pairs, queries)
         before = next(n for n, each in enumerate(self.chunks) if each is chunk)
         first = sum(len(each.latents) for each in self.chunks[:before])
         Recorded.drawn.append(first + items[pairs:])

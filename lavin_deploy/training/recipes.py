@@ -113,7 +113,6 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             tasks=EVERYTHING,
             held_out=8,
             foreground=3.0,
-            empty_queries=0.3,
             one_pair=0.4,
             first_tasks="region_flat:1",
             first_reading=0.4,

@@ -88,7 +88,6 @@ class Follow(Family):
     name = "follow"
     version = 2
     of_pictures = True
-    may_be_away = True
     answers = 3
 
     def group(self, rng: np.random.Generator, size: int, count: int) -> Group:
@@ -155,7 +154,6 @@ class SameClass(Family):
     name = "class"
     version = 2
     of_pictures = True
-    may_be_away = True
     answers = 2
 
     def group(self, rng: np.random.Generator, size: int, count: int) -> Group:

@@ -64,13 +64,7 @@ def chunks(pool: Path, *, in_pixels: bool = False) -> list[Path]:
 
 
 def open_pool(
-    task: Task,
-    path: Path,
-    weight: float,
-    *,
-    in_pixels: bool = False,
-    foreground: float = 0.0,
-    empty: float = 0.0,
+    task: Task, path: Path, weight: float, *, in_pixels: bool = False, foreground: float = 0.0
 ) -> Pool:
     """Map a pool that :func:`make_pool` wrote into memory, with its pixels if asked for.
 
@@ -80,7 +74,6 @@ def open_pool(
         weight: see :class:`Pool`.
         in_pixels: whether answers are compared in pixels.
         foreground: see :class:`Pool`; for tasks that mark something alone.
-        empty: see :class:`Pool`; for tasks whose marked thing may be away alone.
     """
     folders = chunks(path, in_pixels=in_pixels)
     return Pool(
@@ -90,7 +83,6 @@ def open_pool(
         frames=(task.frames - 1) // 4 + 1,
         ordered=task.ordered,
         foreground=foreground if getattr(task, "marks", False) else 0.0,
-        empty=empty if getattr(task, "may_be_away", False) else 0.0,
     )
 
 

@@ -205,7 +205,6 @@ def open_pools(
                 weights[name],
                 in_pixels=recipe.in_pixels,
                 foreground=recipe.foreground if split == "train" else 0.0,
-                empty=recipe.empty_queries if split == "train" else 0.0,
             )
         )
     return LatentPools.of(pools, config)

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from lavin_deploy.config import ModelConfig
 from lavin_deploy.errors import InputError
-from lavin_deploy.training.latents.marked import foreground_weights, marked_places
 
 GROUP = 16
+APART = 0.5
+"""Mean absolute difference of scaled latents from which on a place differs from another."""
 TRIES = 16
 """Groups that are tried for one whose answer enough items show."""
 LATENTS, IDS, PRESENT, PIXELS = "latents.npy", "ids.npy", "present.npy", "pixels.npy"
@@ -96,8 +97,6 @@ class Pool:
         ordered: items of a group come one after another.
         foreground: how much more than the rest the places count where a target differs from most
             of it, see :func:`foreground_weights`; 0 is no more.
-        empty: share of queries, in [0, 1], that show nothing of what is asked, in groups that have
-            such; 0: as they come.
     """
 
     name: str
@@ -106,7 +105,6 @@ class Pool:
     frames: int = 1
     ordered: bool = False
     foreground: float = 0.0
-    empty: float = 0.0
 
     @property
     def groups(self) -> int:
@@ -119,13 +117,12 @@ class Pool:
         return int(self.chunks[0].present.shape[1])
 
     def choose(
-        self, rng: np.random.Generator, pairs: int, queries: int, scale: float = 1.0
+        self, rng: np.random.Generator, pairs: int, queries: int
     ) -> tuple[Chunk, int, NDArray[np.int64]]:
         """Draw a group, an answer, and items of the group: the pairs', then the queries'.
 
         Pairs show what the answer is about and are distinct pictures, none of them a query's;
         queries come again where there are too few. In an ordered pool the query is the next item.
-        ``scale`` is that of the latents.
 
         Raises:
             InputError: a group has too few pictures.
@@ -144,32 +141,12 @@ class Pool:
                 examples = shown[np.sort(places)][:pairs]
                 rest = order[~np.isin(chunk.ids[order], chunk.ids[examples])]
             if len(examples) == pairs and len(rest):
-                if self.empty:
-                    rest = self._with_empty(rng, chunk, answer, rest, queries, scale)
                 asked = np.resize(rest, queries)
                 return chunk, answer, np.concatenate((examples, asked)).astype(np.int64)
         raise InputError(
             f"an episode of {pairs} pairs needs {pairs + 1} pictures, and groups of {self.name!r} "
             f"have {len(examples) + bool(len(rest))}; lower max_pairs or add pairs."
         )
-
-    def _with_empty(
-        self,
-        rng: np.random.Generator,
-        chunk: Chunk,
-        answer: int,
-        items: NDArray[np.int64],
-        queries: int,
-        scale: float,
-    ) -> NDArray[np.int64]:
-        """Queries from ``items``, of which ``self.empty`` show nothing of what is asked."""
-        first = chunk.latents[items, (1 + answer) * self.frames].astype(np.float32) * scale
-        marked = marked_places(first[:, None]).any(axis=(1, 2, 3, 4))
-        if marked.all() or not marked.any():
-            return items
-        count = int(rng.binomial(queries, self.empty))
-        parts = np.resize(items[~marked], count), np.resize(items[marked], queries - count)
-        return np.concatenate(parts)
 
     def _group(self, number: int) -> tuple[Chunk, int]:
         """The chunk that holds a group, and the group's first item in it."""
@@ -238,7 +215,7 @@ class LatentPools:
             InputError: a group has too few pictures.
         """
         pool = self._pool(rng, frames)
-        chunk, answer, items = pool.choose(rng, pairs, queries, self.scale)
+        chunk, answer, items = pool.choose(rng, pairs, queries)
         return self._drawn(pool, chunk, answer, items, pairs)
 
     def draw_both(
@@ -251,9 +228,9 @@ class LatentPools:
         """
         pool = self._pool(rng, frames)
         if pool.answers == 1:
-            chunk, answer, items = pool.choose(rng, pairs, queries, self.scale)
+            chunk, answer, items = pool.choose(rng, pairs, queries)
             return self._drawn(pool, chunk, answer, items, pairs), None
-        chunk, answer, items = pool.choose(rng, pairs + 1, queries, self.scale)
+        chunk, answer, items = pool.choose(rng, pairs + 1, queries)
         examples = items[: pairs + 1]
         drawn = self._drawn(pool, chunk, answer, np.delete(items, pairs), pairs)
         shifted = np.append(np.roll(examples, 1), items[-1:])
@@ -293,6 +270,28 @@ class LatentPools:
             weights,
             pixels,
         )
+
+
+def foreground_weights(targets: NDArray[np.float32], more: float) -> NDArray[np.float32]:
+    """Weights of latents whose mean is 1: 1 + ``more`` where a target differs from most of it.
+
+    A thing that covers a tenth of the frame has a tenth of the square error; where it is in doubt,
+    the best answer under that error does not show it.
+
+    Args:
+        targets: (Q, f, 16, h, w), scaled.
+        more: 0 or more.
+
+    Returns:
+        (Q, 1, 1, h, w) float32; of several frames the first decides.
+    """
+    if not more:
+        return np.ones((len(targets), 1, 1, *targets.shape[-2:]), np.float32)
+    first = targets[:, :1]
+    middle = np.median(first, axis=(3, 4), keepdims=True)
+    apart = np.abs(first - middle).mean(axis=2, keepdims=True) > APART
+    weights = 1 + np.float32(more) * apart
+    return np.asarray(weights / weights.mean(axis=(3, 4), keepdims=True), np.float32)
 
 
 def _shares(weights: Sequence[float]) -> NDArray[np.float64]:

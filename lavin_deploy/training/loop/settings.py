@@ -177,8 +177,6 @@ class DiTRecipe(Recipe):
         queries: answers asked under one drawing of pairs, whose keys and values a frozen context
             with merged pairs computes once; ``batch`` counts answers.
         foreground: how much more than the rest the marked places of masks count, on top of 1.
-        empty_queries: share, in [0, 1], of queries from which the marked thing is away, in episodes
-            that have such; 0: as they come, one of ten.
         held_out: groups of held-out pictures of each task that are encoded to validate on; 0: none.
         validate_every: steps between two validations, see ``mix``.
         first_tasks: ``name:weight`` of what a curriculum begins with; empty: none.
@@ -210,7 +208,6 @@ class DiTRecipe(Recipe):
     pairing: str = ""
     queries: int = 1
     foreground: float = 0.0
-    empty_queries: float = 0.0
     held_out: int = 0
     validate_every: int = 1000
     first_tasks: str = ""

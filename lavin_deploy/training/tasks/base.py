@@ -101,7 +101,6 @@ class Family(FromCollage):
         of_pictures: whether its members are things in pictures, so that those that are trained on
             are in the training split.
         marks: whether answers are masks.
-        may_be_away: whether what is marked may be away from a query: its answer is empty then.
         version: another one where the same seed gives other items than it did.
     """
 
@@ -109,7 +108,6 @@ class Family(FromCollage):
     needs: tuple[str, ...] = ()
     of_pictures = False
     marks = True
-    may_be_away = False
     version = 1
     deterministic = True
     answers = 1

@@ -16,12 +16,12 @@ from lavin_deploy.models.vae2d import Encoder2d
 from lavin_deploy.training.latents import make
 from lavin_deploy.training.latents.encoder import picture_encoder, torch_encoder
 from lavin_deploy.training.latents.make import chunks, make_pool, open_pool
-from lavin_deploy.training.latents.marked import foreground_weights
 from lavin_deploy.training.latents.pool import (
     GROUP,
     Chunk,
     LatentPools,
     Pool,
+    foreground_weights,
 )
 from lavin_deploy.training.loop.processes import CPU
 from lavin_deploy.training.loop.settings import DiTRecipe
@@ -127,24 +127,6 @@ def test_marked_places_weigh_more_and_all_together_the_same() -> None:
         pools = LatentPools(pools=[replace(numbered(), foreground=more)], shift=0.0, scale=1.0)
         drawn = pools.draw(np.random.default_rng(0), 1, queries=2)
         assert drawn.weights.shape == (2, 1, 1, 2, 2)
-
-
-@pytest.mark.unit
-def test_queries_without_the_marked_thing_are_drawn_as_often_as_asked() -> None:
-    pool = numbered()
-    latents = np.array(pool.chunks[0].latents)
-    shown = np.arange(2 * GROUP) % GROUP != 7  # one item of 16 shows nothing of either answer
-    latents[shown, 1:, :, 0, 0] += 1
-    chunks = [replace(pool.chunks[0], latents=latents)]
-
-    def share(empty: float) -> float:
-        pools = [replace(pool, chunks=chunks, empty=empty)]
-        drawn = LatentPools(pools=pools, shift=0.0, scale=1.0)
-        asked = [drawn.draw(np.random.default_rng(k), 1, queries=4).queries for k in range(200)]
-        return float(np.mean(np.concatenate(asked)[:, 0, 0, 1, 1] % 100 == 7))
-
-    assert share(0.0) == pytest.approx(1 / 16, abs=0.03)
-    assert share(0.3) == pytest.approx(0.3 * 15 / 16, abs=0.05)  # it is the pair in one of 16
 
 
 @pytest.mark.unit
