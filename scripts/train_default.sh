@@ -11,8 +11,9 @@
 # of the steps, and leaves OUT/milestones/step-N with the averaged weights and what the suite pairs
 # says of them; the run itself goes on from before the branch. Settings are those of `lavin-train
 # jdit --recipe edge-pairs`, e.g. `--set groups=3000`: a run may get more groups, and more tasks,
-# than it had. SAMPLES in the environment are the samples that a milestone is measured on, 0 for
-# none.
+# than it had. It begins with the weights of FROM in the environment: the last milestone of the
+# repository, which reads already, so without the curriculum; or FROM=checkpoints/edge-all for all
+# of it. SAMPLES are the samples that a milestone is measured on, 0 for none.
 set -eu
 if [ $# -lt 1 ]; then
     echo "usage: scripts/train_default.sh OUT [milestone] [--set key=value ...]" >&2
@@ -22,6 +23,7 @@ root=$(CDPATH= cd -- "$(dirname "$0")/.." && pwd)
 out=$1
 shift
 run=$out/run
+from=${FROM:-$root/checkpoints/long-run}
 
 last_step() { # FOLDER: the number of its last state
     ls "$1/jdit.states" 2>/dev/null | sed -n 's/^step-0*\([0-9][0-9]*\)$/\1/p' | sort -n | tail -1
@@ -32,8 +34,9 @@ train() { # FOLDER [setting ...]
     shift
     resume=
     [ -n "$(last_step "$folder")" ] && resume=--resume
+    # shellcheck disable=SC2046,SC2086 # words, or none
     lavin-train jdit --recipe edge-pairs --data "$out/data" --out "$folder" \
-        --init-from "$root/checkpoints/edge-all" $resume "$@"
+        --init-from "$from" $(cat "$run/settings") $resume "$@"
 }
 
 if [ "${1-}" = milestone ]; then
@@ -80,4 +83,11 @@ mkdir -p "$run"
 # The ST-VAE stays, so that all latents and the J-DiT to start from stay valid.
 [ -f "$run/stvae.safetensors" ] ||
     cp "$root/checkpoints/edge-all/config.json" "$root/checkpoints/edge-all/stvae.safetensors" "$run"
+if [ ! -f "$run/settings" ]; then
+    # Other groups and draws than those that these weights were trained with; what reads already
+    # needs no curriculum.
+    settings="--set seed=$(cksum < "$from/lavin_dit.safetensors" | cut -c1-6)"
+    ! grep -q '"merged"' "$from/config.json" || settings="$settings --set first_tasks="
+    echo "$settings" > "$run/settings"
+fi
 train "$run" "$@"

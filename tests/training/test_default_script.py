@@ -50,6 +50,9 @@ def test_the_long_run_survives_a_kill_and_branches_milestones_off(tmp_path: Path
             assert started.poll() is None
             time.sleep(0.2)
         os.killpg(started.pid, signal.SIGKILL)
+    settings = (tmp_path / "run" / "settings").read_text()
+    assert "first_tasks=" in settings  # the repository's milestone reads already
+    pools = sorted((tmp_path / "run" / "latents").iterdir())
     killed = steps_of(tmp_path / "run")[0]
     last = killed + 20
     subprocess.run(words(tmp_path, f"steps={last}"), env=environment, check=True)
@@ -59,6 +62,8 @@ def test_the_long_run_survives_a_kill_and_branches_milestones_off(tmp_path: Path
     assert milestone.name == f"step-{last + -(-last // 10)}"
     assert steps_of(tmp_path / "run")[0] == last
     assert not (tmp_path / "branch").exists()
+    assert (tmp_path / "run" / "settings").read_text() == settings
+    assert sorted((tmp_path / "run" / "latents").iterdir()) == pools  # of one seed all along
     weights = load_file(milestone / "lavin_dit.safetensors")
     assert any(not torch.equal(weights[name], before[name]) for name in before)
     assert all(tensor.dtype == torch.float16 for tensor in weights.values())
