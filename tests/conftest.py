@@ -144,12 +144,13 @@ def _export(
     export_bundle(dit, vae, request)
 
 
-@pytest.fixture(scope="session", params=["joint", "frozen"])
+@pytest.fixture(scope="session", params=["joint", "frozen", "merged"])
 def exported(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, golden_tasks: Path
 ) -> Iterator[Bundle]:
-    """Every variant that a runtime here takes, of a joint ``tiny`` and of ``edge``, which ships and
-    is frozen; int8 is forced, being slow. Each process may add engines to its own copy."""
+    """Every variant that a runtime here takes, of a joint ``tiny``, of one with merged pairs and a
+    frozen context, and of ``edge``, which ships and is frozen; int8 is forced, being slow. Each
+    process may add engines to its own copy."""
     kind = request.param
     shared = made_once(tmp_path_factory, kind, lambda to: _export_all(to, kind, golden_tasks))
     own = shutil.copytree(shared / BUNDLE, tmp_path_factory.mktemp(kind) / BUNDLE)
@@ -162,9 +163,12 @@ def _export_all(folder: Path, kind: str, tasks: Path) -> None:
     from tests.helpers.checkpoints import write_released
 
     checkpoint, size = ROOT / "checkpoints" / "edge-all", "64x96"
-    if kind == "joint":
+    if kind != "frozen":
         checkpoint, size = folder / "ckpt", "32x32"
-        write_released(checkpoint, preset("tiny"))
+        config = preset("tiny")
+        if kind == "merged":
+            config = replace(config, dit=replace(config.dit, context="frozen", pairing="merged"))
+        write_released(checkpoint, config)
     words = ["--ckpt", str(checkpoint), "--out", str(folder / BUNDLE), "--size", size]
     words += ["--pairs=1", "--steps=3", "--tasks", str(tasks), "--force"]
     words += [f"--precision={precision}" for precision in ("fp32", "fp16", "int8")]

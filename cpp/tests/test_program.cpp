@@ -33,13 +33,14 @@ std::vector<UpdateNumbers> updates_of(const Operations& operations) {
 }
 
 TEST(Program, RunsWhatItMustAndNoMore) {
-  for (const Kind kind : {Kind::kJoint, Kind::kRefresh, Kind::kFrozen}) {
+  for (const Kind kind : {Kind::kJoint, Kind::kRefresh, Kind::kFrozen, Kind::kMergedRefresh,
+                          Kind::kMerged}) {
     const Variant variant = toy::variant(kind);
     for (const int steps : {1, 4}) {
       for (const double guidance : {1.0, 2.0}) {
         const Program program = program_of(variant, steps, guidance);
         const int nulls = guidance == 1.0 ? 0 : 1;
-        const int whole = kind == Kind::kRefresh ? (steps + 1) / 2 : 0;
+        const int whole = toy::is_refreshed(kind) ? (steps + 1) / 2 : 0;
         EXPECT_EQ(runs_of(program.sample, "step"), steps - whole);
         EXPECT_EQ(runs_of(program.sample, "step_null"), (steps - whole) * nulls);
         EXPECT_EQ(runs_of(program.sample, "refresh"), whole);
@@ -47,8 +48,10 @@ TEST(Program, RunsWhatItMustAndNoMore) {
         const int queries = kind == Kind::kFrozen ? 1 : 0;
         EXPECT_EQ(runs_of(program.sample, "query"), queries);
         EXPECT_EQ(runs_of(program.sample, "query_null"), queries * nulls);
-        EXPECT_EQ(runs_of(program.once, "context"), queries);
-        const std::size_t frames = kind == Kind::kFrozen ? 4 : 5;  // pairs alone, or the query too
+        const int merged = kind == Kind::kMerged ? 1 : 0;
+        EXPECT_EQ(runs_of(program.once, "context"), queries + merged);
+        EXPECT_EQ(runs_of(program.once, "context_null"), merged * nulls);
+        const std::size_t frames = queries + merged != 0 ? 4 : 5;  // pairs alone, or the query too
         EXPECT_EQ(program.buffers.at(buffer::kContext), frames * 2 * 6 * sizeof(float));
         float whole_span = 0;
         for (const UpdateNumbers& each : updates_of(program.sample)) {

@@ -87,6 +87,13 @@ TEST(Resident, AnswersModelsOfAFrozenContext) {
   compare(Kind::kFrozen, 2.5);
 }
 
+TEST(Resident, AnswersModelsOfMergedPairs) {
+  for (const Kind kind : {Kind::kMerged, Kind::kMergedRefresh}) {
+    compare(kind, 1);
+    compare(kind, 2.5);
+  }
+}
+
 TEST(Resident, SendsOnlyThePictureUpWithAFrame) {
   ToyRun toy_run(Kind::kJoint, 1.5);
   const auto resident = toy_run.resident();

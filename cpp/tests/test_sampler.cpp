@@ -183,6 +183,43 @@ TEST_F(Samplers, ComputeAFrozenContextOnceForATask) {
   EXPECT_EQ(first(sampler.sample(noise, query(), uniform(2), 0.0)), 3.0F);
 }
 
+TEST_F(Samplers, TakeMergedPairsOnceForATaskAndTheQueryWithEachStep) {
+  variant.context = "frozen";
+  variant.pairing = "merged";
+  const std::vector<TensorSpec> inputs = {spec("latent", kLatent), spec("modulation", kRow),
+                                          spec("query", kLatent), spec("k.0", kKeys)};
+  for (const char* null : {"", "_null"}) {
+    const std::optional<int> pairs = *null == '\0' ? std::optional(1) : std::nullopt;
+    const Shape shown = {1, 16, *null == '\0' ? 2 : 1, 4, 4};
+    variant.graphs.push_back(graph(std::string("context") + null,
+                                   {spec("context", shown), spec("modulation", kRow)},
+                                   {spec("k.0", kKeys)}, pairs));
+    variant.graphs.push_back(
+        graph(std::string("step") + null, inputs, {spec("velocity", kLatent)}, pairs));
+  }
+  open();
+  backend->graphs["context"] = [](const Feed& feed) {
+    EXPECT_EQ(first(*feed.at("modulation")), 1.0F);  // that of clean frames
+    const Array& pairs = *feed.at("context");
+    return one("k.0", filled(kKeys, first(pairs) + first(frames_of(pairs, 1, 1))));  // 3
+  };
+  backend->graphs["context_null"] = [](const Feed& feed) {
+    return one("k.0", filled(kKeys, first(*feed.at("context"))));  // 0
+  };
+  backend->graphs["step"] = backend->graphs["step_null"] = [](const Feed& feed) {
+    return one("velocity", filled(kLatent, first(*feed.at("k.0")) + first(*feed.at("query"))));
+  };
+  Sampler sampler(*backend, *modulation, kSize, 1);
+  EXPECT_EQ(names(sampler.graphs(1.0)), std::vector<std::string>{"step"});
+  const Array noise = filled(kLatent, 0);
+  sampler.take_pairs(pair(), 0.0);
+  EXPECT_EQ(backend->released, (std::vector<std::string>{"context", "context_null"}));
+  EXPECT_EQ(first(sampler.sample(noise, query(), uniform(4), 1.0)), 6.0F);
+  EXPECT_EQ(first(sampler.sample(noise, filled(kLatent, 7), uniform(2), 1.0)), 10.0F);
+  EXPECT_EQ(backend->calls["context"], 1);  // once for the task
+  EXPECT_EQ(first(sampler.sample(noise, query(), uniform(2), 0.0)), 3.0F);
+}
+
 TEST_F(Samplers, RefreshKeysAndValuesEverySoManySteps) {
   variant.context = "frozen";
   variant.refresh_every = 3;

@@ -1,5 +1,5 @@
-// A model whose graphs are a few sums, in all three kinds of context, and its answer in plain
-// loops.
+// A model whose graphs are a few sums, in every kind of context, pairs in sequence or merged, and
+// its answer in plain loops.
 #pragma once
 
 #include <cmath>
@@ -16,8 +16,9 @@ namespace lavin::core::toy {
 
 inline constexpr int kChannels = 2, kPairs = 2, kRows = 2, kColumns = 3, kCells = 6;
 inline constexpr Size kSize = {16, 24};
+inline constexpr float kOfQuery = 3;  // how much a step takes of a query beside keys and values
 inline const Latent kLatentSpec = {0.25, 1.5, kChannels, 8};
-enum class Kind { kJoint, kRefresh, kFrozen };
+enum class Kind { kJoint, kRefresh, kFrozen, kMergedRefresh, kMerged };
 
 using Values = std::vector<float>;
 using Compute = std::function<Outputs(const Feed&)>;
@@ -42,6 +43,13 @@ inline Graph graph(const std::string& name, bool pairs, std::vector<TensorSpec> 
   return made;
 }
 
+inline bool is_merged(Kind kind) {
+  return kind == Kind::kMerged || kind == Kind::kMergedRefresh;
+}
+inline bool is_refreshed(Kind kind) {
+  return kind == Kind::kRefresh || kind == Kind::kMergedRefresh;
+}
+
 inline Variant variant(Kind kind) {
   const TensorSpec row = spec("modulation", {1, 3}), velocity = latents("velocity", 1);
   const TensorSpec latent = latents("latent", 1), keys = spec("k.0", {kChannels, kCells});
@@ -50,7 +58,8 @@ inline Variant variant(Kind kind) {
   made.precision = "fp32";
   made.dialect = "native";
   made.context = kind == Kind::kJoint ? "joint" : "frozen";  // as exports write it
-  if (kind == Kind::kRefresh) made.refresh_every = 2;
+  if (is_merged(kind)) made.pairing = "merged";
+  if (is_refreshed(kind)) made.refresh_every = 2;
   made.graphs = {graph("encoder", false, {pixels}, {latents("mean", 1)}),
                  graph("decoder", false, {latents("latents", 1)}, {pixels})};
   Graph modulation = graph("modulation", false, {spec("t", {1})}, {row});
@@ -64,10 +73,15 @@ inline Variant variant(Kind kind) {
       made.graphs.push_back(graph("step" + end, !null, {latent, context, row}, {velocity}));
       continue;
     }
-    made.graphs.push_back(graph("step" + end, !null, {latent, row, keys}, {velocity}));
-    if (kind == Kind::kRefresh) {
+    std::vector<TensorSpec> known = {latent, row, keys};
+    if (is_merged(kind)) known.push_back(latents("query", 1));
+    made.graphs.push_back(graph("step" + end, !null, known, {velocity}));
+    if (is_refreshed(kind)) {
       made.graphs.push_back(
           graph("refresh" + end, !null, {latent, context, row}, {velocity, keys}));
+    } else if (kind == Kind::kMerged) {
+      const TensorSpec pairs = latents("context", null ? 1 : 2 * kPairs);
+      made.graphs.push_back(graph("context" + end, !null, {pairs, row}, {keys}));
     } else {
       std::vector<TensorSpec> inputs = {latents("query", 1), row};
       if (!null) inputs.push_back(spec("pair_k.0", {kChannels, kCells}));
@@ -150,15 +164,17 @@ inline std::map<std::string, Compute> computes(const Variant& variant) {
         out["modulation"] = row_of(in("t")[0]);
       } else if (has("latent")) {  // a step or a refresh
         const Values keys = has("k.0") ? in("k.0") : weighted(in("context"), null);
+        const Values known = has("query") ? mix(1, keys, kOfQuery, in("query")) : keys;
         const float rate = in("modulation")[0];
-        out["velocity"] = mix(rate, keys, -rate, in("latent"));
+        out["velocity"] = mix(rate, known, -rate, in("latent"));
         out["k.0"] = mix(1, keys, 0.1F * in("modulation")[2], keys);
       } else if (has("query")) {
         const Values query = in("query");
         out["k.0"] = mix(has("pair_k.0") ? 1 : 0, has("pair_k.0") ? in("pair_k.0") : query,
                          in("modulation")[0], query);
       } else {
-        out["k.0"] = mix(in("modulation")[1], weighted(in("context"), false), 0, in("context"));
+        const Values sum = weighted(in("context"), false);
+        out["k.0"] = mix(in("modulation")[1], sum, 0, sum);
       }
       Outputs outputs;
       for (const TensorSpec& each : graph.outputs) {
@@ -185,6 +201,10 @@ inline Values answer(Kind kind, const Picture& picture, const Values& pairs, con
     }
   }
   Values keys[2] = {weighted(whole, false), weighted(null, true)};
+  if (kind == Kind::kMerged) {
+    keys[0] = mix(1, weighted(pairs, false), kOfQuery, query);
+    keys[1] = mix(kOfQuery, query, 0, query);
+  }
   if (kind == Kind::kFrozen) {  // rows of the clean time are (2, 1, 1)
     keys[0] = mix(1, weighted(pairs, false), 2, query);
     keys[1] = mix(2, query, 0, query);
@@ -195,8 +215,9 @@ inline Values answer(Kind kind, const Picture& picture, const Values& pairs, con
     const Values row = row_of(grid[step]);
     Values velocity[2];
     for (std::size_t branch = 0; branch < 2; ++branch) {
-      const bool stale = kind == Kind::kRefresh && step % 2 != 0;
-      const Values& known = stale ? kept[branch] : keys[branch];
+      const bool stale = is_refreshed(kind) && step % 2 != 0;
+      const float of_query = stale && is_merged(kind) ? kOfQuery : 0;
+      const Values known = mix(1, stale ? kept[branch] : keys[branch], of_query, query);
       velocity[branch] = mix(row[0], known, -row[0], z);
       if (!stale) kept[branch] = mix(1, known, 0.1F * row[2], known);
     }

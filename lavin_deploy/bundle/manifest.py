@@ -22,7 +22,7 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 GRAPHS = (
     *("encoder", "decoder", "modulation", "step", "step_null", "step_euler", "step_euler_null"),
-    *("context", "query", "query_null", "refresh", "refresh_null"),
+    *("context", "context_null", "query", "query_null", "refresh", "refresh_null"),
     *("clip_encoder", "clip_decoder"),
     *("encoder_start", "encoder_next", "decoder_start", "decoder_next"),
 )
@@ -134,6 +134,8 @@ class Variant:
         precision: ``fp32``, ``fp16``, ...
         dialect: ``native`` or ``portable``.
         context: ``joint``, or ``frozen``: the step takes keys and values of the context.
+        pairing: ``sequence``, or ``merged``: the context's keys and values are those of the pairs,
+            and a frozen step takes the query too.
         refresh: for a frozen context of a model that was trained with a joint one.
         stream: where there are graphs for streams.
         weights: external files that the graphs share.
@@ -144,6 +146,7 @@ class Variant:
     precision: str
     dialect: str
     context: str = "joint"
+    pairing: str = "sequence"
     refresh: Refresh | None = None
     stream: Stream | None = None
     weights: tuple[str, ...] = ()

@@ -27,6 +27,7 @@ class DialectExport:
         dialect: ``native`` or ``portable``.
         specs: the graphs to export.
         context: ``joint`` or ``frozen``.
+        pairing: ``sequence`` or ``merged``, as the model has its pairs.
         weights: precision -> the file that all dialects of that precision share.
         traced: the same graphs in float32.
     """
@@ -35,6 +36,7 @@ class DialectExport:
     dialect: str
     specs: Sequence[GraphSpec]
     context: str
+    pairing: str
     weights: dict[str, WeightFile]
     traced: list[Traced] = field(default_factory=list)
 
@@ -70,6 +72,7 @@ class DialectExport:
             precision=precision,
             dialect=self.dialect,
             context=self.context,
+            pairing=self.pairing,
             weights=(weights,),
             graphs=tuple(described),
             islands=tuple(fp32_modules),

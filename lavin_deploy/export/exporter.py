@@ -12,7 +12,6 @@ from dataclasses import replace
 
 from lavin_deploy.bundle.manifest import Manifest
 from lavin_deploy.bundle.writer import BundleWriter
-from lavin_deploy.errors import InputError
 from lavin_deploy.export.checks.gate import read_limits
 from lavin_deploy.export.dialect_export import FP32
 from lavin_deploy.export.draft import Draft
@@ -31,16 +30,11 @@ def export_bundle(dit: JDiT, vae: STVAE, request: ExportRequest) -> Manifest:
     """Trace all graphs, check them, lower and check what is asked for, and write the bundle.
 
     Raises:
-        InputError: sizes, pairs or steps that the model does not have, samples that cannot be
-            read, or a model with merged pairs.
+        InputError: sizes, pairs or steps that the model does not have, or samples that cannot be
+            read.
         WorkError: a graph or a whole answer deviates from the model, or the gate refuses a
             variant; nothing is left behind.
     """
-    if dit.config.pairing != "sequence":
-        raise InputError(
-            "this checkpoint has merged pairs (pairing in config.json), and bundles have no graphs "
-            "for them yet; measure it in torch with lavin-eval --suite pairs."
-        )
     samples = read_validation(request.validation, [task.name for task, _ in request.tasks])
     limits = {p: read_limits(p, request.gate) for p in request.precisions if p != FP32}
     with BundleWriter(request.out) as writer:

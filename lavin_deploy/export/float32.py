@@ -53,6 +53,7 @@ def _traced(
             dialect=dialect,
             specs=list(graph_specs(dit, vae, replace(request.choice, dialect=dialect))),
             context=request.context,
+            pairing=dit.config.pairing,
             weights=weights,
         )
         dialect_exports[dialect].trace()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from lavin_deploy.config import ModelConfig
+from lavin_deploy.config import DiTConfig, ModelConfig
 from lavin_deploy.errors import InputError, unknown_name
 from lavin_deploy.planning.counts import Count, run_twice, total_of
 from lavin_deploy.planning.jdit_counts import count_context, count_joint, count_target, keys_values
@@ -178,7 +178,7 @@ def count_graph(
     Args:
         model: sizes.
         name: as in a manifest: ``encoder``, ``decoder``, ``step``, ``refresh``, ``context``,
-            ``query``, and ``step_null``, ``refresh_null``, ``query_null``.
+            ``query``, and ``step_null``, ``refresh_null``, ``query_null``, ``context_null``.
         height: pixels, a multiple of 16.
         width: likewise.
         pairs: example pairs; the null condition has two frames whatever they are.
@@ -200,8 +200,10 @@ def count_graph(
         return total_of(count_decoder(model.vae, cells))
     tokens = (height // patch) * (width // patch)
     kind, _, null = name.partition("_")
-    frames = 2 if null else 2 * pairs + 1
     dit = model.dit
+    frames = context_frames(dit, pairs, null=bool(null))
+    if kind == "context" and dit.pairing == "merged":
+        return total_of(count_context(dit, tokens=frames * tokens, past=0))
     if kind == "context":
         return total_of(count_context(dit, tokens=(frames - 1) * tokens, past=0))
     if kind == "query" and null:  # the zero frame, then the query
@@ -224,10 +226,12 @@ def _graphs(setting: Setting) -> Iterator[tuple[str, Often]]:
         if null:
             yield "refresh_null", "step"
     elif setting.frozen:
+        merged = setting.model.dit.pairing == "merged"
         yield "context", "task"
-        yield "query", "answer"
+        if not merged:
+            yield "query", "answer"
         if null:
-            yield "query_null", "answer"
+            yield ("context_null", "task") if merged else ("query_null", "answer")
     yield "step", "step"
     if null:
         yield "step_null", "step"
@@ -270,9 +274,17 @@ def _keys_values(setting: Setting) -> int:
         return 0
     patch = CELL * setting.model.dit.patch_size
     tokens = (setting.height // patch) * (setting.width // patch)
-    frames = 2 * setting.pairs + 1
-    if setting.refresh is None:
+    dit = setting.model.dit
+    frames = context_frames(dit, setting.pairs)
+    if setting.refresh is None and dit.pairing == "sequence":
         frames += 2 * setting.pairs  # the query's graph gives those of the pairs again
     if setting.guidance != 1:
-        frames += 2
-    return keys_values(setting.model.dit, frames * tokens) * PRECISIONS[setting.precision].kv_bytes
+        frames += context_frames(dit, setting.pairs, null=True)
+    return keys_values(dit, frames * tokens) * PRECISIONS[setting.precision].kv_bytes
+
+
+def context_frames(dit: DiTConfig, pairs: int, *, null: bool = False) -> int:
+    """Frames of tokens that a context has: merged pairs one each, and no query."""
+    if dit.pairing == "merged":
+        return 1 if null else pairs
+    return 2 if null else 2 * pairs + 1

@@ -45,13 +45,17 @@ def _attention(dit: DiTConfig, queries: int, keys: int) -> Count:
 
 
 def _embedder(dit: DiTConfig, tokens: int) -> Count:
-    """Linear with bias, then LayerNorm with weight and bias."""
+    """Linear with bias, then LayerNorm with weight and bias; two, and their sum, of merged pairs:
+    input and target of a pair, target and query.
+    """
     d, w = dit.hidden_size, dit.token_width
+    count = 2 if dit.pairing == "merged" else 1
+    added = count - 1
     return Count(
-        others=2 * tokens * w * d,
-        other_weights=w * d + 3 * d,
-        moved=tokens * (w + 3 * d),
-        kernels=3,
+        others=count * 2 * tokens * w * d,
+        other_weights=count * (w * d + 3 * d),
+        moved=tokens * (count * (w + 3 * d) + added * 3 * d),
+        kernels=3 * count + added,
     )
 
 

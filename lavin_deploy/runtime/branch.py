@@ -107,6 +107,7 @@ class RefreshBranch:
             feed = {"latent": z, "context": self._context, "modulation": row}
             self._keys_values = self._backend.infer(self._refresh, feed)
             velocity: Latents = self._keys_values.pop("velocity")
+            self._keys_values |= query_of(self._step, self._context)
             return velocity
         velocity = self._backend.infer_one(
             self._step, latent=z, modulation=row, **self._keys_values
@@ -120,8 +121,8 @@ class FrozenBranch:
     Args:
         backend: active back end.
         modulation: precomputed modulation for each timestep.
-        context: the graph of the pairs; None for the null condition, which has none.
-        query: ``query`` or ``query_null``.
+        context: the graph of the pairs; None for the null condition of a sequence, which has none.
+        query: ``query`` or ``query_null``; None for merged pairs, whose steps take the query.
         step: ``step`` or ``step_null``, which takes keys and values.
     """
 
@@ -130,7 +131,7 @@ class FrozenBranch:
         backend: Backend,
         modulation: Modulation,
         context: Graph | None,
-        query: Graph,
+        query: Graph | None,
         step: Graph,
     ) -> None:
         self._backend, self._modulation = backend, modulation
@@ -152,8 +153,12 @@ class FrozenBranch:
         same_pairs = self._pairs is not None and np.array_equal(pairs, self._pairs)
         if self._context is not None and not same_pairs:
             keys_values = self._backend.infer(self._context, {"context": pairs, "modulation": row})
-            self._of_pairs = {f"pair_{name}": array for name, array in keys_values.items()}
+            prefix = "" if self._query is None else "pair_"
+            self._of_pairs = {f"{prefix}{name}": array for name, array in keys_values.items()}
             self._pairs = pairs.copy()
+        if self._query is None:
+            self._keys_values = {"query": query, **self._of_pairs}
+            return
         feed = {"query": query, "modulation": row, **self._of_pairs}
         self._keys_values = self._backend.infer(self._query, feed)
 
@@ -163,3 +168,9 @@ class FrozenBranch:
             self._step, latent=z, modulation=self._modulation.row(t), **self._keys_values
         )
         return velocity
+
+
+def query_of(step: Graph, context: Latents) -> dict[str, Array]:
+    """The query's latents where a step on keys and values takes them: with merged pairs."""
+    takes = any(spec.name == "query" for spec in step.inputs)
+    return {"query": context[:, :, -1:]} if takes else {}

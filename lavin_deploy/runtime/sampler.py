@@ -88,6 +88,8 @@ class Sampler:
         if variant.refresh is not None:
             every = variant.refresh.every
             return RefreshBranch(*common, graph("refresh"), graph("step"), every=every)
+        if variant.pairing == "merged":
+            return FrozenBranch(*common, graph("context"), None, graph("step"))
         context = None if null else graph("context")
         return FrozenBranch(*common, context, graph("query"), graph("step"))
 

@@ -312,10 +312,21 @@ def test_a_checkpoint_by_the_command(data: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(evaluate, [str(tmp_path), *words, "--precision", "fp16"])
     assert result.exit_code == 2
     assert "leave --precision and --size out" in result.stderr
-    result = CliRunner().invoke(export, ["--ckpt", str(tmp_path), "--out", str(tmp_path / "b")])
-    assert result.exit_code == 2
-    assert "merged pairs" in result.stderr
-    assert not (tmp_path / "b").exists()
+    # The same figures through its bundle.
+    bundle = str(tmp_path / "m.lavin")
+    exported = ["--ckpt", str(tmp_path), "--out", bundle, "--size", "48x48"]
+    pairs = ["--pairs=1", "--pairs=2", "--pairs=4"]
+    result = CliRunner().invoke(export, [*exported, *pairs])
+    assert result.exit_code == 0, result.stderr
+    result = CliRunner().invoke(evaluate, [bundle, *words, "--json"])
+    assert result.exit_code == 0, result.stderr
+    for by_bundle, in_torch in zip(
+        json.loads(result.stdout)["families"], found["families"], strict=True
+    ):
+        for part in ("curve", "rows"):
+            assert list(by_bundle[part]) == list(in_torch[part])
+            for name, each in in_torch[part].items():
+                assert by_bundle[part][name]["mean"] == pytest.approx(each["mean"], abs=5e-4)
 
 
 @pytest.mark.data

@@ -14,7 +14,7 @@ import lavin_deploy as lavin
 from lavin_deploy.bundle.manifest import Validation
 from lavin_deploy.bundle.reader import open_bundle
 from lavin_deploy.cli.export import export
-from lavin_deploy.config import DiTConfig, ModelConfig, VAEConfig
+from lavin_deploy.config import DiTConfig, ModelConfig, Pairing, VAEConfig
 from lavin_deploy.errors import InputError, WorkError
 from lavin_deploy.export.checks import parity
 from lavin_deploy.flow.grids import grid_for
@@ -129,8 +129,9 @@ def test_a_graph_that_deviates_is_not_exported(
     assert [p.name for p in tmp_path.iterdir()] == ["ckpt"]
 
 
-def test_a_frozen_model_runs_from_its_bundle(tmp_path: Path) -> None:
-    config = replace(OTHER, dit=replace(OTHER.dit, context="frozen"))
+@pytest.mark.parametrize("pairing", ["sequence", "merged"])
+def test_a_frozen_model_runs_from_its_bundle(tmp_path: Path, pairing: Pairing) -> None:
+    config = replace(OTHER, dit=replace(OTHER.dit, context="frozen", pairing=pairing))
     models = write_released(tmp_path / "ckpt", config)
     words = ["--ckpt", tmp_path / "ckpt", "--out", tmp_path / "m.lavin", "--size", "32x48"]
     export([*map(str, words), "--pairs", "1", "--pairs", "2"], standalone_mode=False)
@@ -138,7 +139,7 @@ def test_a_frozen_model_runs_from_its_bundle(tmp_path: Path) -> None:
     pictures = [rng.integers(0, 256, (32, 48, 3), dtype=np.uint8) for _ in range(6)]
     noise = rng.standard_normal((1, 16, 1, 4, 6), dtype=np.float32)
     with lavin.load(tmp_path / "m.lavin") as model:
-        assert {v.context for v in model.manifest.variants} == {"frozen"}
+        assert {(v.context, v.pairing) for v in model.manifest.variants} == {("frozen", pairing)}
         for guidance in (1.0, 1.5):
             for pairs in ([pictures[:2]], [pictures[:2], pictures[2:4]]):
                 examples = [(a, b) for a, b in pairs]
@@ -148,8 +149,10 @@ def test_a_frozen_model_runs_from_its_bundle(tmp_path: Path) -> None:
                     assert np.abs(result.latents - expected).max() / np.abs(expected).max() < 1e-3
 
 
-def test_a_joint_model_with_refreshes(tmp_path: Path) -> None:
-    models = write_released(tmp_path / "ckpt", OTHER)
+@pytest.mark.parametrize("pairing", ["sequence", "merged"])
+def test_a_joint_model_with_refreshes(tmp_path: Path, pairing: Pairing) -> None:
+    config = replace(OTHER, dit=replace(OTHER.dit, pairing=pairing))
+    models = write_released(tmp_path / "ckpt", config)
     words = ["--ckpt", tmp_path / "ckpt", "--out", tmp_path / "m.lavin", "--size", "32x32"]
     export(
         [*map(str, words), "--pairs", "1", "--context", "frozen", "--refresh", "3"],
@@ -172,8 +175,9 @@ def test_a_joint_model_with_refreshes(tmp_path: Path) -> None:
         assert 1e-5 < off < 0.5
 
 
-def test_a_step_with_the_update_inside_gives_the_same(tmp_path: Path) -> None:
-    write_released(tmp_path / "ckpt", OTHER)
+@pytest.mark.parametrize("pairing", ["sequence", "merged"])
+def test_a_step_with_the_update_inside_gives_the_same(tmp_path: Path, pairing: Pairing) -> None:
+    write_released(tmp_path / "ckpt", replace(OTHER, dit=replace(OTHER.dit, pairing=pairing)))
     words = ["--ckpt", str(tmp_path / "ckpt"), "--size", "32x32", "--pairs", "1"]
     latents = []
     rng = np.random.default_rng(7)

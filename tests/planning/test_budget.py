@@ -104,6 +104,46 @@ CASES: dict[tuple[str, bool], Case] = {
 }
 
 
+MERGED_CASES: dict[tuple[str, bool], Case] = {
+    ("step", False): lambda fused, _: (
+        StepGraph(fused, context_frames=PAIRS, **GRID),
+        [latents(1), latents(FRAMES)],
+    ),
+    ("refresh_null", True): lambda fused, _: (
+        StepGraph(fused, context_frames=1, with_context=True, **GRID),
+        [latents(1), latents(2)],
+    ),
+    ("context", True): lambda fused, _: (
+        ContextGraph(fused, start=0, frames=PAIRS, **GRID),
+        [latents(2 * PAIRS)],
+    ),
+    ("context_null", True): lambda fused, _: (
+        ContextGraph(fused, start=0, frames=1, **GRID),
+        [latents(1)],
+    ),
+    ("step", True): lambda fused, model: (
+        TargetGraph(fused, context_frames=PAIRS, **GRID),
+        [latents(1), latents(1), *keys_values(model, PAIRS)],
+    ),
+    ("step_null", True): lambda fused, model: (
+        TargetGraph(fused, context_frames=1, **GRID),
+        [latents(1), latents(1), *keys_values(model, 1)],
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "frozen"), list(MERGED_CASES))
+def test_flops_of_merged_pairs_are_those_torch_counts(name: str, frozen: bool) -> None:
+    model = replace(TINY, dit=replace(TINY.dit, pairing="merged"))
+    dit = JDiT(model.dit).eval()
+    fused = FusedDiT(dit, DIALECT_OPS["native"], DEFAULT)
+    module, inputs = MERGED_CASES[name, frozen](fused, model)
+    row = torch.randn(1, dit.modulation_width)
+    at = 2 if isinstance(module, StepGraph) else 1
+    counted = flops(module, *inputs[:at], row, *inputs[at:])
+    assert count(model, name, frozen=frozen).flops == counted
+
+
 @pytest.mark.parametrize("model", [TINY, ODD], ids=["tiny", "odd"])
 @pytest.mark.parametrize(("name", "frozen"), list(CASES))
 def test_flops_of_jdit_are_those_torch_counts(model: ModelConfig, name: str, frozen: bool) -> None:
@@ -227,6 +267,13 @@ def test_stages_and_their_runs() -> None:
     frozen = budget(replace(setting, frozen=True))
     runs = {stage.graph: stage.runs(4, None) for stage in frozen.stages}
     assert runs == {"encoder": 1, "context": 0, "query": 1, "step": 4, "decoder": 1}
+    merged = replace(setting, model=replace(TINY, dit=replace(TINY.dit, pairing="merged")))
+    whole, shared = (budget(replace(each, frozen=True, guidance=2.0)) for each in (setting, merged))
+    runs = {stage.graph: stage.runs(4, None) for stage in shared.stages}
+    once = {"encoder": 1, "context": 0, "context_null": 0, "decoder": 1}
+    assert runs == {**once, "step": 4, "step_null": 4}
+    # 2 pairs and the null pair, in place of 4 frames, these again with the query's, and 2.
+    assert shared.keys_values * 11 == whole.keys_values * 3
     refresh = budget(replace(setting, frozen=True, refresh=4))
     runs = {stage.graph: stage.runs(19, 4) for stage in refresh.stages}
     assert runs == {"encoder": 1, "refresh": 5, "step": 14, "decoder": 1}

@@ -82,6 +82,7 @@ void read_variant(const Value& value, ManifestParts& parts) {
   variant.precision = value.at("precision").text();
   variant.dialect = value.at("dialect").text();
   if (const auto context = value.find("context")) variant.context = context->text();
+  if (const auto pairing = value.find("pairing")) variant.pairing = pairing->text();
   if (const auto refresh = value.find_value("refresh"))
     variant.refresh_every = read_refresh(*refresh);
   const auto stream = value.find_value("stream");
@@ -239,7 +240,8 @@ bool same_tensors(std::vector<TensorSpec> mine, std::vector<TensorSpec> its) {
 
 ContextKind Variant::context_kind() const {
   if (context == "joint") return ContextKind::kJoint;
-  return refresh_every ? ContextKind::kRefresh : ContextKind::kFrozen;
+  if (refresh_every) return ContextKind::kRefresh;
+  return pairing == "merged" ? ContextKind::kMerged : ContextKind::kFrozen;
 }
 
 const Graph& Variant::graph(std::string_view name, std::optional<Size> size,

@@ -40,12 +40,13 @@ struct Graph {
 };
 
 // What a step takes of its context: its latents (joint), keys and values that a whole step gives
-// now and then (refresh), or those of the pairs once for a task and of the query once for a frame.
-enum class ContextKind { kJoint, kRefresh, kFrozen };
+// now and then (refresh), or those of the pairs once for a task and of the query once for a frame
+// (frozen); with merged pairs the query itself in place of its keys and values (merged).
+enum class ContextKind { kJoint, kRefresh, kFrozen, kMerged };
 
 // All graphs of one precision and dialect.
 struct Variant {
-  std::string precision, dialect, context = "joint";
+  std::string precision, dialect, context = "joint", pairing = "sequence";
   std::optional<int> refresh_every;  // of a joint model whose keys and values are kept for steps
   std::vector<std::string> weights;
   std::vector<Graph> graphs;

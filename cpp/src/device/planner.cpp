@@ -70,7 +70,7 @@ Program Planner::program(const Grid& grid, double guidance) {
     for (Operation& each : more) all.push_back(std::move(each));
   };
 
-  program.once = branches[0]->once(clean);
+  for (const auto& branch : branches) extend(program.once, branch->once(clean));
   program.encode = {run(encoder, {{"pixels", at(kPixels)}}, {{"mean", at(kMean)}})};
   for (const auto& branch : branches) extend(program.encode, branch->place_query());
 

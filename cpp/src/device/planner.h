@@ -26,7 +26,10 @@ class Planner {
   class Joint;
   class Refresh;
   class Frozen;
+  class Merged;
 
+  // Whether steps on keys and values take the query too.
+  bool merged() const { return variant_.pairing == "merged"; }
   const Graph& graph(const std::string& name, bool pairs = false) const;
   Place need(const std::string& name, std::size_t size);
   Run run(const Graph& graph, const Places& inputs, const Places& outputs);

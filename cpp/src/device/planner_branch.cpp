@@ -36,6 +36,13 @@ const Graph& Planner::Branch::graph(const std::string& name) const {
   return planner_.graph(name + suffix_, !null_);
 }
 
+Run Planner::Branch::step(const Place& row) const {
+  const Graph& part = graph("step");
+  Places inputs = with({{"latent", at(kLatent)}, {"modulation", row}}, keys_values(part));
+  if (planner_.merged()) inputs["query"] = at(kQuery);
+  return planner_.run(part, inputs, {{"velocity", out_}});
+}
+
 Places Planner::Branch::keys_values(const Graph& graph, const std::string& prefix) const {
   Places places;
   for (const auto* specs : {&graph.inputs, &graph.outputs}) {
@@ -69,17 +76,22 @@ class Planner::Refresh : public Joint {
   Refresh(Planner& planner, bool null, int every)
       : Joint(planner, null), every_(static_cast<std::size_t>(every)) {}
 
-  Run velocity(std::size_t step) override {
-    const Place row = planner_.row(step);
-    if (step % every_ == 0) {
+  // The query apart too, for the steps that take it beside keys and values; one for both branches.
+  Operations place_query() override {
+    Operations operations = Joint::place_query();
+    if (planner_.merged() && !null_) operations.emplace_back(planner_.scaled_query(kQuery, 1));
+    return operations;
+  }
+
+  Run velocity(std::size_t index) override {
+    const Place row = planner_.row(index);
+    if (index % every_ == 0) {
       const Graph& whole = graph("refresh");
       const Places inputs = {
           {"latent", at(kLatent)}, {"context", at(context_)}, {"modulation", row}};
       return planner_.run(whole, inputs, with({{"velocity", out_}}, keys_values(whole)));
     }
-    const Graph& part = graph("step");
-    const Places inputs = with({{"latent", at(kLatent)}, {"modulation", row}}, keys_values(part));
-    return planner_.run(part, inputs, {{"velocity", out_}});
+    return step(row);
   }
 
  private:
@@ -92,6 +104,7 @@ class Planner::Frozen : public Branch {
   using Branch::Branch;
 
   Operations once(std::size_t clean) override {
+    if (null_) return {};
     const Graph& pairs = graph("context");
     const Places inputs = {{"context", at(kContext)}, {"modulation", planner_.row(clean)}};
     return {planner_.run(pairs, inputs, keys_values(pairs, "pair_"))};
@@ -110,12 +123,26 @@ class Planner::Frozen : public Branch {
     return {planner_.run(query, inputs, keys)};
   }
 
-  Run velocity(std::size_t step) override {
-    const Graph& part = graph("step");
-    const Places inputs =
-        with({{"latent", at(kLatent)}, {"modulation", planner_.row(step)}}, keys_values(part));
-    return planner_.run(part, inputs, {{"velocity", out_}});
+  Run velocity(std::size_t index) override { return step(planner_.row(index)); }
+};
+
+// Merged pairs: their keys and values once for a task; the query goes into each step.
+class Planner::Merged : public Branch {
+ public:
+  using Branch::Branch;
+
+  Operations once(std::size_t clean) override {
+    const Graph& pairs = graph("context");
+    const Places inputs = {{"context", at(context_)}, {"modulation", planner_.row(clean)}};
+    return {planner_.run(pairs, inputs, keys_values(pairs))};
   }
+
+  Operations place_query() override {
+    if (null_) return {};
+    return {planner_.scaled_query(kQuery, 1)};
+  }
+
+  Run velocity(std::size_t index) override { return step(planner_.row(index)); }
 };
 
 std::unique_ptr<Planner::Branch> Planner::Branch::make(Planner& planner, bool null) {
@@ -125,6 +152,8 @@ std::unique_ptr<Planner::Branch> Planner::Branch::make(Planner& planner, bool nu
       return std::make_unique<Joint>(planner, null);
     case ContextKind::kRefresh:
       return std::make_unique<Refresh>(planner, null, *variant.refresh_every);
+    case ContextKind::kMerged:
+      return std::make_unique<Merged>(planner, null);
     default:
       return std::make_unique<Frozen>(planner, null);
   }

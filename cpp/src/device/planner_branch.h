@@ -27,6 +27,8 @@ class Planner::Branch {
 
  protected:
   const Graph& graph(const std::string& name) const;
+  // A step on this branch's keys and values, and on the query where it takes it.
+  Run step(const Place& row) const;
   // Keys and values of a graph's inputs or outputs, by buffers of this branch.
   Places keys_values(const Graph& graph, const std::string& prefix = "") const;
 

@@ -80,12 +80,14 @@ class RefreshBranch : public Branch {
   std::vector<const Graph*> graphs() const override { return {&refresh_, &step_}; }
   void begin(const Array& query) override {
     context_ = join_frames(before_, query);
+    query_ = query.clone();
     count_ = 0;
   }
   Array velocity(const Array& z, float t) override {
     Feed feed = {{"latent", &z}, {"modulation", &modulation_.row(t)}};
     if (count_++ % every_ != 0) {
       put_all(feed, keys_values_);
+      if (takes(step_, "query")) feed["query"] = &query_;
       return backend_.infer_one(step_, feed);
     }
     feed["context"] = &context_;
@@ -102,7 +104,7 @@ class RefreshBranch : public Branch {
   int every_;
   bool null_;
   int count_ = 0;
-  Array before_, context_;
+  Array before_, context_, query_;
   Outputs keys_values_;
 };
 
@@ -142,6 +144,36 @@ class FrozenBranch : public Branch {
   Outputs pair_keys_values_, keys_values_;
 };
 
+// Merged pairs: their keys and values once for a task; the query goes into each step.
+class MergedBranch : public Branch {
+ public:
+  MergedBranch(Backend& backend, Modulation& modulation, const Graph& context, const Graph& step,
+               bool null)
+      : backend_(backend), modulation_(modulation), context_(context), step_(step), null_(null) {}
+  void take_pairs(const Array& pairs) override {
+    const Array before = before_query(pairs, null_);
+    const Feed feed = {{"context", &before}, {"modulation", &modulation_.row(kClean)}};
+    keys_values_ = backend_.infer(context_, feed);
+    backend_.release(context_);
+  }
+  std::vector<const Graph*> graphs() const override { return {&step_}; }
+  void begin(const Array& query) override { query_ = query.clone(); }
+  Array velocity(const Array& z, float t) override {
+    Feed feed = {{"latent", &z}, {"query", &query_}, {"modulation", &modulation_.row(t)}};
+    put_all(feed, keys_values_);
+    return backend_.infer_one(step_, feed);
+  }
+
+ private:
+  Backend& backend_;
+  Modulation& modulation_;
+  const Graph& context_;
+  const Graph& step_;
+  bool null_;
+  Array query_;
+  Outputs keys_values_;
+};
+
 }  // namespace
 
 std::unique_ptr<Branch> make_branch(Backend& backend, Modulation& modulation, Size size, int pairs,
@@ -160,6 +192,9 @@ std::unique_ptr<Branch> make_branch(Backend& backend, Modulation& modulation, Si
     case ContextKind::kRefresh:
       return std::make_unique<RefreshBranch>(backend, modulation, graph("refresh"), graph("step"),
                                              *variant.refresh_every, null);
+    case ContextKind::kMerged:
+      return std::make_unique<MergedBranch>(backend, modulation, graph("context"), graph("step"),
+                                            null);
     default:
       const Graph* context = null ? nullptr : &graph("context");
       return std::make_unique<FrozenBranch>(backend, modulation, context, graph("query"),

@@ -25,8 +25,9 @@ class Branch {
 
 // A branch and the graphs it takes, by the variant's kind of context: whole steps (joint), whole
 // steps whose keys and values serve the steps between them (refresh), or keys and values of the
-// pairs once for a task and of the query once for a frame (frozen). `null` is that of guidance,
-// whose context is an empty frame in place of the pairs.
+// pairs once for a task and of the query once for a frame (frozen), or of merged pairs alone, once
+// for a task (merged). `null` is that of guidance, whose context is an empty frame in place of the
+// pairs.
 std::unique_ptr<Branch> make_branch(Backend& backend, Modulation& modulation, Size size, int pairs,
                                     bool null);
 

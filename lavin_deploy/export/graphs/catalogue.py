@@ -114,7 +114,10 @@ class _StepSpecs:
         self.dit, self.fused, self.modulation, self.choice = dit, fused, modulation, choice
         self.suffix = "_null" if pairs is None else ""
         self.bucket: dict[str, Any] = {"height": height, "width": width, "pairs": pairs}
-        self.frames = 2 if pairs is None else 2 * pairs + 1
+        self.shown = 2 if pairs is None else 2 * pairs + 1
+        # The context's tokens: merged pairs have one frame each, and the query has none.
+        self.merged = dit.config.pairing == "merged"
+        self.frames = (pairs or 1) if self.merged else self.shown
         self.grid = {"rows": height // 8, "cols": width // 8}
         self.row = (1, dit.modulation_width)
         patch = dit.config.patch_size
@@ -136,7 +139,9 @@ class _StepSpecs:
             yield replace(spec, inputs=inputs, outputs=("next",), reference=reference)
 
     def frozen(self) -> Iterator[GraphSpec]:
-        """``context``, ``query`` and ``step``; or ``refresh`` and ``step`` for joint models."""
+        """``context`` and ``step``, and ``query`` but for merged pairs; or ``refresh`` and ``step``
+        for joint models.
+        """
         keys_values = self._keys_values(self.frames)
         if self.dit.config.context == "joint":
             refresh = self._step(with_context=True)
@@ -145,6 +150,10 @@ class _StepSpecs:
                 outputs=("velocity", *keys_values),
                 reference=lambda latent, context, t: refresh(latent, context, self.modulation(t)),
             )
+        elif self.merged:
+            context = ContextGraph(self.fused, start=0, frames=self.frames, **self.grid)
+            latents = {"context": self._latents(self.shown - 1)}
+            yield self._apart("context", context, latents, keys_values)
         elif self.suffix:
             null = NullQueryGraph(self.fused, **self.grid)
             yield self._apart("query", null, {"query": self._latents(1)}, keys_values)
@@ -158,8 +167,8 @@ class _StepSpecs:
             latents = {"query": self._latents(1)}
             yield self._apart("query", query, latents, keys_values, inputs)
         target = TargetGraph(self.fused, context_frames=self.frames, **self.grid)
-        latents = {"latent": self._latents(1)}
-        yield self._apart("step", target, latents, {"velocity": ()}, keys_values)
+        past = {"query": self._latents(1), **keys_values} if self.merged else keys_values
+        yield self._apart("step", target, {"latent": self._latents(1)}, {"velocity": ()}, past)
 
     def _step(self, *, with_context: bool = False) -> StepGraph:
         time = None if self.choice.rewrites.folded_time else self.modulation
@@ -183,7 +192,7 @@ class _StepSpecs:
         return GraphSpec(
             name=f"{name}{self.suffix}",
             **self.bucket,
-            inputs={"latent": self._latents(1), "context": self._latents(self.frames), **time},
+            inputs={"latent": self._latents(1), "context": self._latents(self.shown), **time},
             outputs=("velocity",),
             build=lambda: module,
             reference=lambda latent, context, t: (self.dit(latent, t, context),),

@@ -1,5 +1,8 @@
 """The graphs of a frozen context: pairs and query to keys and values, and a step on the target.
 
+With merged pairs the query is part of the target's tokens: pairs alone have keys and values, and
+the null condition is a pair that is one frame of zeros.
+
 The context is modulated by the row that is given: that of t = 1 for models with
 ``context="frozen"``, for which this is exact. Keys and values are normed, turned, and lie per block
 as (1, K, L, E): k.0, v.0, k.1, v.1, ...
@@ -14,7 +17,7 @@ from torch import Tensor, nn
 
 from lavin_deploy.export.graphs.fused import FusedDiT
 from lavin_deploy.export.graphs.step import Rope
-from lavin_deploy.models.jdit import patchify, unpatchify
+from lavin_deploy.models.jdit import unpatchify
 
 KeysValues = Sequence[Tensor]
 """k.0, v.0, k.1, v.1, ...: each (1, K, L, E)."""
@@ -26,7 +29,7 @@ class ContextGraph(nn.Module):
     Args:
         fused: the weights.
         start: index of the first frame.
-        frames: how many.
+        frames: how many, of tokens: merged pairs have one each.
         rows: latent rows h.
         cols: latent columns w.
     """
@@ -42,13 +45,13 @@ class ContextGraph(nn.Module):
         """Keys and values of all frames so far.
 
         Args:
-            latents: (1, 16, frames, h, w), scaled.
+            latents: (1, 16, T, h, w), scaled.
             modulation: (1, R).
             past: keys and values of the frames before.
         """
         fused = self.fused
         cos, sin = self.rope()
-        c = fused.cond_embedder(patchify(latents, fused.config.patch_size))
+        c = fused.context_tokens(latents)
         outputs: list[Tensor] = []
         for index, (block, factors) in enumerate(
             zip(fused.fused_blocks(), fused.factors(modulation), strict=False)
@@ -91,7 +94,7 @@ class TargetGraph(nn.Module):
 
     Args:
         fused: the weights; only the target stream's are used.
-        context_frames: latent frames Tc of the context.
+        context_frames: frames of tokens that the context has.
         rows: latent rows h.
         cols: latent columns w.
     """
@@ -110,12 +113,14 @@ class TargetGraph(nn.Module):
         Args:
             latent: z_t (1, 16, 1, h, w), scaled.
             modulation: (1, R) of the time t.
-            context: keys and values (1, K, Lc, E) of every block.
+            context: with merged pairs the query (1, 16, 1, h, w), scaled; then keys and values
+                (1, K, Lc, E) of every block.
         """
         fused, patch = self.fused, self.fused.config.patch_size
         factors = fused.factors(modulation)
         cos, sin = self.rope()
-        x = fused.x_embedder(patchify(latent, patch))
+        query, context = (context[0], context[1:]) if fused.merged else (None, context)
+        x = fused.target_tokens(latent, query)
         for index, (block, row) in enumerate(zip(fused.fused_blocks(), factors, strict=False)):
             s1, g1, s2, g2 = row[4:]
             q, k, v = block.x_qkv(x, s1)

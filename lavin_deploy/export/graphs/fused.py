@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from lavin_deploy.export.graphs.dialects import DialectOps, Past, Streams, joined, split_heads
 from lavin_deploy.export.graphs.savings import GraphRewrites
 from lavin_deploy.models.attention import JointAttention
-from lavin_deploy.models.jdit import JDiT, JointBlock
+from lavin_deploy.models.jdit import JDiT, JointBlock, patchify
+from lavin_deploy.models.pairing import MERGED_EMBEDDERS, merged_pairs
 
 STREAMS = ("cond", "x")
 
@@ -250,6 +251,10 @@ class FusedDiT(nn.Module):
         super().__init__()
         self.config, self.rewrites, self.ops = dit.config, rewrites, ops
         self.cond_embedder, self.x_embedder = dit.cond_embedder, dit.x_embedder
+        self.merged = dit.config.pairing == "merged"
+        if self.merged:
+            for name in MERGED_EMBEDDERS:
+                self.add_module(name, dit.get_submodule(name))
         self.final = dit.final_layer.linear
         last = dit.config.depth - 1
         self.blocks = nn.ModuleList(
@@ -262,6 +267,29 @@ class FusedDiT(nn.Module):
             )
             for index, block in enumerate(dit.joint_blocks())
         )
+
+    def context_tokens(self, latents: Tensor) -> Tensor:
+        """Embed frames of the context, (1, 16, T, h, w) scaled -> (1, L, D).
+
+        Merged pairs come as in1, tgt1, ..., one frame a pair's tokens; a single frame is the null
+        condition's.
+        """
+        patch = self.config.patch_size
+        if not self.merged:
+            return cast(Tensor, self.cond_embedder(patchify(latents, patch)))
+        inputs, targets = merged_pairs(latents, 1)
+        on_target, _ = (self.get_submodule(name) for name in MERGED_EMBEDDERS)
+        tokens: Tensor = self.cond_embedder(patchify(inputs, patch))
+        return tokens + on_target(patchify(targets, patch))
+
+    def target_tokens(self, latent: Tensor, query: Tensor | None = None) -> Tensor:
+        """Embed z_t (1, 16, 1, h, w) scaled, and with merged pairs the query -> (1, L, D)."""
+        patch = self.config.patch_size
+        tokens: Tensor = self.x_embedder(patchify(latent, patch))
+        if query is None:
+            return tokens
+        _, on_query = (self.get_submodule(name) for name in MERGED_EMBEDDERS)
+        return tokens + on_query(patchify(query, patch))
 
     def fused_blocks(self) -> list[FusedBlock]:
         """The blocks, typed."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lavin_deploy.export.graphs.fused import FusedDiT
-from lavin_deploy.models.jdit import JDiT, patchify, unpatchify
+from lavin_deploy.models.jdit import JDiT, unpatchify
 from lavin_deploy.models.rope3d import frequencies, rope_tables
 
 
@@ -57,7 +57,7 @@ class StepGraph(nn.Module):
 
     Args:
         fused: the weights.
-        context_frames: latent frames Tc of the context.
+        context_frames: frames of tokens that the context has.
         rows: latent rows h.
         cols: latent columns w.
         time: computes the row from t, where the time is not folded.
@@ -89,7 +89,7 @@ class StepGraph(nn.Module):
 
         Args:
             latent: z_t (1, 16, 1, h, w), scaled.
-            context: (1, 16, Tc, h, w), scaled.
+            context: (1, 16, Tc, h, w), scaled; its last frame is the query, with merged pairs too.
             modulation: (1, R) factors from :class:`ModulationGraph`; or t (1,) with ``time``.
             positions: see :class:`Rope`.
         """
@@ -97,8 +97,10 @@ class StepGraph(nn.Module):
         row = modulation if self.time is None else self.time(modulation)
         factors = fused.factors(row)
         cos, sin = self.rope(positions)
-        c = fused.cond_embedder(patchify(context, patch))
-        x = fused.x_embedder(patchify(latent, patch))
+        query = None
+        if fused.merged:
+            context, query = context[:, :, :-1], context[:, :, -1:]
+        c, x = fused.context_tokens(context), fused.target_tokens(latent, query)
         pasts: list[Tensor] = []
         for block, (cs1, cg1, cs2, cg2, xs1, xg1, xs2, xg2) in zip(
             fused.fused_blocks(), factors, strict=False

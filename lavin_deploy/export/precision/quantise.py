@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from lavin_deploy.export.graphs.trace import LARGE, PENDING, Load, Traced
 from lavin_deploy.export.precision.calibration import Feed
 from lavin_deploy.export.precision.ranges import Channels, Numbers, Probe, best_clip
-from lavin_deploy.export.precision.rules import module_of, within
+from lavin_deploy.export.precision.rules import EMBEDDERS, module_of, within
 from lavin_deploy.export.precision.smoothing import Smoothed, smooth, smoothing_factors
 from lavin_deploy.names import Quantised
 
@@ -32,7 +32,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
 TYPES = {"int8": TensorProto.INT8, "fp8": TensorProto.FLOAT8E4M3FN}
 LARGEST = {"int8": 127, "fp8": 448}
 
-KEPT = ("cond_embedder", "x_embedder", "final", "time")
+KEPT = (*EMBEDDERS, "final", "time")
 """First and last projections of J-DiT, and the modulation where a step computes it itself."""
 KEPT_ENDS = ("conv_in", "conv_out")
 """First and last convolutions of the ST-VAE."""

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import onnx
 
+from lavin_deploy.models.pairing import MERGED_EMBEDDERS
+
 Rule = Callable[[onnx.NodeProto], bool]
 
 NORMS = (
@@ -13,6 +15,8 @@ NORMS = (
     *("ReduceMean", "Pow", "Sqrt", "Reciprocal", "Div"),
 )
 """Whole norms, and what they are made of where a dialect has no operator for them."""
+EMBEDDERS = ("cond_embedder", "x_embedder", *MERGED_EMBEDDERS)
+"""J-DiT's first projections."""
 MOVEMENT = (
     *("Reshape", "Transpose", "Concat", "Split", "Slice", "Squeeze", "Unsqueeze", "Gather"),
     *("Expand", "Identity", "Resize", "Pad"),
@@ -48,7 +52,7 @@ def softmax(node: onnx.NodeProto) -> bool:
 
 def embedders(node: onnx.NodeProto) -> bool:
     """First projections: few numbers that everything after depends on."""
-    return any(within(module_of(node), name) for name in ("cond_embedder", "x_embedder"))
+    return any(within(module_of(node), name) for name in EMBEDDERS)
 
 
 def update(node: onnx.NodeProto) -> bool:

@@ -85,7 +85,7 @@ class Planner:
         branches = [self._branch(null=False)]
         if guidance != 1.0:
             branches.append(self._branch(null=True))
-        once = tuple(branches[0].once(len(times) - 1))
+        once = tuple(each for branch in branches for each in branch.once(len(times) - 1))
         encode: list[Operation] = [
             self.run(encoder, {"pixels": PIXELS}, {"mean": MEAN}),
             *(operation for branch in branches for operation in branch.place_query()),
@@ -130,7 +130,12 @@ class Planner:
             return _Joint(self, null=null)
         if self._variant.refresh is not None:
             return _Refresh(self, null=null, every=self._variant.refresh.every)
-        return _Frozen(self, null=null)
+        return (_Merged if self.merged else _Frozen)(self, null=null)
+
+    @property
+    def merged(self) -> bool:
+        """Whether a step on keys and values takes the query too."""
+        return self._variant.pairing == "merged"
 
     def graph(self, name: str, *, pairs: bool = False) -> Graph:
         """The graph of that name for the size, and for the number of pairs where it has one."""
@@ -204,6 +209,13 @@ class _Branch:
     def velocity(self, step: int) -> Run:
         raise NotImplementedError
 
+    def step(self, row: Place) -> Run:
+        """A step on this branch's keys and values, and on the query where it takes it."""
+        graph = self.graph("step")
+        query = {"query": QUERY} if self._planner.merged else {}
+        feed: Places = {"latent": LATENT, "modulation": row, **query, **self.keys_values(graph)}
+        return self._planner.run(graph, feed, {"velocity": self._out})
+
     def keys_values(self, graph: Graph, prefix: str = "") -> dict[str, str]:
         """Keys and values of a graph's inputs or outputs, by buffers of this branch."""
         names = [spec.name for spec in (*graph.inputs, *graph.outputs)]
@@ -227,6 +239,12 @@ class _Refresh(_Joint):
         super().__init__(planner, null=null)
         self._every = every
 
+    def place_query(self) -> Sequence[Operation]:
+        # Apart too, for the steps that take it beside keys and values; one for both branches.
+        apart = self._planner.merged and not self._null
+        query = [self._planner.scaled_query(QUERY, 1)] if apart else []
+        return [*super().place_query(), *query]
+
     def velocity(self, step: int) -> Run:
         planner, row = self._planner, self._planner.row(step)
         if step % self._every == 0:
@@ -234,13 +252,13 @@ class _Refresh(_Joint):
             context = NULL_CONTEXT if self._null else CONTEXT
             feed: Places = {"latent": LATENT, "context": context, "modulation": row}
             return planner.run(graph, feed, {"velocity": self._out, **self.keys_values(graph)})
-        graph = self.graph("step")
-        feed = {"latent": LATENT, "modulation": row, **self.keys_values(graph)}
-        return planner.run(graph, feed, {"velocity": self._out})
+        return self.step(row)
 
 
 class _Frozen(_Branch):
     def once(self, clean: int) -> Sequence[Operation]:
+        if self._null:
+            return []
         graph = self.graph("context")
         feed: Places = {"context": CONTEXT, "modulation": self._planner.row(clean)}
         return [self._planner.run(graph, feed, self.keys_values(graph, "pair_"))]
@@ -255,7 +273,18 @@ class _Frozen(_Branch):
         return [self._planner.run(graph, feed, self.keys_values(graph))]
 
     def velocity(self, step: int) -> Run:
-        graph = self.graph("step")
-        row = self._planner.row(step)
-        feed: Places = {"latent": LATENT, "modulation": row, **self.keys_values(graph)}
-        return self._planner.run(graph, feed, {"velocity": self._out})
+        return self.step(self._planner.row(step))
+
+
+class _Merged(_Branch):
+    def once(self, clean: int) -> Sequence[Operation]:
+        graph = self.graph("context")
+        context = NULL_CONTEXT if self._null else CONTEXT
+        feed: Places = {"context": context, "modulation": self._planner.row(clean)}
+        return [self._planner.run(graph, feed, self.keys_values(graph))]
+
+    def place_query(self) -> Sequence[Operation]:
+        return [] if self._null else [self._planner.scaled_query(QUERY, 1)]
+
+    def velocity(self, step: int) -> Run:
+        return self.step(self._planner.row(step))

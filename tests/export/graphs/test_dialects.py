@@ -30,7 +30,10 @@ from tests.helpers.checkpoints import random_models
 
 pytestmark = pytest.mark.parity
 TINY = preset("tiny")
-STEPS = ("joint-step", "frozen-context", "frozen-query", "frozen-step", "frozen-query_null")
+STEPS = (
+    *("joint-step", "frozen-context", "frozen-query", "frozen-step", "frozen-query_null"),
+    *("merged-context", "merged-step", "merged-context_null"),
+)
 GRAPHS = (*STEPS, "joint-encoder", "joint-decoder", "joint-modulation")
 SAME, LOW = 1e-5, {"fp16": 3e-3, "bf16": 2.5e-2}
 """Relative L2: float32's own noise, and about three times the unit roundoff of a lower type."""
@@ -39,15 +42,16 @@ TYPES = {FLOAT: np.dtype(np.float32), FLOAT16: np.dtype(np.float16)}
 
 
 @cache
-def specs(context: str, dialect: Dialect) -> dict[str, GraphSpec]:
-    config = replace(TINY, dit=replace(TINY.dit, context=context))
+def specs(kind: str, dialect: Dialect) -> dict[str, GraphSpec]:
+    changes = {"context": "frozen", "pairing": "merged"} if kind == "merged" else {"context": kind}
+    config = replace(TINY, dit=replace(TINY.dit, **changes))
     choice = GraphChoice(sizes=[(32, 48)], pairs=[1], context=config.dit.context, dialect=dialect)
     return {spec.name: spec for spec in graph_specs(*random_models(config), choice)}
 
 
 def spec_of(graph: str, dialect: Dialect = "portable") -> GraphSpec:
-    context, name = graph.split("-")
-    return specs(context, dialect)[name]
+    kind, name = graph.split("-")
+    return specs(kind, dialect)[name]
 
 
 @cache

@@ -11,7 +11,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from lavin_deploy.config import DiTConfig, ModelConfig, Upsampler, preset
+from lavin_deploy.config import DiTConfig, ModelConfig, Pairing, Upsampler, preset
 from lavin_deploy.errors import InputError
 from lavin_deploy.export.graphs.catalogue import GraphChoice, graph_specs
 from lavin_deploy.export.graphs.dialects import NativeOps
@@ -182,6 +182,26 @@ def test_frozen_graphs_are_the_frozen_model() -> None:
 
 
 @torch.no_grad()
+def test_graphs_of_merged_pairs_are_the_merged_model() -> None:
+    config = replace(TINY, dit=replace(TINY.dit, context="frozen", pairing="merged"))
+    dit, vae = random_models(config)
+    specs = by_name(GraphChoice(sizes=[(32, 48)], pairs=[2], context="frozen"), dit, vae)
+    assert not {"query", "query_null"} & set(specs)
+    context, x, t = torch.randn(1, 16, 5, 4, 6), torch.randn(1, 16, 1, 4, 6), torch.rand(1)
+    row, clean = (ModulationGraph(dit)(time) for time in (t, torch.ones(1)))
+    build = {name: spec.build() for name, spec in specs.items()}
+    pairs, query = context[:, :, :-1], context[:, :, -1:]
+    keys_values = build["context"](pairs, clean)
+    assert {part.shape[2] for part in keys_values} == {2 * 2 * 3}  # two pairs of 2 x 3 tokens
+    velocity = build["step"](x, row, query, *keys_values)
+    torch.testing.assert_close(velocity, dit(x, t, context), rtol=1e-4, atol=1e-4)
+    zeros = torch.zeros_like(query)
+    velocity = build["step_null"](x, row, query, *build["context_null"](zeros, clean))
+    null = torch.cat((zeros, query), dim=2)
+    torch.testing.assert_close(velocity, dit(x, t, null), rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
 def test_a_frozen_model_is_not_the_joint_one() -> None:
     dit, _ = random_models(TINY)
     frozen = JDiT(replace(TINY.dit, context="frozen")).eval()
@@ -196,13 +216,16 @@ def test_a_frozen_model_is_not_the_joint_one() -> None:
     torch.testing.assert_close(seen[0], seen[1], rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("pairing", ["sequence", "merged"])
 @torch.no_grad()
-def test_refresh_gives_the_keys_that_a_step_goes_on_with() -> None:
-    dit, vae = random_models(TINY)
+def test_refresh_gives_the_keys_that_a_step_goes_on_with(pairing: Pairing) -> None:
+    dit, vae = random_models(replace(TINY, dit=replace(TINY.dit, pairing=pairing)))
     specs = by_name(GraphChoice(sizes=[(32, 32)], pairs=[1], context="frozen"), dit, vae)
     assert "context" not in specs
-    x, context, row = torch.randn(1, 16, 1, 4, 4), torch.randn(1, 16, 3, 4, 4), torch.rand(1)
-    row = ModulationGraph(dit)(row)
+    x, context, t = torch.randn(1, 16, 1, 4, 4), torch.randn(1, 16, 3, 4, 4), torch.rand(1)
+    row = ModulationGraph(dit)(t)
     velocity, *keys_values = specs["refresh"].build()(x, context, row)
-    again = specs["step"].build()(x, row, *keys_values)
+    torch.testing.assert_close(velocity, dit(x, t, context), rtol=1e-4, atol=1e-4)
+    query = [context[:, :, -1:]] if pairing == "merged" else []
+    again = specs["step"].build()(x, row, *query, *keys_values)
     torch.testing.assert_close(again, velocity, rtol=1e-4, atol=1e-4)

@@ -27,11 +27,14 @@ from tests.helpers.numpy_device import numpy_backend
 pytestmark = pytest.mark.bundle
 
 
-@pytest.fixture(scope="module")
-def refreshing(tmp_path_factory: pytest.TempPathFactory, golden_tasks: Path) -> Path:
+@pytest.fixture(scope="module", params=["sequence", "merged"])
+def refreshing(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, golden_tasks: Path
+) -> Path:
     """A joint ``tiny`` whose context's keys and values are kept for two evaluations."""
     folder = tmp_path_factory.mktemp("refresh")
-    write_released(folder / "ckpt", preset("tiny"))
+    tiny = preset("tiny")
+    write_released(folder / "ckpt", replace(tiny, dit=replace(tiny.dit, pairing=request.param)))
     words = ["--ckpt", str(folder / "ckpt"), "--out", str(folder / "m.lavin"), "--size=32x32"]
     words += ["--pairs=1", "--steps=3", "--tasks", str(golden_tasks), "--context=frozen"]
     export([*words, "--refresh=2"], standalone_mode=False)
@@ -106,8 +109,11 @@ def test_a_program_runs_what_it_must_and_no_more(
     assert ran["step_null"] == steps * (branches - 1)
     assert sum(isinstance(each, Update) for each in program.sample) == steps
     if variant.context == "frozen":
-        assert ran["query"] == 1
-        assert [each.graph.name for each in program.once if isinstance(each, Run)] == ["context"]
+        assert ran["query"] == (variant.pairing == "sequence")
+        once = ["context"]
+        if variant.pairing == "merged" and guidance != 1.0:
+            once.append("context_null")
+        assert [each.graph.name for each in program.once if isinstance(each, Run)] == once
         assert program.buffers[CONTEXT] == 4 * 16 * 2 * height * width // 64  # the pairs alone
     else:
         assert not program.once
