@@ -55,6 +55,7 @@ TEST_F(CApi, GivesTargetLatentsAndTimes) {
   EXPECT_EQ(result.latents_count, 16U * 2 * 4);
   EXPECT_TRUE(std::isfinite(result.latents[0]));
   for (const double seconds : result.seconds) EXPECT_GE(seconds, 0.0);
+  EXPECT_EQ(result.pairs, 2);
 }
 
 TEST_F(CApi, TakesNoiseInPlaceOfTheSeed) {

@@ -24,17 +24,17 @@ TEST(Request, ChoosesTheSizeThatPythonChooses) {
 TEST(Request, ChoosesPairs) {
   const Manifest manifest = toy();
   const Size size = {32, 32};
-  EXPECT_EQ(choose_pairs(manifest, size, 2, 0, true), 2);
-  EXPECT_EQ(choose_pairs(manifest, size, 5, 0, true), 2);
-  EXPECT_EQ(choose_pairs(manifest, size, 1, 0, true), 1);
-  EXPECT_EQ(choose_pairs(manifest, size, 2, 1, false), 1);
-  EXPECT_EQ(sentence_of([&] { choose_pairs(manifest, size, 0, 0, false); }),
+  EXPECT_EQ(choose_pairs(manifest, size, 2, 0, 2), 2);
+  EXPECT_EQ(choose_pairs(manifest, size, 5, 0, 2), 2);
+  EXPECT_EQ(choose_pairs(manifest, size, 5, 0, 1), 1);
+  EXPECT_EQ(choose_pairs(manifest, size, 5, 0, 4), 2);
+  EXPECT_EQ(choose_pairs(manifest, size, 1, 0, 2), 1);
+  EXPECT_EQ(choose_pairs(manifest, size, 2, 1, 0), 1);
+  EXPECT_EQ(choose_pairs(manifest, size, 3, 0, 0), 2);  // as many as the largest graph takes
+  EXPECT_EQ(sentence_of([&] { choose_pairs(manifest, size, 0, 0, 0); }),
             "there are 0 example pairs and the bundle takes 1, 2 at 32x32; give more pairs.");
-  EXPECT_EQ(sentence_of([&] { choose_pairs(manifest, size, 1, 2, true); }),
+  EXPECT_EQ(sentence_of([&] { choose_pairs(manifest, size, 1, 2, 2); }),
             "cannot use 2 pairs: there are 1 and the bundle takes 1, 2 at 32x32.");
-  EXPECT_EQ(sentence_of([&] { choose_pairs(manifest, size, 3, 0, false); }),
-            "3 pairs were given and the bundle takes 1, 2 at 32x32; give that many, or num_pairs=2 "
-            "to use the first.");
 }
 
 TEST(Request, TakesWhatIsAskedThenTheTasksThenTheBundles) {

@@ -87,6 +87,11 @@ def group(name: str | None = None, **settings: Any) -> Callable[[Callable[..., A
     return click.command(name, cls=Group, **settings)
 
 
+def counted(number: int, what: str) -> str:
+    """Return ``1 pair``, ``2 pairs``."""
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def parse_size(text: str) -> tuple[int, int]:
     """Read ``HxW``, e.g. of ``--size``, as (H, W).
 

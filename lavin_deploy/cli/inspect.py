@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from lavin_deploy.bundle.reader import Bundle
-from lavin_deploy.cli.common import command
+from lavin_deploy.cli.common import command, counted
+from lavin_deploy.runtime.request import used_pairs
 from lavin_deploy.tasks.stored import read_task
 
 
@@ -37,8 +38,8 @@ def _lines(s: dict[str, Any]) -> list[str]:
         "as the manifest says",
         f"  licence   {s['licence']}",
         f"  source    {s['source']['kind']}, sha256 {s['source']['sha256']}",
-        f"  defaults  {height}x{width}, {_count(defaults['pairs'], 'pair')}, "
-        f"{_count(defaults['steps'], 'step')}, guidance {defaults['guidance']:g}, "
+        f"  defaults  {height}x{width}, {counted(defaults['pairs'], 'pair')}, "
+        f"{counted(defaults['steps'], 'step')}, guidance {defaults['guidance']:g}, "
         f"{defaults['precision']}",
         f"  time      {time['convention']}; {time['kind']}, {len(time['default_grid'])} points",
         f"  sizes     {', '.join(_buckets(s['buckets']))}",
@@ -56,7 +57,12 @@ def _lines(s: dict[str, Any]) -> list[str]:
 
 def _task(task: dict[str, Any]) -> str:
     about = f": {task['description']}" if task["description"] else ""
-    return f"  task      {task['name']}, {_count(task['pairs'], 'pair')}{about}"
+    return f"  task      {task['name']}, {stored_and_used(task)}{about}"
+
+
+def stored_and_used(task: dict[str, Any]) -> str:
+    """Say of a task of :func:`summarise` how many pairs it has and how many a run uses."""
+    return f"{counted(task['pairs'], 'pair')} stored, {task['used_pairs']} used"
 
 
 def _buckets(buckets: list[dict[str, int]]) -> list[str]:
@@ -74,7 +80,7 @@ def _parity(rows: list[dict[str, Any]]) -> list[str]:
         return ["  parity    no report"]
     worst = max(measured, key=lambda row: row["max"])
     return [
-        f"  parity    {_count(len(measured), 'check')} against torch, largest relative deviation "
+        f"  parity    {counted(len(measured), 'check')} against torch, largest relative deviation "
         f"{worst['max']:.1e} in {worst.get('graph', 'unnamed')}"
     ]
 
@@ -88,16 +94,12 @@ def _gate(row: dict[str, Any]) -> str:
     if row.get("rel_l2") is not None:
         limit = "" if row.get("limit") is None else f" (limit {row['limit']:.1e})"
         parts.append(f"largest rel. L2 {row['rel_l2']:.1e}{limit}")
-    parts.append(f"{_count(row.get('islands', 0), 'module')} kept in fp32")
+    parts.append(f"{counted(row.get('islands', 0), 'module')} kept in fp32")
     if row.get("ratio") is not None:
         parts.append(f"{row['ratio']:.2f}x fp32")
     if row.get("not_run"):
         parts.append(row["not_run"])
     return f"  gate      {row['precision']} {row['dialect']}: {', '.join(parts)}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _bytes(count: int) -> str:
@@ -127,6 +129,7 @@ def summarise(bundle: Bundle) -> dict[str, Any]:
                 "name": task.name,
                 "description": task.description,
                 "pairs": len(task.pairs),
+                "used_pairs": used_pairs(manifest, task),
                 "deterministic": task.deterministic,
                 "steps": task.steps,
                 "guidance": task.guidance,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lavin_deploy.cli.common import ProgressBar, command
+from lavin_deploy.cli.common import ProgressBar, command, counted
 from lavin_deploy.names import BACKENDS, VIEWS
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def run(
         click.echo(
             f"{report.output}: {report.frames} frame(s) {report.width}x{report.height} in "
             f"{report.seconds:.2f} s, {report.frames_per_second:.2f} frames/s "
-            f"({backend} {precision}, {used} steps)"
+            f"({backend} {precision}, {counted(report.pairs, 'pair')}, {counted(used, 'step')})"
         )
 
 
@@ -117,6 +117,7 @@ def _to_json(report: Report, **settings: str | int) -> str:
             "seconds": round(report.seconds, 4),
             "frames_per_second": round(report.frames_per_second, 3),
             **settings,
+            "pairs": report.pairs,
             "stages": {name: round(value, 3) for name, value in report.stages.items()},
         }
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from lavin_deploy.cli.common import group
+from lavin_deploy.cli.common import counted, group
 from lavin_deploy.names import VIEWS, View
 
 _BUNDLE = click.option(
@@ -41,6 +41,9 @@ def task() -> None:
 @click.option("--steps", type=click.IntRange(1), help="Recommended model evaluations.")
 @click.option("--guidance", type=float, metavar="W", help="Recommended guidance weight.")
 @click.option(
+    "--num-pairs", type=click.IntRange(1), help="Pairs to use; by default as many as the bundle's."
+)
+@click.option(
     "--view",
     type=click.Choice(VIEWS),
     help="How lavin-run shows the answer.",
@@ -54,10 +57,13 @@ def create(
     deterministic: bool,
     steps: int | None,
     guidance: float | None,
+    num_pairs: int | None,
     view: View | None,
     replace_old: bool,
 ) -> None:
     """Add the task NAME to a bundle: encode example pairs once, for every size it has."""
+    from lavin_deploy.bundle.reader import open_bundle
+    from lavin_deploy.cli.inspect import stored_and_used, summarise
     from lavin_deploy.runtime.create_task import create_task
     from lavin_deploy.tasks.stored import StoredTask
 
@@ -68,10 +74,13 @@ def create(
         deterministic=deterministic,
         steps=steps,
         guidance=guidance,
+        num_pairs=num_pairs,
         view=view,
     )
-    stored = create_task(bundle, new_task, pairs, replace_old=replace_old)
-    click.echo(f"{bundle}: task {stored.name} with {_pairs(len(stored.pairs))}")
+    create_task(bundle, new_task, pairs, replace_old=replace_old)
+    with open_bundle(bundle) as opened:
+        (stored,) = (each for each in summarise(opened)["tasks"] if each["name"] == name)
+    click.echo(f"{bundle}: task {name} with {stored_and_used(stored)}")
 
 
 @task.command(name="list")
@@ -80,7 +89,7 @@ def create(
 def list_tasks(bundle: str | None, as_json: bool) -> None:
     """List the tasks of a bundle."""
     from lavin_deploy.bundle.reader import open_bundle
-    from lavin_deploy.cli.inspect import summarise
+    from lavin_deploy.cli.inspect import stored_and_used, summarise
     from lavin_deploy.runtime.pipeline import bundle_path
 
     with open_bundle(bundle_path(bundle)) as opened:
@@ -90,7 +99,7 @@ def list_tasks(bundle: str | None, as_json: bool) -> None:
         return
     width = max((len(each["name"]) for each in tasks), default=0)
     for each in tasks:
-        line = f"{each['name']:{width}}  {_pairs(each['pairs']):7}  {each['description']}"
+        line = f"{each['name']:{width}}  {stored_and_used(each)}  {each['description']}"
         click.echo(line.rstrip())
 
 
@@ -102,25 +111,23 @@ def show(name: str, bundle: str | None, as_json: bool) -> None:
     """Show the task NAME and where its pictures lie."""
     from lavin_deploy.bundle.reader import open_bundle
     from lavin_deploy.runtime.pipeline import bundle_path
-    from lavin_deploy.runtime.request import choose_sampling
+    from lavin_deploy.runtime.request import choose_sampling, used_pairs
     from lavin_deploy.tasks.stored import read_task, task_file
 
     with open_bundle(bundle_path(bundle)) as opened:
         stored = read_task(opened, name)
         folder = task_file(opened, name).rpartition("/")[0]
         sampling = choose_sampling(opened.manifest, stored)
+        used = used_pairs(opened.manifest, stored)
     if as_json:
         click.echo(json.dumps({**json.loads(stored.to_text()), "folder": folder}))
         return
     click.echo(f"{stored.name}: {stored.description or 'no description'}")
     how = f"steps {sampling.steps}, guidance {sampling.guidance:g}"
     click.echo(f"  {how}, view {stored.view or 'overlay'}")
+    click.echo(f"  pairs  {counted(len(stored.pairs), 'pair')} stored, {used} used")
     click.echo(f"  answer  {'one is right' if stored.deterministic else 'one of many'}")
     for key, value in stored.rendering.items():
         click.echo(f"  {key}  {value}")
     for pair in stored.pairs:
         click.echo(f"  pair {pair.id}  {folder}/{pair.input}  {folder}/{pair.target}")
-
-
-def _pairs(count: int) -> str:
-    return f"{count} pair{'s' * (count != 1)}"

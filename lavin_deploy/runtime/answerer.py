@@ -41,6 +41,7 @@ class Result:
         image: (H, W, 3) uint8, the answer in the frame's size.
         target: (h, w, 3) uint8, the answer as the model made it.
         latents: (1, 16, T, h/8, w/8) float32 scaled, T = 1.
+        pairs: example pairs that were used, the first of those there are.
         timings: seconds by stage, keys ``STAGES``; ``setup`` is the loading of graphs and the
             encoding of example pairs, next to nothing where that was done before.
     """
@@ -48,6 +49,7 @@ class Result:
     image: U8
     target: U8
     latents: Latents
+    pairs: int
     timings: dict[str, float]
 
 
@@ -127,7 +129,13 @@ class Answerer:
         timings.update(seconds)
         with _timed(timings, "postprocess"):
             image = box.backward(target)
-        return Result(image=image, target=target, latents=latents, timings=timings)
+        return Result(
+            image=image,
+            target=target,
+            latents=latents,
+            pairs=self._count(size),
+            timings=timings,
+        )
 
     def _prepare(self, size: Size) -> Frames:
         count = self._count(size)
@@ -164,7 +172,7 @@ class Answerer:
             size,
             available=self._context.available,
             requested=self._num_pairs,
-            stored=self._context.stored,
+            preferred=self._context.preferred,
         )
 
 

@@ -12,6 +12,7 @@ from lavin_deploy.bundle.reader import Bundle
 from lavin_deploy.errors import InputError
 from lavin_deploy.flow.solvers import Latents
 from lavin_deploy.runtime.codec import Codec, check_pair
+from lavin_deploy.runtime.request import preferred_pairs
 from lavin_deploy.tasks.stored import StoredTask, read_context
 
 
@@ -20,11 +21,11 @@ class Context(Protocol):
 
     Attributes:
         available: how many pairs there are.
-        stored: whether they are a stored task's.
+        preferred: how many to use unless a run asks for another number, see ``choose_pairs``.
     """
 
     available: int
-    stored: bool
+    preferred: int | None
 
     def latents(self, codec: Codec, count: int) -> Latents:
         """Return the first ``count`` pairs at the codec's size.
@@ -37,10 +38,9 @@ class Context(Protocol):
 class StoredContext:
     """The context of a task in the bundle, encoded when the task was created."""
 
-    stored = True
-
     def __init__(self, bundle: Bundle, task: StoredTask) -> None:
         self.available = len(task.pairs)
+        self.preferred: int | None = preferred_pairs(bundle.manifest, task)
         self._bundle, self._task = bundle, task
 
     def latents(self, codec: Codec, count: int) -> Latents:
@@ -55,7 +55,7 @@ class GivenPairs:
         InputError: what was given is not pairs.
     """
 
-    stored = False
+    preferred = None
 
     def __init__(self, pairs: Iterable[tuple[U8, U8]]) -> None:
         accepted = "example pairs are given as [(input, target), ...]"

@@ -145,7 +145,12 @@ def choose_size(sizes: Sequence[Size], frame: Size) -> Size:
 
 
 def choose_pairs(
-    manifest: Manifest, size: Size, *, available: int, requested: int | None, stored: bool
+    manifest: Manifest,
+    size: Size,
+    *,
+    available: int,
+    requested: int | None,
+    preferred: int | None,
 ) -> int:
     """Return how many of the available pairs to use; the first ones are used.
 
@@ -154,9 +159,8 @@ def choose_pairs(
         size: (height, width) that runs.
         available: pairs that the task or the caller has.
         requested: an explicit number; None chooses.
-        stored: whether the pairs are a stored task's. Of these a part may be used without being
-            asked for: as many as the bundle's default, or the most there are graphs for. Pairs
-            that the caller gave are used all or by an explicit number.
+        preferred: what is chosen where graphs and pairs allow it: a stored task's number, or the
+            bundle's default. None: as many as the largest graph takes.
 
     Raises:
         InputError: no graph takes that number, or the pairs do not suffice.
@@ -176,15 +180,27 @@ def choose_pairs(
             f"cannot use {requested} pairs: there are {available} and the bundle takes {listed} at "
             f"{size[0]}x{size[1]}."
         )
-    if not stored:
-        if available in usable:
-            return available
-        raise InputError(
-            f"{available} pairs were given and the bundle takes {listed} at {size[0]}x{size[1]}; "
-            f"give that many, or num_pairs={usable[-1]} to use the first."
-        )
-    default = manifest.defaults.pairs
-    return default if default in usable else usable[-1]
+    return preferred if preferred in usable else usable[-1]
+
+
+def used_pairs(manifest: Manifest, task: StoredTask) -> int:
+    """Return how many of its pairs a stored task uses by itself at the bundle's default size.
+
+    Raises:
+        InputError: no graph takes as few as it has.
+    """
+    return choose_pairs(
+        manifest,
+        manifest.defaults.size,
+        available=len(task.pairs),
+        requested=None,
+        preferred=preferred_pairs(manifest, task),
+    )
+
+
+def preferred_pairs(manifest: Manifest, task: StoredTask) -> int:
+    """Return how many pairs a stored task asks for: its own number, or the bundle's default."""
+    return task.num_pairs or manifest.defaults.pairs
 
 
 def check_noise(noise: Latents, *shapes: tuple[int, ...]) -> Latents:

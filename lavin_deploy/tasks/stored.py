@@ -41,6 +41,7 @@ class StoredTask:
         deterministic: whether the answer does not depend on the noise, so that few steps do.
         steps: recommended model evaluations; None leaves it to the bundle's default.
         guidance: recommended weight; None likewise.
+        num_pairs: example pairs to use, the first ones; None likewise.
         rendering: how targets are drawn, e.g. ``{"kind": "mask", "polarity": "bright"}``.
         view: how ``lavin-run`` shows the answer; None leaves it to the command.
     """
@@ -51,6 +52,7 @@ class StoredTask:
     deterministic: bool = False
     steps: int | None = None
     guidance: float | None = None
+    num_pairs: int | None = None
     rendering: Mapping[str, Any] = field(default_factory=dict)
     view: View | None = None
 
@@ -85,10 +87,11 @@ def read_task(bundle: Bundle, name: str) -> StoredTask:
     """
     where = task_file(bundle, name)
     task: StoredTask = from_json(StoredTask, parse(bundle.read(where), where), where)
-    if task.name != name or not task.pairs or (task.steps is not None and task.steps < 1):
+    numbers = [number for number in (task.steps, task.num_pairs) if number is not None]
+    if task.name != name or not task.pairs or any(number < 1 for number in numbers):
         raise BundleError(
-            f"{where} must have the name {name!r}, at least one pair, and steps of at least 1; "
-            "create the task again with lavin-task create."
+            f"{where} must have the name {name!r}, at least one pair, and steps and num_pairs of "
+            "at least 1; create the task again with lavin-task create."
         )
     return task
 

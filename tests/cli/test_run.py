@@ -79,7 +79,7 @@ def test_report(tmp_path: Path, lavin_run: Run) -> None:
     report = json.loads(lavin_run(source, "--seed", "5", "--json").stdout)
     assert set(report) >= {
         *("output", "frames", "width", "height", "seconds", "frames_per_second", "backend"),
-        *("precision", "steps", "seed", "stages"),
+        *("precision", "steps", "seed", "pairs", "stages"),
     }
     assert (report["backend"], report["steps"], report["seed"]) == ("onnxruntime", 1, 5)
     stages = report["stages"]

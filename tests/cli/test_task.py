@@ -46,10 +46,11 @@ def test_create_list_show(toy: Path, pairs: Path) -> None:
         *("--description", "Thirty levels up", "--view", "side-by-side"),
     )
     assert result.exit_code == 0, result.stderr
-    assert result.stdout == f"{toy}: task brighten with 1 pair\n"
+    assert result.stdout == f"{toy}: task brighten with 1 pair stored, 1 used\n"
     assert result.stderr.startswith("backend auto: onnxruntime ")
 
-    assert call("list", "--bundle", toy).stdout == "brighten  1 pair   Thirty levels up\n"
+    line = "brighten  1 pair stored, 1 used  Thirty levels up\n"
+    assert call("list", "--bundle", toy).stdout == line
     listed = json.loads(call("list", "--bundle", toy, "--json").stdout)
     assert listed["tasks"][0]["name"] == "brighten"
 

@@ -72,6 +72,8 @@ class _Result(c.Structure):
         ("latents", c.POINTER(c.c_float)),
         ("latents_count", c.c_size_t),
         ("seconds", c.c_double * 6),
+        ("pairs", c.c_int32),
+        ("reserved", c.c_uint32),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,30 @@ def test_a_created_task_runs(toy: Path, pairs: Path) -> None:
             model.run("brighten", frame, num_pairs=3)
         with pytest.raises(InputError, match="Did you mean 'brighten'"):
             model.run("brigthen", frame)
+
+
+def test_as_many_pairs_are_used_as_the_task_asks_for_or_the_bundle(
+    toy: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "unlike"
+    folder.mkdir()
+    pictures = [(flat(32, 32, *[40] * 3), flat(32, 32, *[40 + up] * 3)) for up in (20, 60, 100)]
+    for number, pair in enumerate(pictures):
+        for role, picture in zip(("input", "target"), pair, strict=True):
+            Image.fromarray(picture).save(folder / f"{number}_{role}.png")
+    frame = flat(32, 32, 100, 110, 120)
+    create_task(toy, task("all"), folder)
+    create_task(toy, replace(task("one"), num_pairs=1), folder)
+    create_task(toy, replace(task("many"), num_pairs=8), folder)
+    with lavin.load(toy) as model:
+        given = model.run(pairs=pictures, query=frame)  # the largest graph takes two
+        for name, used, up in (("all", 2, 40), ("one", 1, 20), ("many", 2, 40)):
+            result = model.run(name, frame)
+            assert result.pairs == used
+            assert np.abs(result.image.astype(int) - (frame.astype(int) + up)).max() <= 1
+            if used == 2:
+                assert given.pairs == 2
+                np.testing.assert_allclose(given.latents, result.latents, atol=1e-5)
 
 
 def test_the_recommended_steps_are_used_unless_others_are_asked_for(

@@ -105,6 +105,8 @@ typedef struct lavin_result {
   const float* latents; /* (1, channels, 1, h/8, w/8) in C order, scaled */
   size_t latents_count; /* floats in latents */
   double seconds[6];    /* setup, preprocess, encode, sample, decode, postprocess */
+  int32_t pairs;        /* example pairs that were used, the first ones */
+  uint32_t reserved;    /* 0 */
 } lavin_result;
 
 /* How a stream queues. */

@@ -134,6 +134,7 @@ struct Result {
   Picture target;                   // as the model made it
   std::vector<float> latents;       // (1, channels, 1, h/8, w/8) scaled
   std::array<double, 6> seconds{};  // setup, preprocess, encode, sample, decode, postprocess
+  int pairs = 0;                    // example pairs that were used, the first ones
 };
 
 namespace detail {
@@ -204,6 +205,7 @@ class Model {
     std::copy_n(result.target.data, found.target.size(), found.target.data());
     found.latents.assign(result.latents, result.latents + result.latents_count);
     std::copy(std::begin(result.seconds), std::end(result.seconds), found.seconds.begin());
+    found.pairs = result.pairs;
     return found;
   }
 

@@ -41,13 +41,15 @@ StoredTask read_task(const Bundle& bundle, const std::string& name) {
   if (const auto flag = data.find("deterministic")) flag->boolean();
   if (const auto steps = data.find_value("steps")) task.steps = steps->integer();
   if (const auto guidance = data.find_value("guidance")) task.guidance = guidance->number();
+  if (const auto count = data.find_value("num_pairs")) task.num_pairs = count->integer();
   if (const auto rendering = data.find("rendering")) rendering->check_object();
   if (const auto view = data.find_value("view"))
     view->one_of({"overlay", "target", "side-by-side"});
-  if (task.name != name || task.pairs == 0 || task.steps.value_or(1) < 1) {
+  if (task.name != name || task.pairs == 0 || task.steps.value_or(1) < 1 ||
+      task.num_pairs.value_or(1) < 1) {
     throw BundleError(cat(task.file, " must have the name ", in_quotes(name),
-                          ", at least one pair, and steps of at least 1; create the task again "
-                          "with lavin-task create."));
+                          ", at least one pair, and steps and num_pairs of at least 1; create the "
+                          "task again with lavin-task create."));
   }
   return task;
 }

@@ -17,6 +17,7 @@ struct StoredTask {
   int pairs = 0;     // example pairs it has
   std::optional<int> steps;
   std::optional<double> guidance;
+  std::optional<int> num_pairs;  // to use, the first ones
 };
 
 // Read a task of a bundle. InputError: there is none of that name; the message has the nearest one.

@@ -101,6 +101,7 @@ Answer Answerer::answer(const Picture& frame) {
     const Timer timer(seconds.preprocess);
     fitted = box.forward(frame);
   }
+  answer.pairs = count_pairs(size);
   answer.latents = ready->answer(fitted, answer.target, seconds);
   const Timer timer(seconds.postprocess);
   answer.image = box.backward(answer.target);
@@ -133,7 +134,7 @@ std::unique_ptr<Frames> Answerer::prepare(Size size) {
 
 int Answerer::count_pairs(Size size) const {
   return choose_pairs(backend_.bundle.manifest(), size, context_->available(), num_pairs_,
-                      context_->stored());
+                      context_->preferred());
 }
 
 }  // namespace lavin::core

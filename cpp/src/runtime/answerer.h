@@ -16,6 +16,7 @@ struct Answer {
   Picture image;   // in the frame's size
   Picture target;  // as the model made it
   Array latents;   // (1, C, 1, h/8, w/8) float32 scaled
+  int pairs = 0;    // example pairs that were used, the first ones
   Seconds seconds;
 };
 

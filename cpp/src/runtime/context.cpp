@@ -10,7 +10,9 @@ class StoredContext : public Context {
  public:
   StoredContext(const Bundle& bundle, StoredTask task) : bundle_(bundle), task_(std::move(task)) {}
   int available() const override { return task_.pairs; }
-  bool stored() const override { return true; }
+  int preferred() const override {
+    return task_.num_pairs.value_or(bundle_.manifest().defaults.pairs);
+  }
   Array latents(Codec& codec, int count) const override {
     return frames_of(read_context(bundle_, task_, codec.size()), 0, 2 * count);
   }
@@ -33,7 +35,7 @@ class GivenPairs : public Context {
     }
   }
   int available() const override { return static_cast<int>(pairs_.size()); }
-  bool stored() const override { return false; }
+  int preferred() const override { return 0; }
   Array latents(Codec& codec, int count) const override {
     return codec.encode_pairs(pairs_, count);
   }

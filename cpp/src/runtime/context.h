@@ -12,9 +12,10 @@ namespace lavin::core {
 class Context {
  public:
   virtual ~Context() = default;
-  // How many pairs there are, and whether they are a stored task's.
+  // How many pairs there are, and how many to use unless a run asks for another number; 0: all that
+  // the largest graph takes.
   virtual int available() const = 0;
-  virtual bool stored() const = 0;
+  virtual int preferred() const = 0;
   // The first `count` pairs at the codec's size: (1, C, 2 count, h, w) float32 scaled.
   virtual Array latents(Codec& codec, int count) const = 0;
 };

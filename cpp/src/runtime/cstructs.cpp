@@ -33,7 +33,7 @@ Struct read(const Struct* source, const char* name, std::size_t least) {
 static_assert(FIRST_SIZE(lavin_options, library) == sizeof(lavin_options));
 static_assert(FIRST_SIZE(lavin_image, data) == sizeof(lavin_image));
 static_assert(FIRST_SIZE(lavin_request, reserved) == sizeof(lavin_request));
-static_assert(FIRST_SIZE(lavin_result, seconds) == sizeof(lavin_result));
+static_assert(FIRST_SIZE(lavin_result, reserved) == sizeof(lavin_result));
 static_assert(FIRST_SIZE(lavin_stream_options, drop) == sizeof(lavin_stream_options));
 
 std::string text(const char* source) {
@@ -162,6 +162,7 @@ void write_result(Answer latest, lavin_result* target) {
   const Seconds& s = answer.seconds;
   const double seconds[] = {s.setup, s.preprocess, s.encode, s.sample, s.decode, s.postprocess};
   std::copy(std::begin(seconds), std::end(seconds), result.seconds);
+  result.pairs = answer.pairs;
   std::memcpy(target, &result, std::min(target->struct_size, sizeof result));
 }
 

@@ -74,7 +74,7 @@ Size choose_size(const std::vector<Size>& sizes, Size frame) {
                            [&](Size a, Size b) { return distance(a) < distance(b); });
 }
 
-int choose_pairs(const Manifest& manifest, Size size, int available, int requested, bool stored) {
+int choose_pairs(const Manifest& manifest, Size size, int available, int requested, int preferred) {
   const std::vector<int> accepted = manifest.pairs_at(size);
   const std::string accepted_text =
       listed(accepted, [](int count) { return std::to_string(count); });
@@ -93,13 +93,7 @@ int choose_pairs(const Manifest& manifest, Size size, int available, int request
     throw InputError(cat("cannot use ", requested, " pairs: there are ", available,
                          " and the bundle takes ", accepted_text, " at ", text(size), "."));
   }
-  if (!stored) {
-    if (is_usable(available)) return available;
-    throw InputError(cat(available, " pairs were given and the bundle takes ", accepted_text,
-                         " at ", text(size), "; give that many, or num_pairs=", usable.back(),
-                         " to use the first."));
-  }
-  return is_usable(manifest.defaults.pairs) ? manifest.defaults.pairs : usable.back();
+  return is_usable(preferred) ? preferred : usable.back();
 }
 
 void check_noise(const std::vector<float>& noise, const std::vector<Shape>& shapes) {

@@ -48,10 +48,10 @@ Size choose_size(const std::vector<Size>& sizes, Size frame);
 // A size if the bundle has it. InputError: it does not; the message lists what it has.
 Size check_size(const Manifest& manifest, Size size);
 
-// How many of the available pairs to use, the first ones. `wanted` 0 chooses: of a stored task's
-// the bundle's default, or the most there are graphs for; of a caller's all.
+// How many of the available pairs to use, the first ones. `requested` 0 chooses: `preferred` where
+// graphs and pairs allow it, else as many as the largest graph takes.
 // InputError: no graph takes that number, or the pairs do not suffice.
-int choose_pairs(const Manifest& manifest, Size size, int available, int requested, bool stored);
+int choose_pairs(const Manifest& manifest, Size size, int available, int requested, int preferred);
 
 // InputError: noise is not finite, or has another number of values than each of the shapes.
 void check_noise(const std::vector<float>& noise, const std::vector<Shape>& shapes);

@@ -46,6 +46,7 @@ class Report:
         frames: frames and pictures answered.
         width: pixels of a row of the first result.
         height: pixels of a column of the first result.
+        pairs: example pairs that the first answer used.
         seconds: wall time, without loading the model.
         stages: mean milliseconds a frame by stage: read, the model's own stages, draw, write.
     """
@@ -54,6 +55,7 @@ class Report:
     frames: int
     width: int
     height: int
+    pairs: int
     seconds: float
     stages: Mapping[str, float]
 
@@ -101,6 +103,7 @@ def process(
         frames=tally.frames,
         width=tally.size[0],
         height=tally.size[1],
+        pairs=tally.pairs,
         seconds=time.perf_counter() - start,
         stages={name: 1000 * s / max(1, tally.frames) for name, s in tally.seconds.items()},
     )
@@ -109,6 +112,7 @@ def process(
 @dataclass
 class _Tally:
     frames: int = 0
+    pairs: int = 0
     size: tuple[int, int] = (0, 0)
     seconds: dict[str, float] = field(default_factory=lambda: {"read": 0.0})
 
@@ -120,7 +124,7 @@ class _Tally:
 
     def count(self, result: Result, width: int, height: int) -> None:
         if not self.frames:
-            self.size = (width, height)
+            self.size, self.pairs = (width, height), result.pairs
         self.frames += 1
         for stage, seconds in result.timings.items():
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds

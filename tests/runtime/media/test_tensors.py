@@ -16,7 +16,7 @@ pytestmark = pytest.mark.unit
 def result(index: int, side: int = 16) -> Result:
     target = np.full((side, side, 3), index % 256, np.uint8)
     latents = np.full((1, 16, 1, side // 8, side // 8), index, np.float32)
-    return Result(image=target, target=target, latents=latents, timings={})
+    return Result(image=target, target=target, latents=latents, pairs=1, timings={})
 
 
 def test_one_file_for_a_video(tmp_path: Path) -> None:
