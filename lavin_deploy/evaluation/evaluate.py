@@ -213,7 +213,13 @@ def _own_samples(model: Model, what: Evaluation, size: Size) -> _Material:
             )
         counts = dict.fromkeys(names, what.samples)
     available = min(len(model.task(name).pairs) for name in stored)
-    pairs = choose_pairs(manifest, size, available=available, requested=None, stored=True)
+    pairs = choose_pairs(
+        manifest,
+        size,
+        available=available,
+        requested=None,
+        preferred=manifest.defaults.pairs,
+    )
     return _Material(
         source=StoredSamples(model.bundle, pairs=pairs, read=read),
         counts=counts,

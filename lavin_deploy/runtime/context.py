@@ -55,7 +55,7 @@ class GivenPairs:
         InputError: what was given is not pairs.
     """
 
-    preferred = None
+    preferred: int | None = None
 
     def __init__(self, pairs: Iterable[tuple[U8, U8]]) -> None:
         accepted = "example pairs are given as [(input, target), ...]"

@@ -104,6 +104,15 @@ def test_the_checker_knows_every_shape(bundle: Bundle, precision: str, dialect: 
         assert outputs <= typed
 
 
+def test_no_node_has_more_outputs_than_browsers_take(bundle: Bundle) -> None:
+    """WebGPU guarantees eight storage buffers a stage: an input and seven outputs."""
+    for variant in bundle.manifest.variants:
+        for graph, file in files(bundle, variant.precision, variant.dialect):
+            model = onnx.load(file, load_external_data=False)
+            bodies = (model.graph.node, *(function.node for function in model.functions))
+            assert max(len(node.output) for body in bodies for node in body) <= 7, graph.file
+
+
 def read_by_polygraphy(graph: Graph, file: Path) -> None:
     # Not imported here: it serves the library that it is first imported for, in this process.
     if importlib.util.find_spec("polygraphy") is None:

@@ -133,7 +133,13 @@ class VariantChecker:
         with Model(self.bundle, self.backend(variant)) as model:
             size = manifest.defaults.size
             available = min(len(model.task(name).pairs) for name in names)
-            count = choose_pairs(manifest, size, available=available, requested=None, stored=True)
+            count = choose_pairs(
+                manifest,
+                size,
+                available=available,
+                requested=None,
+                preferred=manifest.defaults.pairs,
+            )
 
             def read(file: Path) -> U8:
                 image = read_image(file)

@@ -56,7 +56,7 @@ class DialectOps(Protocol):
 
         Returns:
             Queries and keys in the dialect's layout, whole heads rotate-half; see
-            ``fused.head_order``.
+            ``laid_out.head_order``.
         """
 
     def keys(self, k: Streams, weights: Streams, cos: Tensor, sin: Tensor) -> Tensor:

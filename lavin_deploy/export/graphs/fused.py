@@ -8,95 +8,27 @@ Exact rewrites of :class:`lavin_deploy.models.jdit.JDiT`, checked by tests and b
   rotate-half over the head: scores do not change when q and k are permuted alike;
 - the last block has no context output.
 
-Matrices are laid out when they are read, never all at once: a checkpoint stays mapped from its
-file. Module names follow the model's (``blocks.3.x_mlp``), so that a node of a graph tells where it
-comes from. Shapes: B = 1, L tokens, D width, N query heads, K key/value heads, E head width.
+Matrices are laid out when they are read (:mod:`laid_out`), never all at once: a checkpoint stays
+mapped from its file. Module names follow the model's (``blocks.3.x_mlp``), so that a node of a
+graph tells where it comes from. Shapes: B = 1, L tokens, D width, N query heads, K key/value heads,
+E head width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import cast
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lavin_deploy.export.graphs.dialects import DialectOps, Past, Streams, joined, split_heads
+from lavin_deploy.export.graphs.laid_out import FusedLinear, permuted
 from lavin_deploy.export.graphs.savings import GraphRewrites
 from lavin_deploy.models.attention import JointAttention
 from lavin_deploy.models.jdit import JDiT, JointBlock, patchify
 from lavin_deploy.models.pairing import MERGED_EMBEDDERS, merged_pairs
 
 STREAMS = ("cond", "x")
-
-
-def head_order(head_dim: int) -> Tensor:
-    """Channel order of one head: all first halves (t, h, w), then all second halves."""
-    parts = torch.arange(head_dim).reshape(3, 2, head_dim // 6)
-    return parts.transpose(0, 1).reshape(-1)
-
-
-def _permuted(weight: Tensor, head_dim: int) -> Tensor:
-    heads: Tensor = weight.unflatten(0, (-1, head_dim))
-    return heads[:, head_order(head_dim)].flatten(0, 1)
-
-
-class LaidOut(nn.Module):
-    """A matrix made from others whenever it is read, so that no copy of it stays in memory.
-
-    A trace to ONNX sees a parameter of its shape that is one NaN in memory; ``trace`` puts what
-    ``make`` gives in its place.
-
-    Args:
-        make: gives the matrix.
-        shape: its shape.
-    """
-
-    def __init__(self, make: Callable[[], Tensor], shape: tuple[int, ...]) -> None:
-        super().__init__()
-        self.make = make
-        self.weight = nn.Parameter(torch.full((1,), torch.nan).expand(shape), requires_grad=False)
-
-    def forward(self) -> Tensor:
-        """The matrix."""
-        return self.weight if torch.onnx.is_in_onnx_export() else self.make()
-
-
-class FusedLinear(nn.Module):
-    """One or several linear maps of one input, without bias: (1, L, in) -> (1, L, out) each.
-
-    Args:
-        weights: (out, in) each.
-        fused: one matrix product for all of them.
-        head_dims: for each weight the width of the heads to reorder, or 0.
-    """
-
-    def __init__(
-        self, *weights: Tensor, fused: bool, head_dims: Sequence[int] | None = None
-    ) -> None:
-        super().__init__()
-        self.widths = [weight.shape[0] for weight in weights]
-        pairs = list(zip(weights, head_dims or [0] * len(weights), strict=True))
-        groups = [pairs] if fused else [[pair] for pair in pairs]
-        self.weights = nn.ModuleList(self._laid_out(group) for group in groups)
-
-    @staticmethod
-    def _laid_out(group: list[tuple[Tensor, int]]) -> LaidOut:
-        def make() -> Tensor:
-            parts = [_permuted(w.detach(), dim) if dim else w.detach() for w, dim in group]
-            return torch.cat(parts).T.contiguous()
-
-        shape = (group[0][0].shape[1], sum(weight.shape[0] for weight, _ in group))
-        return LaidOut(make, shape)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Project."""
-        products = [torch.matmul(x, weight()) for weight in self.weights]
-        if len(products) == len(self.widths):
-            return tuple(products)
-        parts: tuple[Tensor, ...] = products[0].split(self.widths, dim=-1)
-        return parts
 
 
 class QKV(nn.Module):
@@ -133,8 +65,8 @@ class Attend(nn.Module):
             for part in ("qnorm", "knorm"):
                 unused = (stream, part) == ("cond", "qnorm") and not queries
                 weight = attention.get_parameter(f"{stream}_{part}.weight").detach()
-                permuted = None if unused else nn.Parameter(_permuted(weight, self.head_dim))
-                self.register_parameter(f"{stream}_{part}", permuted)
+                kept = None if unused else nn.Parameter(permuted(weight, self.head_dim))
+                self.register_parameter(f"{stream}_{part}", kept)
 
     def rope(self, q: Streams, k: Streams, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
         """Normed and turned, as the dialect has them; see :meth:`DialectOps.rope3d`."""
@@ -279,8 +211,10 @@ class FusedDiT(nn.Module):
             return cast(Tensor, self.cond_embedder(patchify(latents, patch)))
         inputs, targets = merged_pairs(latents, 1)
         on_target, _ = (self.get_submodule(name) for name in MERGED_EMBEDDERS)
-        tokens: Tensor = self.cond_embedder(patchify(inputs, patch))
-        return tokens + on_target(patchify(targets, patch))
+        pairs: Tensor = self.cond_embedder(patchify(inputs, patch)) + on_target(
+            patchify(targets, patch)
+        )
+        return pairs
 
     def target_tokens(self, latent: Tensor, query: Tensor | None = None) -> Tensor:
         """Embed z_t (1, 16, 1, h, w) scaled, and with merged pairs the query -> (1, L, D)."""
@@ -289,14 +223,22 @@ class FusedDiT(nn.Module):
         if query is None:
             return tokens
         _, on_query = (self.get_submodule(name) for name in MERGED_EMBEDDERS)
-        return tokens + on_query(patchify(query, patch))
+        of_query: Tensor = on_query(patchify(query, patch))
+        return tokens + of_query
 
     def fused_blocks(self) -> list[FusedBlock]:
         """The blocks, typed."""
         return [cast(FusedBlock, block) for block in self.blocks]
 
     def factors(self, modulation: Tensor) -> list[tuple[Tensor, ...]]:
-        """Cut a row (1, R) into eight factors (D,) a block, and the output layer's at the end."""
-        parts = modulation[0].split(self.config.hidden_size)
-        rows = [parts[8 * index : 8 * index + 8] for index in range(self.config.depth)]
-        return [*rows, (parts[-1],)]
+        """Cut a row (1, R) into eight factors (D,) a block, and the output layer's at the end.
+
+        Stream by stream: WebGPU guarantees eight buffers a node, an input and seven outputs.
+        """
+        width, row = self.config.hidden_size, modulation[0]
+        streams = [
+            row[start : start + 4 * width].split(width)
+            for start in range(0, 8 * self.config.depth * width, 4 * width)
+        ]
+        rows = [cond + x for cond, x in zip(streams[::2], streams[1::2], strict=True)]
+        return [*rows, (row[-width:],)]

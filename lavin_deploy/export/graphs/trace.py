@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lavin_deploy import portable
-from lavin_deploy.export.graphs.fused import LaidOut
+from lavin_deploy.export.graphs.laid_out import LaidOut
 from lavin_deploy.export.graphs.spec import GraphSpec
 from lavin_deploy.names import Dialect
 

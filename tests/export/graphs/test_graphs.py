@@ -15,7 +15,8 @@ from lavin_deploy.config import DiTConfig, ModelConfig, Pairing, Upsampler, pres
 from lavin_deploy.errors import InputError
 from lavin_deploy.export.graphs.catalogue import GraphChoice, graph_specs
 from lavin_deploy.export.graphs.dialects import NativeOps
-from lavin_deploy.export.graphs.fused import FusedDiT, head_order
+from lavin_deploy.export.graphs.fused import FusedDiT
+from lavin_deploy.export.graphs.laid_out import head_order
 from lavin_deploy.export.graphs.savings import DEFAULT, GraphRewrites
 from lavin_deploy.export.graphs.spec import GraphSpec
 from lavin_deploy.export.graphs.step import ModulationGraph, StepGraph
