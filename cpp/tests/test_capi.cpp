@@ -1,4 +1,6 @@
 // The C ABI as a caller sees it, and lavin.hpp over it.
+#include <cstddef>
+
 #include "capi_fixture.h"
 
 namespace {
@@ -171,7 +173,12 @@ TEST_F(CApi, TakesStructsOfLaterVersions) {
   later.request.task = "brighten";
   EXPECT_EQ(lavin_run_request(model, &later.request, &frame, &out, nullptr), LAVIN_OK);
   lavin_result small{};
-  small.struct_size = sizeof small - 8;
+  small.struct_size = offsetof(lavin_result, pairs);  // as its first version was
+  small.pairs = -1;
+  EXPECT_EQ(lavin_run_request(model, &later.request, &frame, &out, &small), LAVIN_OK);
+  EXPECT_EQ(small.target.width, 32U);
+  EXPECT_EQ(small.pairs, -1);
+  small.struct_size -= 8;
   EXPECT_EQ(lavin_run_request(model, &later.request, &frame, &out, &small), LAVIN_INVALID);
 }
 

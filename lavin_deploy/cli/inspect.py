@@ -44,7 +44,8 @@ def _lines(s: dict[str, Any]) -> list[str]:
         f"  time      {time['convention']}; {time['kind']}, {len(time['default_grid'])} points",
         f"  sizes     {', '.join(_buckets(s['buckets']))}",
         *(
-            f"  variant   {v['precision']} {v['dialect']}: {v['graphs']} graphs, "
+            f"  variant   {v['precision']} {v['dialect']}: {v['graphs']} graphs, {v['context']} "
+            f"context, pairs {'merged' if v['pairing'] == 'merged' else 'in sequence'}, "
             f"{_bytes(v['bytes'])}"
             for v in s["variants"]
         ),
@@ -139,6 +140,8 @@ def summarise(bundle: Bundle) -> dict[str, Any]:
         {
             "precision": variant.precision,
             "dialect": variant.dialect,
+            "context": variant.context,
+            "pairing": variant.pairing,
             "graphs": len(variant.graphs),
             "bytes": sum(sizes[f] for f in {*variant.weights, *(g.file for g in variant.graphs)}),
         }

@@ -34,12 +34,19 @@ def test_inspect_says_what_is_in_a_bundle(toy: Path) -> None:
         "in a folder, every sha256",
         "CC0-1.0",
         "32x32 with 1 or 2 pairs, 16x48 with 1 or 2 pairs",
-        "fp32 portable: 11 graphs",
+        "fp32 portable: 11 graphs, joint context, pairs in sequence, ",
         "1 check against torch, largest relative deviation 3.2e-06 in step",
         "none; make one with lavin-task create",
     ):
         assert part in result.stdout, part
     assert not result.stderr
+
+
+def test_inspect_says_how_the_pairs_are_taken(toy: Path) -> None:
+    merged = {"context": "frozen", "pairing": "merged"}
+    edit(toy, lambda data: data["variants"][0].update(merged))
+    result = CliRunner().invoke(inspect, [str(toy)])
+    assert "11 graphs, frozen context, pairs merged, " in result.stdout
 
 
 def test_inspect_says_what_the_gate_found(toy: Path) -> None:

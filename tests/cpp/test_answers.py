@@ -139,4 +139,6 @@ def test_the_golden_pipeline(
     wanted = golden_io[f"pipe.{name}.latent"].ravel()
     assert np.abs(latents - wanted).max() <= 1e-4 * np.abs(wanted).max()
     golden_image = golden_io[f"pipe.{name}.image_u8"][0, :, 0].transpose(1, 2, 0)
-    assert np.mean(image == golden_image) >= 0.9999
+    # Where a value lies on the edge between two grey levels, another CPU's kernels take the other.
+    assert np.mean(np.abs(image.astype(int) - golden_image) <= 1) >= 0.9999
+    assert np.mean(image == golden_image) >= 0.999

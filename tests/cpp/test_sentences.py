@@ -227,7 +227,6 @@ def test_requests(library: clib.Library) -> None:
         for options in (
             {"num_pairs": 3},
             {"size": (64, 64)},
-            {"pairs": [(frame, frame)] * 3},
             {"pairs": [(frame, frame[:10])]},
             {"guidance": float("inf")},
             {"guidance": float("nan")},

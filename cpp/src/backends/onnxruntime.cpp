@@ -199,6 +199,9 @@ OrtSession* OnnxRuntimeBackend::load(const Graph& graph, const std::string& file
   set(ort_->no_memory_pattern(options));  // it takes half as much memory again and saves no time
   set(ort_->add_config(options, spinning, "1"));
   set(ort_->add_config(options, spin_time, "100"));
+  if (variant.precision == "int8") {  // exact products where a CPU has no VNNI
+    set(ort_->add_config(options, "session.x64quantprecision", "1"));
+  }
   if (variant.precision == "fp8") {  // it would fuse them into kernels that are int8 only
     set(ort_->add_config(options, "session.disable_quant_qdq", "1"));
   }

@@ -143,15 +143,18 @@ def _insert(
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     type_, dtype = TYPES[quantisation.precision], DTYPES[quantisation.precision]
     nodes: list[onnx.NodeProto] = []
+    shapes = {name: tuple(tensor.dims) for name, tensor in tensors.items()}
     uses: Counter[str] = Counter()
-    done: set[str] = set()
+    read: Counter[str] = Counter()
+    loads: dict[str, Load] = {}
 
     def constant(name: str, array: NDArray[Any]) -> str:
         if array.nbytes < LARGE:
             model.graph.initializer.append(numpy_helper.from_array(array, name))
             return name
         weights[name] = lambda: array
-        model.graph.initializer.append(_pending(name, TensorProto.FLOAT, array.shape))
+        kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+        model.graph.initializer.append(_pending(name, kind, array.shape))
         return name
 
     def note(node: onnx.NodeProto, module: str) -> None:
@@ -177,21 +180,25 @@ def _insert(
             note(helper.make_node(operator, inputs, [target], name=f"{target}.node"), module)
         return out
 
-    def weight(name: str, axis: int, module: str) -> None:
-        if name not in done:
-            load, shape = weights.pop(name), tuple(tensors[name].dims)
-            fresh = f"{name}.{quantisation.precision}"
-            scale = _channel_scale(load(), axis, LARGEST[quantisation.precision])
-            weights[fresh] = _rounded(load, scale, axis, dtype)
-            tensors[name].CopyFrom(_pending(fresh, type_, shape))
-            inputs = [fresh, constant(f"{name}.scale", scale)]
-            note(
-                helper.make_node(
-                    "DequantizeLinear", inputs, [name], name=f"{fresh}.node", axis=axis
-                ),
-                module,
-            )
-            done.add(name)
+    def weight(name: str, axis: int, module: str) -> str:
+        """A node for this one product. A graph that runs a weight twice has it under two names (and
+        once in the file): ONNX Runtime makes a weight unsigned under its name, so once alone."""
+        read[name] += 1
+        if read[name] == 1:
+            loads[name], own, tensor = weights.pop(name), name, tensors[name]
+        else:
+            own, tensor = f"{name}.{read[name]}", model.graph.initializer.add()
+        load, fresh = loads[name], f"{own}.{quantisation.precision}"
+        scale = _channel_scale(load(), axis, LARGEST[quantisation.precision])
+        weights[fresh] = _rounded(load, scale, axis, dtype)
+        tensor.CopyFrom(_pending(fresh, type_, shapes[name]))
+        # Written out: ONNX Runtime 1.31 puts a scalar in its place where it makes weights unsigned
+        # (session.x64quantprecision), and then refuses it.
+        zero = constant(f"{own}.zero", np.zeros(scale.shape, dtype))
+        inputs = [fresh, constant(f"{own}.scale", scale), zero]
+        node = helper.make_node("DequantizeLinear", inputs, [own], f"{fresh}.node", axis=axis)
+        note(node, module)
+        return own
 
     for node in smoothed.traced.model.graph.node:
         copy = onnx.NodeProto()
@@ -199,7 +206,7 @@ def _insert(
         if node.name in chosen:
             module = module_of(node)
             copy.input[0] = activation(node.input[0], module)
-            weight(node.input[1], 0 if node.op_type == "Conv" else 1, module)
+            copy.input[1] = weight(node.input[1], 0 if node.op_type == "Conv" else 1, module)
         nodes.append(copy)
     del model.graph.node[:]
     model.graph.node.extend(nodes)

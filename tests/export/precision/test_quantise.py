@@ -24,6 +24,7 @@ from lavin_deploy.export.precision.ranges import BINS, Probe, best_clip
 from lavin_deploy.export.precision.rules import module_of
 from lavin_deploy.export.precision.smoothing import smooth, smoothing_factors
 from lavin_deploy.names import Quantised
+from lavin_deploy.runtime.backends.onnxruntime import EXACT_INT8
 from tests.helpers import rtx
 from tests.helpers.checkpoints import random_models
 
@@ -66,6 +67,7 @@ def saved(traced: Traced, folder: Path) -> onnx.ModelProto:
 def run(traced: Traced, feed: Feed, folder: Path) -> np.ndarray:
     saved(traced, folder)
     options = ort.SessionOptions()
+    options.add_session_config_entry(EXACT_INT8, "1")
     if any(t.data_type == TensorProto.FLOAT8E4M3FN for t in traced.model.graph.initializer):
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     session = ort.InferenceSession(folder / "graph.onnx", options)
