@@ -9,7 +9,6 @@ graph and the step), and whole answers from the encoder to the decoder. Weights 
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import tempfile
@@ -21,7 +20,7 @@ from pathlib import Path
 import click
 import numpy as np
 import openvino
-from timing import interleaved, processor, versions
+from timing import give, interleaved, processor, versions
 
 from lavin_deploy.bundle.reader import Bundle, open_bundle
 from lavin_deploy.cli.export import export
@@ -103,10 +102,7 @@ def main(rounds: int, out: Path | None) -> None:
         "machine": processor(),
         "versions": {**versions(), "openvino": openvino.__version__},
     }
-    text = json.dumps(report, indent=1)
-    click.echo(text)
-    if out is not None:
-        out.write_text(text + "\n")
+    give(report, out)
 
 
 if __name__ == "__main__":

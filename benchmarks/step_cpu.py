@@ -12,7 +12,6 @@ The torch contenders have the bundle's sizes and random weights: time does not d
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 from collections.abc import Callable
@@ -24,7 +23,7 @@ import click
 import numpy as np
 import torch
 import torch.nn.functional as F
-from timing import interleaved, processor, versions
+from timing import give, interleaved, processor, versions
 
 import lavin_deploy
 from lavin_deploy.bundle.reader import open_bundle
@@ -121,10 +120,7 @@ def main(bundle_path: Path, rounds: int, out: Path | None) -> None:
         "machine": processor(),
         "versions": versions(),
     }
-    text = json.dumps(report, indent=1)
-    click.echo(text)
-    if out is not None:
-        out.write_text(text + "\n")
+    give(report, out)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import random
 import statistics
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import onnxruntime as ort
 import torch
 
@@ -53,6 +55,14 @@ def timings(calls: Calls, rounds: int, *, warmup: int = 3) -> dict[str, Timing]:
         name: Timing(median=1e3 * statistics.median(times), least=1e3 * min(times))
         for name, times in interleaved(calls, rounds, warmup=warmup).items()
     }
+
+
+def give(report: Mapping[str, Any], out: Path | None) -> None:
+    """Print a report as JSON, and write it if asked for."""
+    text = json.dumps(report, indent=1)
+    click.echo(text)
+    if out is not None:
+        out.write_text(text + "\n")
 
 
 def processor() -> str:

@@ -58,12 +58,13 @@ def _lines(s: dict[str, Any]) -> list[str]:
 
 def _task(task: dict[str, Any]) -> str:
     about = f": {task['description']}" if task["description"] else ""
-    return f"  task      {task['name']}, {stored_and_used(task)}{about}"
+    pairs = stored_and_used(task["pairs"], task["used_pairs"])
+    return f"  task      {task['name']}, {pairs}{about}"
 
 
-def stored_and_used(task: dict[str, Any]) -> str:
-    """Say of a task of :func:`summarise` how many pairs it has and how many a run uses."""
-    return f"{counted(task['pairs'], 'pair')} stored, {task['used_pairs']} used"
+def stored_and_used(stored: int, used: int) -> str:
+    """Say how many pairs a task has and how many a run uses."""
+    return f"{counted(stored, 'pair')} stored, {used} used"
 
 
 def _buckets(buckets: list[dict[str, int]]) -> list[str]:

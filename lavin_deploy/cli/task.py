@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from lavin_deploy.cli.common import counted, group
+from lavin_deploy.cli.common import group
 from lavin_deploy.names import VIEWS, View
 
 _BUNDLE = click.option(
@@ -63,8 +63,9 @@ def create(
 ) -> None:
     """Add the task NAME to a bundle: encode example pairs once, for every size it has."""
     from lavin_deploy.bundle.reader import open_bundle
-    from lavin_deploy.cli.inspect import stored_and_used, summarise
+    from lavin_deploy.cli.inspect import stored_and_used
     from lavin_deploy.runtime.create_task import create_task
+    from lavin_deploy.runtime.request import used_pairs
     from lavin_deploy.tasks.stored import StoredTask
 
     new_task = StoredTask(
@@ -77,10 +78,10 @@ def create(
         num_pairs=num_pairs,
         view=view,
     )
-    create_task(bundle, new_task, pairs, replace_old=replace_old)
+    stored = create_task(bundle, new_task, pairs, replace_old=replace_old)
     with open_bundle(bundle) as opened:
-        (stored,) = (each for each in summarise(opened)["tasks"] if each["name"] == name)
-    click.echo(f"{bundle}: task {name} with {stored_and_used(stored)}")
+        used = used_pairs(opened.manifest, stored)
+    click.echo(f"{bundle}: task {stored.name} with {stored_and_used(len(stored.pairs), used)}")
 
 
 @task.command(name="list")
@@ -99,7 +100,8 @@ def list_tasks(bundle: str | None, as_json: bool) -> None:
         return
     width = max((len(each["name"]) for each in tasks), default=0)
     for each in tasks:
-        line = f"{each['name']:{width}}  {stored_and_used(each)}  {each['description']}"
+        pairs = stored_and_used(each["pairs"], each["used_pairs"])
+        line = f"{each['name']:{width}}  {pairs}  {each['description']}"
         click.echo(line.rstrip())
 
 
@@ -110,6 +112,7 @@ def list_tasks(bundle: str | None, as_json: bool) -> None:
 def show(name: str, bundle: str | None, as_json: bool) -> None:
     """Show the task NAME and where its pictures lie."""
     from lavin_deploy.bundle.reader import open_bundle
+    from lavin_deploy.cli.inspect import stored_and_used
     from lavin_deploy.runtime.pipeline import bundle_path
     from lavin_deploy.runtime.request import choose_sampling, used_pairs
     from lavin_deploy.tasks.stored import read_task, task_file
@@ -125,7 +128,7 @@ def show(name: str, bundle: str | None, as_json: bool) -> None:
     click.echo(f"{stored.name}: {stored.description or 'no description'}")
     how = f"steps {sampling.steps}, guidance {sampling.guidance:g}"
     click.echo(f"  {how}, view {stored.view or 'overlay'}")
-    click.echo(f"  pairs  {counted(len(stored.pairs), 'pair')} stored, {used} used")
+    click.echo(f"  pairs  {stored_and_used(len(stored.pairs), used)}")
     click.echo(f"  answer  {'one is right' if stored.deterministic else 'one of many'}")
     for key, value in stored.rendering.items():
         click.echo(f"  {key}  {value}")

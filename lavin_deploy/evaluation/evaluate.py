@@ -26,7 +26,7 @@ from lavin_deploy.files import kept_folder, require_folder
 from lavin_deploy.runtime.letterbox import Letterbox
 from lavin_deploy.runtime.media.images import read_image
 from lavin_deploy.runtime.pipeline import Model
-from lavin_deploy.runtime.request import Size, choose_pairs
+from lavin_deploy.runtime.request import Size, bundle_pairs
 from lavin_deploy.tasks.samples import SampleSource
 
 if TYPE_CHECKING:
@@ -213,13 +213,7 @@ def _own_samples(model: Model, what: Evaluation, size: Size) -> _Material:
             )
         counts = dict.fromkeys(names, what.samples)
     available = min(len(model.task(name).pairs) for name in stored)
-    pairs = choose_pairs(
-        manifest,
-        size,
-        available=available,
-        requested=None,
-        preferred=manifest.defaults.pairs,
-    )
+    pairs = bundle_pairs(manifest, size, available)
     return _Material(
         source=StoredSamples(model.bundle, pairs=pairs, read=read),
         counts=counts,

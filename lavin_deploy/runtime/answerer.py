@@ -107,8 +107,7 @@ class Answerer:
         self._settings, self._context, self._num_pairs = settings, context, num_pairs
         self._sizes = manifest.sizes() if size is None else (check_size(manifest, size),)
         self._prepared: dict[Size, Frames] = {}
-        for each in self._sizes:
-            self._count(each)
+        self._counts = {each: self._count(each) for each in self._sizes}
         if settings.noise is not None:
             check_noise(settings.noise, *(latent_shape(manifest, each) for each in self._sizes))
 
@@ -133,12 +132,12 @@ class Answerer:
             image=image,
             target=target,
             latents=latents,
-            pairs=self._count(size),
+            pairs=self._counts[size],
             timings=timings,
         )
 
     def _prepare(self, size: Size) -> Frames:
-        count = self._count(size)
+        count = self._counts[size]
         shape = latent_shape(self._manifest, size)
         fixed_noise = self._settings.noise
         if fixed_noise is None:

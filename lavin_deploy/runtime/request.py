@@ -183,6 +183,16 @@ def choose_pairs(
     return preferred if preferred in usable else usable[-1]
 
 
+def bundle_pairs(manifest: Manifest, size: Size, available: int) -> int:
+    """Return the bundle's number of pairs, or what there is for so many; see :func:`choose_pairs`.
+
+    Raises:
+        InputError: the pairs do not suffice.
+    """
+    default = manifest.defaults.pairs
+    return choose_pairs(manifest, size, available=available, requested=None, preferred=default)
+
+
 def used_pairs(manifest: Manifest, task: StoredTask) -> int:
     """Return how many of its pairs a stored task uses by itself at the bundle's default size.
 

@@ -127,9 +127,9 @@ class Planner::Frozen : public Branch {
 };
 
 // Merged pairs: their keys and values once for a task; the query goes into each step.
-class Planner::Merged : public Branch {
+class Planner::Merged : public Frozen {
  public:
-  using Branch::Branch;
+  using Frozen::Frozen;
 
   Operations once(std::size_t clean) override {
     const Graph& pairs = graph("context");
@@ -137,12 +137,7 @@ class Planner::Merged : public Branch {
     return {planner_.run(pairs, inputs, keys_values(pairs))};
   }
 
-  Operations place_query() override {
-    if (null_) return {};
-    return {planner_.scaled_query(kQuery, 1)};
-  }
-
-  Run velocity(std::size_t index) override { return step(planner_.row(index)); }
+  Operations begin(std::size_t) override { return {}; }
 };
 
 std::unique_ptr<Planner::Branch> Planner::Branch::make(Planner& planner, bool null) {

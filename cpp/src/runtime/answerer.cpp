@@ -78,7 +78,7 @@ Answerer::Answerer(Backend& backend, Modulation& modulation, const Request& requ
   sizes_ = request.size ? std::vector<Size>{check_size(manifest, *request.size)} : manifest.sizes();
   std::vector<Shape> shapes;
   for (const Size size : sizes_) {
-    count_pairs(size);
+    counts_[size] = count_pairs(size);
     shapes.push_back(latent_shape(manifest, size));
   }
   if (!settings_.noise.empty()) check_noise(settings_.noise, shapes);
@@ -101,7 +101,7 @@ Answer Answerer::answer(const Picture& frame) {
     const Timer timer(seconds.preprocess);
     fitted = box.forward(frame);
   }
-  answer.pairs = count_pairs(size);
+  answer.pairs = counts_.at(size);
   answer.latents = ready->answer(fitted, answer.target, seconds);
   const Timer timer(seconds.postprocess);
   answer.image = box.backward(answer.target);
@@ -109,7 +109,7 @@ Answer Answerer::answer(const Picture& frame) {
 }
 
 std::unique_ptr<Frames> Answerer::prepare(Size size) {
-  const int count = count_pairs(size);
+  const int count = counts_.at(size);
   Codec codec(backend_, size);  // which sees that the graphs are of the manifest's sizes
   const Array pairs = context_->latents(codec, count);
   const Shape shape = latent_shape(backend_.bundle.manifest(), size);

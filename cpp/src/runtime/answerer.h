@@ -37,6 +37,7 @@ class Answerer {
   std::unique_ptr<Context> context_;
   Settings settings_;
   std::vector<Size> sizes_;
+  std::map<Size, int> counts_;  // of pairs, by size
   std::map<Size, std::unique_ptr<Frames>> prepared_;
 };
 

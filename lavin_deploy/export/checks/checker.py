@@ -30,7 +30,7 @@ from lavin_deploy.runtime.letterbox import Letterbox
 from lavin_deploy.runtime.media.images import read_image
 from lavin_deploy.runtime.modulation import Modulation
 from lavin_deploy.runtime.pipeline import Model
-from lavin_deploy.runtime.request import choose_pairs
+from lavin_deploy.runtime.request import bundle_pairs
 from lavin_deploy.runtime.sampler import Sampler
 
 Timed = Callable[[], None]
@@ -133,13 +133,7 @@ class VariantChecker:
         with Model(self.bundle, self.backend(variant)) as model:
             size = manifest.defaults.size
             available = min(len(model.task(name).pairs) for name in names)
-            count = choose_pairs(
-                manifest,
-                size,
-                available=available,
-                requested=None,
-                preferred=manifest.defaults.pairs,
-            )
+            count = bundle_pairs(manifest, size, available)
 
             def read(file: Path) -> U8:
                 image = read_image(file)

@@ -276,15 +276,12 @@ class _Frozen(_Branch):
         return self.step(self._planner.row(step))
 
 
-class _Merged(_Branch):
+class _Merged(_Frozen):
     def once(self, clean: int) -> Sequence[Operation]:
         graph = self.graph("context")
         context = NULL_CONTEXT if self._null else CONTEXT
         feed: Places = {"context": context, "modulation": self._planner.row(clean)}
         return [self._planner.run(graph, feed, self.keys_values(graph))]
 
-    def place_query(self) -> Sequence[Operation]:
-        return [] if self._null else [self._planner.scaled_query(QUERY, 1)]
-
-    def velocity(self, step: int) -> Run:
-        return self.step(self._planner.row(step))
+    def begin(self, clean: int) -> Sequence[Operation]:
+        return []  # the query goes into each step
