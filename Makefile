@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraint
 JOBS ?= auto  # processes of pytest; auto is one for each core
 RESULT := examples/sample.segmentation.mp4
 
-.PHONY: demo test quick lint cpp cpp-check plugins cuda-all plugin-wheel gpu-wheels clean
+.PHONY: demo test quick soak lint cpp cpp-check plugins cuda-all plugin-wheel gpu-wheels clean
 
 # Each stamp records one finished installation; a change of the project file repeats it.
 .venv/runtime.stamp: pyproject.toml constraints.txt
@@ -28,6 +28,10 @@ test: .venv/dev.stamp
 # What a change breaks first, in under a minute.
 quick: .venv/dev.stamp
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q -m unit
+
+# Proofs that make test has no time for; each has a short form there.
+soak: .venv/dev.stamp
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m soak
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .
