@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from lavin_deploy.bundle.reader import Bundle
+from lavin_deploy.bundle.reader import Bundle, open_bundle
+from lavin_deploy.cli.export import export
+from lavin_deploy.config import preset
 from lavin_deploy.engines.build import (
     BuildRequest,
     Watcher,
@@ -26,6 +29,7 @@ from lavin_deploy.engines.library import Library, dialect_of, load_library
 from lavin_deploy.engines.store import EngineStore
 from lavin_deploy.errors import InputError, WorkError
 from tests.helpers import plugins
+from tests.helpers.checkpoints import write_released
 
 pytestmark = pytest.mark.bundle
 ORIN = Gpu(index=0, name="Orin", capability=(8, 7), memory=64 << 30, processors=16, driver=(12, 6))
@@ -66,6 +70,35 @@ def test_every_portable_graph_builds_with_our_plugins(
     if precision == "fp16":
         plain = build_bundle(bundle, replace(request, decomposed=True))
         assert not any(middle in (e.folder / "engine.plan").read_bytes() for e in plain)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("context", ["joint", "frozen"])
+def test_every_form_of_merged_pairs_builds(
+    tmp_path: Path, golden_tasks: Path, context: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Joint ones, with the update inside too, and refreshed; ``make test`` builds frozen ones."""
+    pytest.importorskip("tensorrt_rtx")
+    monkeypatch.setenv("LAVIN_PLUGINS", str(plugins.plugin_library()))
+    config = preset("tiny")
+    write_released(tmp_path / "ckpt", replace(config, dit=replace(config.dit, pairing="merged")))
+    words = ["--ckpt", str(tmp_path / "ckpt"), "--out", str(tmp_path / "m.lavin"), "--force"]
+    words += ["--size=32x32", "--pairs=1", "--steps=3", "--context", context]
+    words += ["--euler", "--tasks", str(golden_tasks)]
+    words += ["--precision=fp16", "--precision=int8", "--dialect=native", "--dialect=portable"]
+    export(words, standalone_mode=False)
+    with open_bundle(tmp_path / "m.lavin") as opened:
+        names = {graph.name for variant in opened.manifest.variants for graph in variant.graphs}
+        assert ("refresh" if context == "frozen" else "step_euler") in names
+        for precision, dialect in itertools.product(("fp16", "int8"), ("native", "portable")):
+            request = BuildRequest(
+                target="tensorrt-rtx",
+                precision=precision,
+                dialect=dialect,
+                capabilities=("8.9",),
+            )
+            built = build_bundle(opened, request)
+            assert len(built) == len(opened.variant(precision, dialect).graphs)
 
 
 def test_portable_graphs_without_onnx(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
