@@ -13,6 +13,7 @@ import os
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -35,7 +36,7 @@ Run = Callable[[str], object]
 """Run a graph by its name."""
 
 
-def runners(bundle: Bundle, threads: int) -> dict[str, Run]:
+def runners(bundle: Bundle, threads: int, stack: ExitStack) -> dict[str, Run]:
     """By runtime: what runs a graph of the bundle's fp32 variant, always on the same inputs."""
     variant, rng = bundle.variant("fp32"), np.random.default_rng(0)
     graphs = {graph.name: graph for graph in variant.graphs}
@@ -45,8 +46,7 @@ def runners(bundle: Bundle, threads: int) -> dict[str, Run]:
         }
         for name, graph in graphs.items()
     }
-    backend = make_backend("onnxruntime", bundle, threads=threads)
-    backend.__enter__()
+    backend = stack.enter_context(make_backend("onnxruntime", bundle, threads=threads))
     core, hints = openvino.Core(), {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = {
         name: core.compile_model(
@@ -74,14 +74,14 @@ def main(rounds: int, out: Path | None) -> None:
     threads = len(os.sched_getaffinity(0))
     calls: dict[str, Callable[[], object]] = {}
     keys_values: dict[str, int] = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         for kind, checkpoint in KINDS.items():
             words = ["--ckpt", str(checkpoint), "--out", f"{folder}/{kind}.lavin"]
             export([*words, "--size=128x128", "--pairs=1"], standalone_mode=False)
-            bundle = open_bundle(f"{folder}/{kind}.lavin")
+            bundle = stack.enter_context(open_bundle(f"{folder}/{kind}.lavin"))
             context = bundle.variant("fp32").graph("context", height=128, width=128, pairs=1)
             keys_values[kind] = sum(4 * prod(each.shape) for each in context.outputs)
-            for runtime, run in runners(bundle, threads).items():
+            for runtime, run in runners(bundle, threads, stack).items():
                 calls[f"{runtime} step {kind}"] = partial(run_all, run, FRAME[kind])
                 answer = ("encoder", *FRAME[kind], "decoder")
                 calls[f"{runtime} answer {kind}"] = partial(run_all, run, answer)

@@ -132,23 +132,19 @@ MERGED_CASES: dict[tuple[str, bool], Case] = {
 }
 
 
-@pytest.mark.parametrize(("name", "frozen"), list(MERGED_CASES))
-def test_flops_of_merged_pairs_are_those_torch_counts(name: str, frozen: bool) -> None:
-    model = replace(TINY, dit=replace(TINY.dit, pairing="merged"))
-    dit = JDiT(model.dit).eval()
-    fused = FusedDiT(dit, DIALECT_OPS["native"], DEFAULT)
-    module, inputs = MERGED_CASES[name, frozen](fused, model)
-    row = torch.randn(1, dit.modulation_width)
-    at = 2 if isinstance(module, StepGraph) else 1
-    counted = flops(module, *inputs[:at], row, *inputs[at:])
-    assert count(model, name, frozen=frozen).flops == counted
+MERGED = replace(TINY, dit=replace(TINY.dit, pairing="merged"))
 
 
-@pytest.mark.parametrize("model", [TINY, ODD], ids=["tiny", "odd"])
-@pytest.mark.parametrize(("name", "frozen"), list(CASES))
-def test_flops_of_jdit_are_those_torch_counts(model: ModelConfig, name: str, frozen: bool) -> None:
+@pytest.mark.parametrize(
+    ("model", "cases", "name", "frozen"),
+    [(model, CASES, *key) for model in (TINY, ODD) for key in CASES]
+    + [(MERGED, MERGED_CASES, *key) for key in MERGED_CASES],
+)
+def test_flops_of_jdit_are_those_torch_counts(
+    model: ModelConfig, cases: dict[tuple[str, bool], Case], name: str, frozen: bool
+) -> None:
     dit = JDiT(model.dit).eval()
-    module, inputs = CASES[name, frozen](FusedDiT(dit, DIALECT_OPS["native"], DEFAULT), model)
+    module, inputs = cases[name, frozen](FusedDiT(dit, DIALECT_OPS["native"], DEFAULT), model)
     row = torch.randn(1, dit.modulation_width)
     at = 2 if isinstance(module, StepGraph) else 1
     counted = flops(module, *inputs[:at], row, *inputs[at:])

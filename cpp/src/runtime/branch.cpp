@@ -80,7 +80,7 @@ class RefreshBranch : public Branch {
   std::vector<const Graph*> graphs() const override { return {&refresh_, &step_}; }
   void begin(const Array& query) override {
     context_ = join_frames(before_, query);
-    query_ = query.clone();
+    if (takes(step_, "query")) query_ = query.clone();
     count_ = 0;
   }
   Array velocity(const Array& z, float t) override {
