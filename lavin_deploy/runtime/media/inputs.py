@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 from lavin_deploy.errors import InputError
+from lavin_deploy.runtime.media.images import READABLE, is_hevc, open_image
 
 Kind = Literal["image", "video"]
 
-IMAGE_SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".jpe", ".mpo", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
-    *(".ppm", ".pgm", ".pbm", ".jp2", ".avif"),
-)
+IMAGE_SUFFIXES = tuple(suffix for suffixes in READABLE.values() for suffix in suffixes)
 VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg"),
     *(".flv", ".wmv", ".3gp", ".ogv", ".mxf", ".y4m"),
@@ -98,7 +96,7 @@ def kind_of(path: Path) -> Kind:
     kind = _kind_by_suffix(path)
     if kind is not None:
         return kind
-    if _is_picture(path):
+    if is_hevc(path) or _is_picture(path):
         return "image"
     from lavin_deploy.runtime.video.container import open_input
 
@@ -133,8 +131,6 @@ def _kind_by_suffix(path: Path) -> Kind | None:
 
 
 def _is_picture(path: Path) -> bool:
-    from lavin_deploy.runtime.media.images import open_image
-
     try:
         with open_image(path):
             return True
@@ -143,8 +139,6 @@ def _is_picture(path: Path) -> bool:
 
 
 def _is_animated(path: Path) -> bool:
-    from lavin_deploy.runtime.media.images import open_image
-
     try:
         with open_image(path) as image:
             return bool(getattr(image, "is_animated", False))
