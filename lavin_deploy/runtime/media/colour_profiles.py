@@ -40,13 +40,14 @@ _HEAD_BYTES = 1 << 20
 _SPACE_OF_MODE = {"L": "GRAY", "I;16": "GRAY", "RGB": "RGB", "CMYK": "CMYK", "LAB": "Lab"}
 
 
-def to_srgb(image: Any, path: Path, notice: Callable[[str], None]) -> Any:
+def to_srgb(image: Any, opened: Any, path: Path, notice: Callable[[str], None]) -> Any:
     """Return a picture without transparency in sRGB.
 
     LittleCMS converts, by the profile's perceptual table where it has several.
 
     Args:
         image: a loaded ``PIL.Image`` of mode L, I;16, RGB, CMYK or LAB.
+        opened: the picture that it was made of, as Pillow opened the file.
         path: its file, which is asked for what Pillow does not hand on.
         notice: told a sentence where a profile is there but cannot be used; the colours are then
             taken as sRGB, and CMYK as the plain complement.
@@ -57,7 +58,7 @@ def to_srgb(image: Any, path: Path, notice: Callable[[str], None]) -> Any:
     from PIL import ImageCms
 
     try:
-        profile = _profile_of(image, path)
+        profile = _profile_of(image.mode, opened, path)
         if profile is not None:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             space = source.profile.xcolor_space.strip()
@@ -77,8 +78,8 @@ def to_srgb(image: Any, path: Path, notice: Callable[[str], None]) -> Any:
     return image.convert("RGB")
 
 
-def _profile_of(image: Any, path: Path) -> bytes | None:
-    """Return an ICC profile of the picture's colours; None for sRGB.
+def _profile_of(mode: str, image: Any, path: Path) -> bytes | None:
+    """Return an ICC profile of an opened picture's colours for a mode; None for sRGB.
 
     Raises:
         ValueError: the file says something that is not supported.
@@ -94,7 +95,7 @@ def _profile_of(image: Any, path: Path) -> bytes | None:
         power = TRANSFERS[transfer]
         if primaries in _SRGB_CODES and power is None:
             return None
-        return _built(image.mode, PRIMARIES[primaries], power)
+        return _built(mode, PRIMARIES[primaries], power)
     if icc is not None or image.format != "PNG" or "srgb" in image.info:
         return icc
     gamma = image.info.get("gamma") or _SRGB_GAMMA
@@ -102,7 +103,7 @@ def _profile_of(image: Any, path: Path) -> bytes | None:
     like_srgb = np.allclose(chromaticities, SRGB, rtol=0, atol=2e-3)
     if like_srgb and abs(gamma - _SRGB_GAMMA) < 1e-4:
         return None
-    return _built(image.mode, chromaticities, 1 / gamma if "gamma" in image.info else None)
+    return _built(mode, chromaticities, 1 / gamma if "gamma" in image.info else None)
 
 
 def _codes(form: str | None, path: Path) -> tuple[int, int] | None:

@@ -89,7 +89,8 @@ def read_image(path: Path, notice: Callable[[str], None] = _LOG.warning) -> U8:
 
     EXIF orientation is applied. Colours become sRGB by the file's profile; grey, palette and CMYK
     become RGB; transparent parts lie on white; 16-bit values are scaled to 8 bits; float values
-    are taken as [0, 1]. Of several pictures in one file the first, or the one that the file calls primary, is taken.
+    are taken as [0, 1]. Of several pictures in one file the first is taken, or the one
+    that the file calls its primary.
 
     Args:
         path: the file.
@@ -116,6 +117,9 @@ def to_rgb(image: Any, path: Path, notice: Callable[[str], None]) -> U8:
     alpha = _colour_key(image, path)
     image = _loaded(image, path, notice)
     plain = image
+    if alpha is not None:
+        plain = image.copy()
+        del plain.info["transparency"]
     if image.mode in ("I", "F") or (image.mode.startswith("I;16") and image.mode != "I;16"):
         plain = Image.fromarray(_wide_to_u8(np.asarray(image), path))
     elif alpha is None and image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
@@ -127,9 +131,7 @@ def to_rgb(image: Any, path: Path, notice: Callable[[str], None]) -> U8:
     if plain.mode in ("RGBA", "LA"):
         alpha = plain.getchannel("A")
         plain = plain.convert(plain.mode[:-1])
-    plain.format, plain.info = image.format, dict(image.info)
-    plain.info.pop("transparency", None)
-    shown = to_srgb(plain, path, notice)
+    shown = to_srgb(plain, image, path, notice)
     if alpha is not None:
         shown.putalpha(alpha)
         shown = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown).convert("RGB")
@@ -215,7 +217,7 @@ def _colour_key(image: Any, path: Path) -> Any:
     if image.mode != "RGB":
         scale = {"L;2": 85, "L;4": 17}.get(tiles[0].args, 1) if tiles else 1
         opaque = np.asarray(image) != key * scale
-    elif tiles and tiles[0].args == "RGB;16B":
+    elif tiles and tiles[0].args == "RGB;16B" and not image.is_animated:
         with Image.open(path, formats=("PNG",)) as low:
             low.tile = [tile._replace(args="RGB;16L") for tile in low.tile]  # the other byte
             values = np.asarray(image).astype(np.uint16) << 8 | np.asarray(low)
