@@ -280,6 +280,9 @@ def test_an_animation_is_answered_frame_by_frame(
 def test_notices_of_pictures_come_once(tmp_path: Path, lavin_run: Run) -> None:
     Image.new("RGB", (40, 30), "red").save(tmp_path / "a.jpg")
     (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:-2])
-    result = lavin_run(tmp_path / "a.jpg")
-    assert result.exit_code == 0, result.stderr
-    assert result.stderr.count("lacks its end marker") == 1
+    frames = [Image.new("RGB", (40, 30), colour) for colour in ("red", "green")]
+    frames[0].save(tmp_path / "b.png", save_all=True, append_images=frames[1:], icc_profile=b"junk")
+    for name, sentence in (("a.jpg", "lacks its end marker"), ("b.png", "profile is of no use")):
+        result = lavin_run(tmp_path / name)
+        assert result.exit_code == 0, result.stderr
+        assert result.stderr.count(sentence) == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -53,11 +53,11 @@ class AnimationReader:
 
     Args:
         path: the file.
-        notice: told in a sentence what ``read_image`` tells, once.
 
     Attributes:
         info: what the answer must share with it.
         plays: how often it is played; 0 for ever.
+        notices: sentences for the user, as those of ``read_image``; more may come until the end.
 
     Raises:
         InputError: not a picture, damaged, or a frame is larger than ``MAX_PIXELS``.
@@ -66,10 +66,9 @@ class AnimationReader:
     info: VideoInfo
     plays: int
 
-    def __init__(self, path: Path, notice: Callable[[str], None]) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        self._notice = notice
-        self._told: set[str] = set()
+        self.notices: list[str] = []
 
     def __enter__(self) -> AnimationReader:
         with ExitStack() as stack:
@@ -120,7 +119,7 @@ class AnimationReader:
         """Return a frame and how long it is shown, in units of the time base."""
         try:
             self._image.seek(index)
-            image = to_rgb(self._image, self.path, self._notice_once)
+            image = to_rgb(self._image, self.path, self._note)
         except (EOFError, OSError, SyntaxError, ValueError) as error:
             raise InputError(
                 f"{self.path} cannot be read as an animation after {index - self._start} frames: "
@@ -129,10 +128,9 @@ class AnimationReader:
         milliseconds = Fraction(self._image.info.get("duration") or 0)
         return image, milliseconds.limit_denominator(65535) / 1000 / _TIME_BASE
 
-    def _notice_once(self, sentence: str) -> None:
-        if sentence not in self._told:
-            self._told.add(sentence)
-            self._notice(sentence)
+    def _note(self, sentence: str) -> None:
+        if sentence not in self.notices:
+            self.notices.append(sentence)
 
 
 class AnimationWriter:
@@ -148,6 +146,9 @@ class AnimationWriter:
         size: (width, height) of the frames.
         plays: how often it is played; 0 for ever.
 
+    Attributes:
+        notices: sentences for the user; none so far.
+
     Raises:
         InputError: entering: more than ``MAX_ANIMATION_PIXELS``, or a place that cannot be written.
         WorkError: leaving: the file cannot be written.
@@ -155,7 +156,7 @@ class AnimationWriter:
 
     def __init__(self, path: Path, info: VideoInfo, size: tuple[int, int], plays: int) -> None:
         self.path = Path(path)
-        self.notices: tuple[str, ...] = ()
+        self.notices: list[str] = []
         self._pixels = info.frames * size[0] * size[1]
         self._info, self._plays = info, plays
         self._frames: list[Any] = []

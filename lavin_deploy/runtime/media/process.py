@@ -171,7 +171,7 @@ def _process_video(
         if item.source.kind == "video":
             reader = stack.enter_context(VideoReader(item.source.path))
         else:
-            reader = stack.enter_context(AnimationReader(item.source.path, progress.notice))
+            reader = stack.enter_context(AnimationReader(item.source.path))
         size = view_size(view, reader.info.width, reader.info.height)
         keep = item.data and stack.enter_context(video_tensors(item.data))
         writer: VideoWriter | AnimationWriter
@@ -180,8 +180,16 @@ def _process_video(
         else:
             writer = VideoWriter.like(item.output, reader.info, *size)
         stack.enter_context(writer)
-        for sentence in writer.notices:
-            progress.notice(sentence)
+        told: set[str] = set()
+
+        def tell() -> None:
+            read = reader.notices if isinstance(reader, AnimationReader) else ()
+            for sentence in (*read, *writer.notices):
+                if sentence not in told:
+                    told.add(sentence)
+                    progress.notice(sentence)
+
+        tell()
         progress.expect(reader.info.frames - 1)
         waiting: deque[Frame] = deque()
 
@@ -207,3 +215,4 @@ def _process_video(
             progress.advance()
         if waiting:
             raise WorkError(f"{len(waiting)} frames of {item.source.path} got no answer.")
+    tell()
