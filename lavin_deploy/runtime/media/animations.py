@@ -29,7 +29,7 @@ _WRITE_OPTIONS: dict[str, dict[str, Any]] = {
 ANIMATION_OUTPUTS = tuple(_WRITE_OPTIONS)
 # What times are a multiple of, in seconds; PNG has fractions.
 _TICKS = {".webp": Fraction(1, 1000), ".gif": Fraction(1, 100)}
-_ANIMATED = ("PNG", "WEBP", "GIF", "AVIF")
+ANIMATED = ("PNG", "WEBP", "GIF", "AVIF")
 _TIME_BASE = Fraction(1, 90_000)  # holds milliseconds and the usual rates without a rest
 _NO_TIME = 9_000  # as long as browsers show a frame that has no time of its own: 0.1 s
 MAX_ANIMATION_PIXELS = 1 << 29
@@ -40,7 +40,7 @@ def is_animation(path: Path) -> bool:
     """Tell whether a picture file moves; False for what cannot be read."""
     try:
         with open_image(path) as image:
-            return image.format in _ANIMATED and bool(image.is_animated)
+            return image.format in ANIMATED and bool(image.is_animated)
     except InputError:
         return False
 
