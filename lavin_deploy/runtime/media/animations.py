@@ -15,7 +15,7 @@ from lavin_deploy.arrays import U8
 from lavin_deploy.errors import InputError, WorkError
 from lavin_deploy.files import output_file
 from lavin_deploy.runtime.letterbox import check_image
-from lavin_deploy.runtime.media.images import open_image, to_rgb
+from lavin_deploy.runtime.media.images import guarded, open_image, opened, to_rgb
 from lavin_deploy.runtime.video.colors import Colors
 from lavin_deploy.runtime.video.reader import Frame, VideoInfo
 
@@ -72,7 +72,8 @@ class AnimationReader:
 
     def __enter__(self) -> AnimationReader:
         with ExitStack() as stack:
-            self._image = stack.enter_context(open_image(self.path))
+            with guarded(self.path):
+                self._image = stack.enter_context(opened(self.path))
             if self._image.format == "WEBP":  # where no frame lies, it is transparent,
                 self._image._mode = self._image.rawmode = "RGBA"  # even if none has an alpha
             loop = self._image.info.get("loop")
@@ -82,19 +83,22 @@ class AnimationReader:
                 self.plays = loop or 0
             # A PNG may begin with a picture for those who show no animations.
             self._start = int(bool(getattr(self._image, "default_image", False)))
-            self._first, ticks = self._read(self._start)
+            first, ticks = self._read(self._start)
+            height, width = first.shape[:2]
+            with guarded(self.path):
+                count = self._image.n_frames - self._start
             self.info = VideoInfo(
                 path=self.path,
-                width=self._first.shape[1],
-                height=self._first.shape[0],
+                width=width,
+                height=height,
                 rate=1 / ((ticks or _NO_TIME) * _TIME_BASE),
                 time_base=_TIME_BASE,
-                frames=self._image.n_frames - self._start,
+                frames=count,
                 aspect=Fraction(1),
-                colors=Colors.of_size(self._first.shape[1], self._first.shape[0]),
+                colors=Colors.of_size(width, height),
                 audio_tracks=0,
             )
-            self._stack = stack.pop_all()
+            stack.pop_all()
         return self
 
     def __exit__(
@@ -103,7 +107,7 @@ class AnimationReader:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stack.__exit__(kind, error, trace)
+        self._image.close()
 
     def __iter__(self) -> Iterator[Frame]:
         exact, pts = Fraction(0), 0
@@ -117,14 +121,9 @@ class AnimationReader:
 
     def _read(self, index: int) -> tuple[U8, Fraction]:
         """Return a frame and how long it is shown, in units of the time base."""
-        try:
+        with guarded(self.path):
             self._image.seek(index)
             image = to_rgb(self._image, self.path, self._note)
-        except (EOFError, OSError, SyntaxError, ValueError) as error:
-            raise InputError(
-                f"{self.path} cannot be read as an animation after {index - self._start} frames: "
-                f"{error}."
-            ) from error
         milliseconds = Fraction(self._image.info.get("duration") or 0)
         return image, milliseconds.limit_denominator(65535) / 1000 / _TIME_BASE
 

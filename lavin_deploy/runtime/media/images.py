@@ -57,18 +57,30 @@ def open_image(path: Path) -> Iterator[Any]:
         InputError: no such file, not a picture, larger than ``MAX_PIXELS``, or, also inside the
             block, damaged.
     """
+    with guarded(path), opened(path) as image:
+        yield image
+
+
+def opened(path: Path) -> Any:
+    """Return a picture file as a ``PIL.Image``, to be closed; call it ``guarded``."""
+    from PIL import Image
+
+    Image.init()
+    if is_hevc(path):
+        _register_heif(path)
+    return Image.open(path, formats=[name for name in READABLE if name in Image.OPEN])
+
+
+@contextmanager
+def guarded(path: Path) -> Iterator[None]:
+    """Turn whatever a picture file does to Pillow inside the block into an ``InputError``."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            Image.init()
-            if is_hevc(path):
-                _register_heif(path)
-            formats = [name for name in READABLE if name in Image.OPEN]
-            with Image.open(path, formats=formats) as image:
-                yield image
+            yield
     except LavinError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:

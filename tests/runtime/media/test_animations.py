@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,25 @@ def test_a_damaged_animation_is_a_sentence_and_leaves_no_file(tmp_path: Path) ->
     with pytest.raises(InputError, match=r"a\.png cannot be read as a"):
         copied(tmp_path / "a.png", tmp_path / "b.png")
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_errors_of_others_are_not_taken_for_the_pictures(tmp_path: Path) -> None:
+    save(tmp_path / "a.gif")
+
+    def fail() -> None:
+        with AnimationReader(tmp_path / "a.gif") as reader:
+            for _ in reader:
+                raise OSError("no space")
+
+    def warn() -> None:
+        with AnimationReader(tmp_path / "a.gif") as reader:
+            next(iter(reader))
+            warnings.warn("of a model", stacklevel=1)
+
+    with pytest.raises(OSError, match="no space"):
+        fail()
+    with pytest.warns(UserWarning, match="of a model"):
+        warn()
 
 
 def test_what_memory_cannot_hold_is_sent_to_a_video(
