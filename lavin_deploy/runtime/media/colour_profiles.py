@@ -65,17 +65,31 @@ def to_srgb(image: Any, opened: Any, path: Path, notice: Callable[[str], None]) 
             if space != _SPACE_OF_MODE[image.mode]:
                 raise ValueError(f"it is for {space}, the picture is {_SPACE_OF_MODE[image.mode]}")
             target = ImageCms.createProfile("sRGB")
-            # Made faster, a grey curve loses up to ten levels near black; matrices lose none.
-            exact = _SPACE_OF_MODE[image.mode] == "GRAY"
-            flags = ImageCms.Flags.NOOPTIMIZE if exact else ImageCms.Flags(0)
-            transform = ImageCms.buildTransform(source, target, image.mode, "RGB", flags=flags)
+            if space == "GRAY":
+                return _grey_to_srgb(image, source, target)
+            transform = ImageCms.buildTransform(source, target, image.mode, "RGB")
             return ImageCms.applyTransform(image, transform)
     except (ImageCms.PyCMSError, ValueError, OSError) as error:
         taken = "the plain complement of RGB" if image.mode == "CMYK" else "sRGB"
         notice(f"{path}: its colours are taken as {taken}; the profile is of no use ({error}).")
     if image.mode == "I;16":
         image = _narrow(image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _grey_to_srgb(image: Any, source: Any, target: Any) -> Any:
+    """Look every pixel up in the colours of all values.
+
+    Unoptimised: LittleCMS's faster way with curves loses up to ten levels near black.
+    """
+    from PIL import Image, ImageCms
+
+    exact = ImageCms.Flags.NOOPTIMIZE
+    transform = ImageCms.buildTransform(source, target, image.mode, "RGB", flags=exact)
+    pixels = np.asarray(image)
+    ramp = np.arange(np.iinfo(pixels.dtype).max + 1).astype(pixels.dtype)[None]
+    colours = np.asarray(ImageCms.applyTransform(Image.fromarray(ramp), transform))[0]
+    return Image.fromarray(colours[pixels])
 
 
 def _profile_of(mode: str, image: Any, path: Path) -> bytes | None:

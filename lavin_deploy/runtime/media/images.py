@@ -132,8 +132,10 @@ def to_rgb(image: Any, path: Path, notice: Callable[[str], None]) -> U8:
     if alpha is not None:
         plain = image.copy()
         del plain.info["transparency"]
-    if image.mode in ("I", "F") or (image.mode.startswith("I;16") and image.mode != "I;16"):
+    if image.mode in ("I", "F"):
         plain = Image.fromarray(_wide_to_u8(np.asarray(image), path))
+    elif image.mode.startswith("I;16") and image.mode != "I;16":  # other orders of bytes
+        plain = Image.fromarray(np.asarray(image).astype(np.uint16))
     elif alpha is None and image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         plain = image.convert({"La": "LA", "LA": "LA"}.get(image.mode, "RGBA"))
     elif alpha is None and "transparency" in image.info:
@@ -147,8 +149,11 @@ def to_rgb(image: Any, path: Path, notice: Callable[[str], None]) -> U8:
     if alpha is not None:
         shown.putalpha(alpha)
         shown = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown).convert("RGB")
-    shown.getexif()[0x0112] = image.getexif().get(0x0112, 1)
-    return np.array(ImageOps.exif_transpose(shown))
+    orientation = image.getexif().get(0x0112, 1)
+    if orientation != 1:
+        shown.getexif()[0x0112] = orientation
+        shown = ImageOps.exif_transpose(shown)
+    return np.array(shown)
 
 
 def write_image(path: Path, image: U8) -> None:

@@ -77,6 +77,20 @@ def test_grey_profiles(tmp_path: Path) -> None:
     assert off(tmp_path / "w.png", 255 * icc.linear_to_srgb(wide / 65535)[..., None]) <= 1.5
 
 
+def test_16_bits_of_either_order_of_bytes(tmp_path: Path) -> None:
+    wide = np.linspace(0, 65535, 512).astype(np.uint16)[None]
+    expected = 255 * icc.linear_to_srgb(wide / 65535)[..., None]
+    for mode in ("I;16", "I;16B"):
+        order = "<u2" if mode == "I;16" else ">u2"
+        picture = Image.frombytes(mode, (512, 1), wide.astype(order).tobytes())
+        picture.save(tmp_path / "a.tif", icc_profile=icc.grey_profile(1.0))
+        with Image.open(tmp_path / "a.tif") as stored:
+            assert stored.mode == mode
+        assert off(tmp_path / "a.tif", expected) <= 1.5
+        picture.save(tmp_path / "b.tif")
+        assert off(tmp_path / "b.tif", wide[..., None] * (255 / 65535)) <= 0.51
+
+
 def printer(inks: Any) -> tuple[float, float, float]:
     c, m, y, k = inks
     light = 100 * (1 - k) * (1 - 0.4 * c) * (1 - 0.5 * m) * (1 - 0.1 * y)
