@@ -2,7 +2,7 @@
 # The Debian packages that the C++ runtime's build and tests take; `scripts/cpp_packages.sh install`
 # installs them, which needs root.
 set -eu
-library="cmake g++ pkg-config nlohmann-json3-dev libpng-dev libjpeg-dev" # and its command line
+library="cmake g++ pkg-config nlohmann-json3-dev libpng-dev libjpeg-dev liblcms2-dev" # and its command line
 tests="libgtest-dev file"
 gstreamer="libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-plugins-base gstreamer1.0-tools"
 arm="g++-aarch64-linux-gnu qemu-user"

@@ -17,7 +17,8 @@ struct Errors {
   jpeg_error_mgr manager;  // first, so that a pointer to it is one to this
   std::jmp_buf back;
   char fault[JMSG_LENGTH_MAX] = "";
-  bool broken_off = false;
+  bool broken_off = false;  // the file ends before its end marker
+  bool damaged = false;     // pixels were missing, or not what they should be
 };
 
 Errors& errors_of(j_common_ptr state) {
@@ -30,13 +31,29 @@ Errors& errors_of(j_common_ptr state) {
 }
 
 void on_message(j_common_ptr state, int level) {
-  if (level < 0 && state->err->msg_code == JWRN_JPEG_EOF) errors_of(state).broken_off = true;
+  if (level >= 0) return;
+  (state->err->msg_code == JWRN_JPEG_EOF ? errors_of(state).broken_off : errors_of(state).damaged) =
+      true;
 }
 
 void set_up(Errors& errors) {
   jpeg_std_error(&errors.manager);
   errors.manager.error_exit = on_error;
   errors.manager.emit_message = on_message;
+}
+
+// Are pixels missing, now that all that is there was read? In files of several scans the last ones
+// can be missing without a trace; only progressive ones tell which bits have come.
+bool is_cut(const jpeg_decompress_struct& state, const Errors& errors, bool several_scans) {
+  if (errors.damaged) return true;
+  if (!several_scans) return false;
+  if (state.progressive_mode == FALSE || state.coef_bits == nullptr) return true;
+  for (int component = 0; component < state.num_components; ++component) {
+    for (int bits : state.coef_bits[component]) {
+      if (bits != 0) return true;
+    }
+  }
+  return false;
 }
 
 // Decodes into `decoded`, which longjmp leaves alone.
@@ -49,18 +66,28 @@ void read_all(jpeg_decompress_struct& state, Errors& errors, const Bytes& file, 
   jpeg_mem_src(&state, file.data(), file.size());
   jpeg_read_header(&state, TRUE);
   decoded.fault = too_large(state.image_width, state.image_height);
-  if (state.num_components == 4) decoded.fault = "it is a CMYK JPEG; save it as RGB";
   if (!decoded.fault.empty()) return;
-  state.out_color_space = JCS_RGB;
+  const std::size_t depth = state.num_components == 2 ? 3 : state.num_components;
+  decoded.space = depth == 1 ? Space::grey : depth == 3 ? Space::rgb : Space::cmyk;
+  state.out_color_space = depth == 1 ? JCS_GRAYSCALE : depth == 3 ? JCS_RGB : JCS_CMYK;
+  const bool several_scans = jpeg_has_multiple_scans(&state) != FALSE;
   jpeg_start_decompress(&state);
-  decoded.picture = lavin::Picture(state.output_width, state.output_height);
+  decoded.width = state.output_width;
+  decoded.height = state.output_height;
+  decoded.samples.resize(depth * decoded.width * decoded.height);
   while (state.output_scanline < state.output_height) {
-    JSAMPROW row =
-        decoded.picture.data() + std::size_t{3} * state.output_width * state.output_scanline;
+    JSAMPROW row = decoded.samples.data() + depth * decoded.width * state.output_scanline;
     jpeg_read_scanlines(&state, &row, 1);
   }
+  const bool cut = is_cut(state, errors, several_scans);
   jpeg_finish_decompress(&state);
-  if (errors.broken_off) decoded.fault = "it ends too early";
+  if (errors.broken_off) {
+    decoded.notice = "lacks its end marker; all its pixels are there";
+    if (cut) decoded.fault = "it ends too early";
+  }
+  if (decoded.space == Space::cmyk) {  // files hold what is left of the paper's light
+    for (unsigned char& value : decoded.samples) value = static_cast<unsigned char>(255 - value);
+  }
 }
 
 bool write_all(jpeg_compress_struct& state, Errors& errors, std::FILE* file,

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string>
+
+#include "file_parts.h"
 
 namespace {
 
@@ -46,14 +49,12 @@ int tiff_orientation(Reader file, std::size_t start) {
 }  // namespace
 
 int exif_orientation(const unsigned char* data, std::size_t size) {
-  const Reader file(data, size);
-  if (file.half(0) != 0xFFD8U) return 1;
-  std::size_t at = 2;
-  while (file.byte(at) == 0xFFU && file.byte(at + 1) != 0xDAU && at < size) {  // until the scan
-    if (file.byte(at + 1) == 0xE1U && file.is(at + 4, "Exif\0\0", 6)) {
-      return tiff_orientation(file, at + 10);
+  const std::string exif("Exif\0\0", 6);
+  for (const Part& part : parts_of(data, size)) {
+    if (part.name == "eXIf") return tiff_orientation({part.data, part.size}, 0);
+    if (part.name == "\xE1" && part.begins(exif)) {
+      return tiff_orientation({part.data, part.size}, exif.size());
     }
-    at += 2 + std::max(file.half(at + 2), 2U);
   }
   return 1;
 }

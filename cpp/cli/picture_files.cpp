@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <iostream>
 #include <iterator>
 #include <stdexcept>
 
@@ -58,15 +59,17 @@ Decoded decode_ppm(const Bytes& file) {
   }
   const auto [width, height, top] = numbers;
   ++at;  // the one space before the pixels
-  if (width < 1 || height < 1 || top != 255) return {{}, "its header is no 8-bit PPM's"};
-  if (width > 65535 || height > 65535) return {{}, "it has more than 65535 pixels a side"};
-  if (!too_large(width, height).empty()) return {{}, too_large(width, height)};
+  if (width < 1 || height < 1 || top != 255) return fault("its header is no 8-bit PPM's");
+  if (width > 65535 || height > 65535) return fault("it has more than 65535 pixels a side");
+  if (!too_large(width, height).empty()) return fault(too_large(width, height));
   if (file.size() < at || file.size() - at < 3 * width * height) {
-    return {{}, "it ends before its last pixel"};
+    return fault("it ends before its last pixel");
   }
-  Decoded decoded{
-      lavin::Picture(static_cast<std::uint32_t>(width), static_cast<std::uint32_t>(height)), ""};
-  std::copy_n(file.data() + at, decoded.picture.size(), decoded.picture.data());
+  Decoded decoded;
+  decoded.width = static_cast<std::uint32_t>(width);
+  decoded.height = static_cast<std::uint32_t>(height);
+  const unsigned char* pixels = file.data() + at;
+  decoded.samples.assign(pixels, pixels + 3 * width * height);
   return decoded;
 }
 
@@ -86,7 +89,16 @@ Decoded decode(const Bytes& file) {
 #ifdef LAVIN_HAS_JPEG
   if (begins_with(file, "\xff\xd8")) return decode_jpeg(file);
 #endif
-  return {{}, "-"};
+  return fault("-");
+}
+
+// A colour on white, as Pillow's alpha_composite has it, in its fixed point.
+std::uint8_t on_white(unsigned value, unsigned alpha) {
+  if (alpha == 0) return 255;
+  if (alpha == 255) return static_cast<std::uint8_t>(value);
+  const unsigned shown = alpha << 7U, rest = (255U << 7U) - shown;
+  const unsigned sum = value * shown + 255U * rest + (0x80U << 7U);
+  return static_cast<std::uint8_t>((((sum >> 8U) + sum) >> 8U) >> 7U);
 }
 
 bool write([[maybe_unused]] const std::string& suffix, const std::string& path,
@@ -117,18 +129,37 @@ std::string too_large(unsigned long width, unsigned long height) {
          " pixels and is taken for a decompression bomb; scale it down first";
 }
 
-lavin::Picture decode_picture(const Bytes& file, const std::string& path) {
+Decoded fault(const std::string& sentence) {
+  Decoded decoded;
+  decoded.fault = sentence;
+  return decoded;
+}
+
+lavin::Picture decode_picture(const Bytes& file, const std::string& path,
+                              std::vector<std::string>& notices) {
   const Decoded decoded = decode(file);
   if (decoded.fault == "-") refuse(path + " is not a picture (" + formats() + " are read).");
   if (!decoded.fault.empty()) refuse(path + " cannot be read as a picture: " + decoded.fault + ".");
-  return upright(decoded.picture, exif_orientation(file.data(), file.size()));
+  if (!decoded.notice.empty()) notices.push_back(path + " " + decoded.notice + ".");
+  const Converted converted = to_srgb(file, decoded.space, decoded.samples);
+  if (!converted.fault.empty()) refuse(path + " cannot be read: " + converted.fault + ".");
+  if (!converted.notice.empty()) notices.push_back(path + ": " + converted.notice + ".");
+  lavin::Picture picture(decoded.width, decoded.height);
+  std::copy(converted.rgb.begin(), converted.rgb.end(), picture.data());
+  for (std::size_t i = 0; i < 3 * decoded.alpha.size(); ++i) {
+    picture.data()[i] = on_white(picture.data()[i], decoded.alpha[i / 3]);
+  }
+  return upright(picture, exif_orientation(file.data(), file.size()));
 }
 
 lavin::Picture read_picture_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) refuse(path + " does not exist or cannot be read.");
-  return decode_picture({std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()},
-                        path);
+  std::vector<std::string> notices;
+  const lavin::Picture picture = decode_picture(
+      {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()}, path, notices);
+  for (const std::string& notice : notices) std::cerr << notice << "\n";
+  return picture;
 }
 
 void check_output_name(const std::string& path) {

@@ -1,7 +1,6 @@
 // PNG by libpng.
 #include <png.h>
 
-#include <cmath>
 #include <cstring>
 
 #include "picture_files.h"
@@ -10,12 +9,14 @@ namespace {
 
 // What is read, beside libpng's own state: longjmp leaves it alone.
 struct Reading {
+  explicit Reading(const Bytes& bytes) : file(bytes) {}
   const Bytes& file;
   std::size_t at = 0;
   Bytes pixels;  // RGBA, or 16-bit grey in this machine's order
   std::vector<png_bytep> rows;
   unsigned long width = 0, height = 0;
-  bool wide_grey = false;
+  bool grey = false, wide_grey = false;
+  int key = -1;  // the transparent value of 16-bit grey
   std::string fault;
 };
 
@@ -35,10 +36,12 @@ void on_warning(png_structp, png_const_charp) {}
 
 // Everything becomes RGBA of 8 bits, but 16-bit grey, which is scaled as a whole.
 void choose_form(png_structp png, png_infop info, Reading& reading) {
-  const bool transparent = png_get_valid(png, info, PNG_INFO_tRNS) != 0;
-  reading.wide_grey = png_get_bit_depth(png, info) == 16 && !transparent &&
-                      png_get_color_type(png, info) == PNG_COLOR_TYPE_GRAY;
+  const int type = png_get_color_type(png, info);
+  reading.grey = type == PNG_COLOR_TYPE_GRAY || type == PNG_COLOR_TYPE_GRAY_ALPHA;
+  reading.wide_grey = png_get_bit_depth(png, info) == 16 && type == PNG_COLOR_TYPE_GRAY;
   if (reading.wide_grey) {
+    png_color_16p key = nullptr;
+    if (png_get_tRNS(png, info, nullptr, nullptr, &key) != 0) reading.key = key->gray;
     const std::uint16_t one = 1;
     if (*reinterpret_cast<const std::uint8_t*>(&one) == 1) png_set_swap(png);
   } else {
@@ -71,36 +74,48 @@ bool read_all(png_structp png, png_infop info, Reading& reading) {
   return true;
 }
 
-// A colour on white, as Pillow's alpha_composite has it, in its fixed point.
-std::uint8_t on_white(unsigned value, unsigned alpha) {
-  if (alpha == 0) return 255;
-  if (alpha == 255) return static_cast<std::uint8_t>(value);
-  const unsigned shown = alpha << 7U, rest = (255U << 7U) - shown;
-  const unsigned sum = value * shown + 255U * rest + (0x80U << 7U);
-  return static_cast<std::uint8_t>((((sum >> 8U) + sum) >> 8U) >> 7U);
-}
-
-lavin::Picture to_rgb(const Reading& reading) {
-  lavin::Picture picture(static_cast<std::uint32_t>(reading.width),
-                         static_cast<std::uint32_t>(reading.height));
-  for (std::size_t i = 0; i < picture.size() / 3; ++i) {
-    std::uint8_t* target = picture.data() + 3 * i;
-    if (reading.wide_grey) {
+Decoded to_samples(const Reading& reading) {
+  Decoded decoded;
+  decoded.width = static_cast<std::uint32_t>(reading.width);
+  decoded.height = static_cast<std::uint32_t>(reading.height);
+  decoded.space = reading.wide_grey ? Space::wide_grey : reading.grey ? Space::grey : Space::rgb;
+  const std::size_t count = std::size_t{decoded.width} * decoded.height;
+  decoded.alpha.resize(count);
+  if (reading.wide_grey) {
+    decoded.samples = reading.pixels;
+    for (std::size_t i = 0; i < count; ++i) {
       std::uint16_t grey = 0;
       std::memcpy(&grey, reading.pixels.data() + 2 * i, 2);
-      std::memset(target, static_cast<int>(std::nearbyint(grey * (255.0 / 65535.0))), 3);
-      continue;
+      decoded.alpha[i] = grey == reading.key ? 0 : 255;
     }
-    const unsigned char* pixel = reading.pixels.data() + 4 * i;
-    for (std::size_t c = 0; c < 3; ++c) target[c] = on_white(pixel[c], pixel[3]);
+    return decoded;
   }
-  return picture;
+  const std::size_t step = reading.grey ? 1 : 3;
+  decoded.samples.resize(step * count);
+  for (std::size_t i = 0; i < count; ++i) {
+    std::memcpy(decoded.samples.data() + step * i, reading.pixels.data() + 4 * i, step);
+    decoded.alpha[i] = reading.pixels[4 * i + 3];
+  }
+  return decoded;
+}
+
+// Of an animated PNG the first picture is read.
+std::string told_frames(const Bytes& file) {
+  bool shown = false;  // is the first picture part of the animation?
+  unsigned long frames = 1;
+  for (const Part& part : parts_of(file.data(), file.size())) {
+    if (part.name == "acTL") frames = part.word(0);
+    if (part.name == "fcTL") shown = true;
+    if (part.name == "IDAT") break;
+  }
+  frames += frames > 1 && !shown ? 1 : 0;
+  return frames > 1 ? "holds " + std::to_string(frames) + " pictures; one is taken" : "";
 }
 
 }  // namespace
 
 Decoded decode_png(const Bytes& file) {
-  Reading reading{file, 0, {}, {}, 0, 0, false, ""};
+  Reading reading(file);
   png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &reading, on_error, on_warning);
   png_infop info = png == nullptr ? nullptr : png_create_info_struct(png);
   bool whole = false;
@@ -114,8 +129,10 @@ Decoded decode_png(const Bytes& file) {
     }
   }
   png_destroy_read_struct(&png, &info, nullptr);
-  if (!whole) return {{}, reading.fault.empty() ? "there is no memory for it" : reading.fault};
-  return {to_rgb(reading), ""};
+  if (!whole) return fault(reading.fault.empty() ? "there is no memory for it" : reading.fault);
+  Decoded decoded = to_samples(reading);
+  decoded.notice = told_frames(file);
+  return decoded;
 }
 
 bool write_png(const std::string& path, const lavin::Picture& picture) {

@@ -186,6 +186,31 @@ static GstFlowReturn transform_frame_ip(GstVideoFilter* filter, GstVideoFrame* f
   return GST_FLOW_ERROR;
 }
 
+/* Frames that are to be shown turned would be answered lying on their side: refused. */
+static gboolean sink_event(GstBaseTransform* transform, GstEvent* event) {
+  gchar* orientation = NULL;
+  GstTagList* tags = NULL;
+  gboolean turned;
+  if (GST_EVENT_TYPE(event) == GST_EVENT_TAG) {
+    gst_event_parse_tag(event, &tags);
+    gst_tag_list_get_string(tags, GST_TAG_IMAGE_ORIENTATION, &orientation);
+  }
+  turned = orientation != NULL && g_strcmp0(orientation, "rotate-0") != 0;
+  if (turned) {
+    GST_ELEMENT_ERROR(transform, STREAM, FORMAT,
+                      ("The frames are to be shown as %s, and upright ones are answered; put "
+                       "videoflip video-direction=auto before lavinfilter.",
+                       orientation),
+                      (NULL));
+  }
+  g_free(orientation);
+  if (!turned) {
+    return GST_BASE_TRANSFORM_CLASS(gst_lavin_filter_parent_class)->sink_event(transform, event);
+  }
+  gst_event_unref(event);
+  return FALSE;
+}
+
 static void gst_lavin_filter_init(GstLavinFilter* self) {
   /* An object's fields are zero when it is born, which is every default. */
   (void)self;
@@ -242,6 +267,7 @@ static void gst_lavin_filter_class_init(GstLavinFilterClass* klass) {
 
   GST_BASE_TRANSFORM_CLASS(klass)->start = start;
   GST_BASE_TRANSFORM_CLASS(klass)->stop = stop;
+  GST_BASE_TRANSFORM_CLASS(klass)->sink_event = sink_event;
   GST_VIDEO_FILTER_CLASS(klass)->transform_frame_ip = transform_frame_ip;
 }
 

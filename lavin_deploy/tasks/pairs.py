@@ -24,8 +24,8 @@ def find_pairs(folder: str | os.PathLike[str]) -> list[PairFiles]:
     """List the pairs of a folder, sorted by id; other files in it do not count.
 
     Args:
-        folder: holds ``<id>_input.<suffix>`` and ``<id>_target.<suffix>``; the two suffixes of a
-            pair may differ.
+        folder: holds ``<id>_input.<suffix>`` and ``<id>_target.<suffix>``, the role in letters of
+            either case; the two suffixes of a pair may differ.
 
     Returns:
         At least one pair. The files are not opened.
@@ -39,6 +39,7 @@ def find_pairs(folder: str | os.PathLike[str]) -> list[PairFiles]:
     halves: dict[str, dict[str, Path]] = {}
     for file in sorted(place.iterdir()):
         name, _, role = file.stem.rpartition("_")
+        role = role.lower()
         if not name or role not in ROLES or file.name.startswith(".") or not file.is_file():
             continue
         half = halves.setdefault(name, {})

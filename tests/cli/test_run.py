@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from lavin_deploy.cli.run import run
 from lavin_deploy.runtime.media.images import read_image, write_image
@@ -243,3 +244,45 @@ def test_interrupted_it_leaves_no_file(
     assert process.returncode == code, errors
     assert "Traceback" not in errors
     assert names(tmp_path) == ["a.mp4"]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".gif"])
+def test_an_animation_is_answered_frame_by_frame(
+    tmp_path: Path, lavin_run: Run, suffix: str
+) -> None:
+    durations = [100, 40, 330]
+    frames = [Image.new("RGB", (40, 30), colour) for colour in ("red", "green", "blue")]
+    source = tmp_path / f"a{suffix}"
+    frames[0].save(
+        source, save_all=True, append_images=frames[1:], duration=durations, lossless=True, loop=2
+    )
+    result = lavin_run(source, "--json", "--view", "side-by-side")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["frames"] == 3
+    with Image.open(tmp_path / f"a.segmentation{suffix}") as made, Image.open(source) as first:
+        assert made.size == (80, 30)
+        assert made.info["loop"] == first.info["loop"] == 2
+        for index, duration in enumerate(durations):
+            made.seek(index)
+            first.seek(index)
+            left = np.asarray(made.convert("RGB"))[:, :40].astype(int)
+            assert made.info["duration"] == duration
+            assert np.abs(left - np.asarray(first.convert("RGB"))).max() <= 2
+    result = lavin_run(source, "-o", tmp_path / "b.mp4", "--data", tmp_path / "tensors")
+    assert result.exit_code == 0, result.stderr
+    video = probe(tmp_path / "b.mp4")
+    assert video.size == (40, 30)
+    assert video.times == pytest.approx([0, 0.1, 0.14])
+    assert names(tmp_path / "tensors") == ["000000.npz", "000001.npz", "000002.npz"]
+    assert lavin_run(source, "-o", tmp_path / "c.jpg").exit_code == 2
+
+
+def test_notices_of_pictures_come_once(tmp_path: Path, lavin_run: Run) -> None:
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:-2])
+    frames = [Image.new("RGB", (40, 30), colour) for colour in ("red", "green")]
+    frames[0].save(tmp_path / "b.png", save_all=True, append_images=frames[1:], icc_profile=b"junk")
+    for name, sentence in (("a.jpg", "lacks its end marker"), ("b.png", "profile is of no use")):
+        result = lavin_run(tmp_path / name)
+        assert result.exit_code == 0, result.stderr
+        assert result.stderr.count(sentence) == 1

@@ -20,6 +20,7 @@ _NEEDS = (
     Path("/usr/src/googletest"),
     Path("/usr/include/png.h"),
     Path("/usr/include/jpeglib.h"),
+    Path("/usr/include/lcms2.h"),
 )
 
 

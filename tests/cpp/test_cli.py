@@ -13,6 +13,8 @@ from PIL import Image
 import lavin_deploy as lavin
 from lavin_deploy.runtime.media.images import read_image
 from tests.conftest import GOLDEN, ROOT
+from tests.helpers import icc, pngs
+from tests.runtime.media import test_cut_jpeg
 
 pytestmark = pytest.mark.cli
 
@@ -127,6 +129,147 @@ def test_turns_jpegs_as_their_exif_says(cpp: Path, tmp_path: Path, orientation: 
     found = read_image(tmp_path / "out.png").astype(int)
     assert found.shape == mine.shape
     assert np.abs(found - mine).max() <= 1  # another release of libjpeg
+
+
+def _coloured(kind: str, folder: Path) -> Path:
+    rng = np.random.default_rng(5)
+    rgb = rng.integers(0, 256, (33, 41, 3), dtype=np.uint8)
+    wide = np.linspace(0, 65535, 33 * 41).reshape(33, 41).astype(np.uint16)
+    file = folder / "in.png"
+    image, options = Image.fromarray(rgb), {}
+    content = None
+    space = kind.partition(" in ")[2]
+    if space:
+        options = {"icc_profile": icc.rgb_profile(space)}
+    if kind.startswith("alpha"):
+        image = Image.fromarray(np.dstack([rgb, rgb[..., :1]]))
+    elif kind.startswith("jpg"):
+        file = folder / "in.jpg"
+        image = Image.new("RGB", (41, 33), (200, 90, 60))
+    elif kind == "grey profile":
+        image, options = Image.fromarray(rgb[..., 0]), {"icc_profile": icc.grey_profile(1.0)}
+    elif kind == "grey16 profile":
+        image, options = Image.fromarray(wide), {"icc_profile": icc.grey_profile(1.0)}
+    elif kind == "cmyk":
+        file, image = folder / "in.jpg", Image.new("CMYK", (41, 33), (200, 90, 60, 20))
+    elif kind == "cmyk profile":
+        file, image = folder / "in.jpg", Image.new("CMYK", (41, 33), (200, 90, 60, 20))
+        options = {"icc_profile": icc.cmyk_profile(_printer)}
+    elif kind == "gamma":
+        content = pngs.png(rgb, pngs.gama(1.0))
+    elif kind == "gamma of grey16":
+        content = pngs.png(wide, pngs.gama(1.0), bits=16)
+    elif kind == "old sRGB":
+        content = pngs.png(rgb, pngs.gama(0.45455))
+    elif kind == "chromaticities":
+        p3 = (0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060)
+        content = pngs.png(rgb, pngs.gama(0.45455), pngs.chrm(*p3))
+    elif kind == "codes":
+        content = pngs.png(rgb, pngs.gama(1), pngs.chunk(b"cICP", bytes([12, 13, 0, 1])))
+    elif kind == "key of grey16":
+        content = pngs.png(wide, pngs.trns(int(wide[3, 3])), bits=16)
+    elif kind == "key of rgb16":
+        content = pngs.png(
+            257 * rgb.astype(int), pngs.trns(*(257 * rgb[3, 3].astype(int))), bits=16
+        )
+    elif kind == "key of grey2":
+        content = pngs.png(rgb[..., 0] // 64, pngs.trns(1), bits=2)
+    elif kind == "turned":
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        options = {"exif": exif}
+    if content is None:
+        image.save(file, **options)
+    else:
+        file.write_bytes(content)
+    return file
+
+
+def _printer(inks: tuple[int, ...]) -> tuple[float, float, float]:
+    c, m, y, k = inks
+    light = 100 * (1 - k) * (1 - 0.4 * c) * (1 - 0.5 * m) * (1 - 0.1 * y)
+    return light, (60 * m - 30 * c) * (1 - k), (80 * y - 40 * c) * (1 - k)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("rgb in Display P3", "rgb in Adobe RGB", "rgb in ProPhoto", "rgb in sRGB"),
+        *("alpha in Display P3", "jpg in Adobe RGB", "grey profile", "grey16 profile"),
+        *("cmyk", "cmyk profile", "gamma", "gamma of grey16", "old sRGB", "chromaticities"),
+        *("codes", "key of grey16", "key of rgb16", "key of grey2", "turned"),
+    ],
+)
+def test_colours_are_those_of_python(cpp: Path, tmp_path: Path, kind: str) -> None:
+    file = _coloured(kind, tmp_path)
+    decoded = subprocess.run(
+        [str(cpp / "tests" / "decode_picture"), str(file)], capture_output=True, check=True
+    )
+    assert decoded.stderr == b""
+    mine = read_image(file, pytest.fail).astype(int)
+    found = np.frombuffer(decoded.stdout, np.uint8).reshape(mine.shape).astype(int)
+    assert np.abs(found - mine).max() <= 1  # another release of LittleCMS and libjpeg
+
+
+@pytest.mark.parametrize(
+    ("chunk", "sentence"),
+    [
+        (pngs.chunk(b"cICP", bytes([9, 16, 0, 1])), "its colours are taken as sRGB; the profile"),
+        (pngs.chunk(b"acTL", bytes([0, 0, 0, 3, 0, 0, 0, 0])), "holds 4 pictures; one is taken."),
+    ],
+)
+def test_what_a_png_loses_is_said(cpp: Path, tmp_path: Path, chunk: bytes, sentence: str) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (8, 8, 3))
+    (tmp_path / "in.png").write_bytes(pngs.png(pixels, chunk))
+    done = run(cpp, "--task=brighten", tmp_path / "in.png", tmp_path / "out.png")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(f"{tmp_path / 'in.png'}") == 1
+    assert sentence in done.stderr
+
+
+@pytest.mark.soak  # it compiles; CI builds with LittleCMS
+def test_without_littlecms_a_profile_is_refused(cpp: Path, tmp_path: Path) -> None:
+    sources = ["colours", "file_parts", "orientation", "picture_files", "png_file"]
+    command = ["c++", "-std=c++17", "-O0", "-DLAVIN_HAS_PNG"]
+    command += [f"-I{ROOT / 'cpp' / part}" for part in ("cli", "include", "src")]
+    command += [f"-I{cpp / 'generated'}", str(ROOT / "cpp" / "tests" / "decode_picture.cpp")]
+    command += [str(ROOT / "cpp" / "cli" / f"{name}.cpp") for name in sources]
+    program = tmp_path / "decode_picture"
+    subprocess.run(
+        [*command, f"-L{cpp}", "-llavin", "-lpng", "-lz", "-o", str(program)], check=True
+    )
+    environment = {"LD_LIBRARY_PATH": str(cpp)}
+    for options, refused in (({"icc_profile": icc.rgb_profile("sRGB")}, True), ({}, False)):
+        Image.new("RGB", (4, 4)).save(tmp_path / "a.png", **options)
+        done = subprocess.run(
+            [str(program), str(tmp_path / "a.png")], capture_output=True, env=environment
+        )
+        assert done.returncode == (2 if refused else 0)
+        assert (b"this build has none; save it as sRGB." in done.stderr) == refused
+
+
+@pytest.mark.parametrize("kind", test_cut_jpeg.KINDS)
+def test_a_jpeg_that_ends_too_early_is_judged_as_in_python(
+    cpp: Path, tmp_path: Path, kind: str
+) -> None:
+    whole = test_cut_jpeg.jpeg(kind)
+    scan = whole.index(b"\xff\xda")
+    cuts = {*np.linspace(scan + 20, len(whole) - 4, 12).astype(int), len(whole) - 1, len(whole) - 2}
+    at = scan
+    while (at := whole.find(b"\xff", at + 2)) >= 0:  # between scans and at restarts too
+        if whole[at + 1] in (0xDA, 0xC4, 0xD0, 0xD5):
+            cuts |= {at, at + 2}
+    for cut in sorted(cuts):
+        (tmp_path / "in.jpg").write_bytes(whole[:cut])
+        done = subprocess.run(
+            [str(cpp / "tests" / "decode_picture"), str(tmp_path / "in.jpg")], capture_output=True
+        )
+        if cut < len(whole) - 2:
+            assert done.returncode == 2, cut
+            assert b"cannot be read as a picture" in done.stderr
+        else:
+            assert done.returncode == 0, done.stderr
+            assert done.stderr.count(b"lacks its end marker; all its pixels are there.") == 1
 
 
 def _zeros(folder: Path) -> Path:

@@ -70,3 +70,16 @@ def test_takes_rgb_alone(plugins: Path) -> None:
     assert done.returncode != 0
     converted = f"{source} ! videoconvert ! lavinfilter bundle={TOY} task=brighten steps=2 "
     assert launch(plugins, f"{converted} ! fakesink").returncode == 0
+
+
+def test_frames_to_be_shown_turned_are_refused(plugins: Path) -> None:
+    environment = dict(os.environ) | {
+        "GST_PLUGIN_PATH": str(plugins),
+        "GST_REGISTRY": str(plugins / "registry.bin"),
+    }
+    for orientation in ("rotate-0", "rotate-90", "flip-rotate-0"):
+        command = [str(plugins / "gstlavin_test_tags"), str(TOY), "brighten", orientation]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=90)
+        assert done.returncode == (orientation != "rotate-0"), done.stderr
+        sentence = f"to be shown as {orientation}, and upright ones are answered; put videoflip"
+        assert (sentence in done.stderr) == (orientation != "rotate-0")

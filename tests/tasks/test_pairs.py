@@ -31,6 +31,14 @@ def test_ids_may_hold_underlines_and_roles(tmp_path: Path) -> None:
     assert [pair.id for pair in find_pairs(tmp_path)] == ["my_input_1"]
 
 
+def test_roles_in_capitals_are_roles(tmp_path: Path) -> None:
+    touch(tmp_path, "A_INPUT.PNG", "A_Target.Jpg", "a_input.png", "a_target.png")
+    assert [(pair.id, pair.input.name, pair.target.name) for pair in find_pairs(tmp_path)] == [
+        ("A", "A_INPUT.PNG", "A_Target.Jpg"),
+        ("a", "a_input.png", "a_target.png"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [
@@ -38,6 +46,7 @@ def test_ids_may_hold_underlines_and_roles(tmp_path: Path) -> None:
         (["a_input.png"], "'a_input.png' stands alone.*add a_target.png"),
         (["a_input.png", "a_target.png", "b_target.png"], "add b_input.png"),
         (["a_input.png", "a_input.jpg", "a_target.png"], "two input files"),
+        (["a_input.png", "a_INPUT.png", "a_target.png"], "two input files"),
     ],
 )
 def test_folders_that_are_no_task(tmp_path: Path, names: list[str], message: str) -> None:

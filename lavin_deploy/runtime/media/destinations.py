@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lavin_deploy.errors import InputError
 from lavin_deploy.files import require_folder, require_writable
+from lavin_deploy.runtime.media.animations import ANIMATION_OUTPUTS
 from lavin_deploy.runtime.media.images import IMAGE_OUTPUTS
 from lavin_deploy.runtime.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Inputs, MediaFile
 from lavin_deploy.runtime.media.tensors import FRAME_FILE
@@ -102,7 +103,7 @@ def _plan_one(source: MediaFile, task: str, output: Path | None, data: Path | No
     if data.suffix.lower() != ".npz":
         data = data / f"{source.path.stem}.npz" if source.kind == "image" else data
         folder = data.parent if source.kind == "image" else data
-        require_folder(folder, empty=source.kind == "video", ours=FRAME_FILE)
+        require_folder(folder, empty=source.kind != "image", ours=FRAME_FILE)
         folders = (folder,) if source.kind == "image" else ()
         return OutputPlan((Item(source, output, data),), output, folders)
     require_writable(data)
@@ -130,7 +131,7 @@ def _plan_many(
     for source in inputs.files:
         below = source.name.parent
         tensors = None if data is None else data / below / _data_name(source)
-        if tensors is not None and source.kind == "video" and tensors.exists():
+        if tensors is not None and source.kind != "image" and tensors.exists():
             require_folder(tensors, empty=True, ours=FRAME_FILE)
         for parent in reversed(source.name.parents):
             folders.update(dict.fromkeys(root / parent for root in (output, data) if root))
@@ -147,14 +148,18 @@ def _plan_many(
 
 
 def _outputs(source: MediaFile) -> tuple[str, ...]:
-    return IMAGE_OUTPUTS if source.kind == "image" else VIDEO_OUTPUTS
+    return {
+        "image": IMAGE_OUTPUTS,
+        "animation": (*ANIMATION_OUTPUTS, *VIDEO_OUTPUTS),
+        "video": VIDEO_OUTPUTS,
+    }[source.kind]
 
 
 def _writable_name(source: MediaFile) -> Path:
     name = Path(source.path.name)
     if name.suffix.lower() in _outputs(source):
         return name
-    return Path(name.name + (".png" if source.kind == "image" else ".mp4"))
+    return Path(name.name + (".mp4" if source.kind == "video" else ".png"))
 
 
 def _data_name(source: MediaFile) -> str:

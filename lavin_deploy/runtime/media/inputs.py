@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Literal
 
 from lavin_deploy.errors import InputError
+from lavin_deploy.runtime.media.animations import is_animation
+from lavin_deploy.runtime.media.images import READABLE, is_hevc, open_image
 
-Kind = Literal["image", "video"]
+Kind = Literal["image", "animation", "video"]
 
-IMAGE_SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".jpe", ".mpo", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
-    *(".ppm", ".pgm", ".pbm", ".jp2", ".avif"),
-)
+IMAGE_SUFFIXES = tuple(suffix for suffixes in READABLE.values() for suffix in suffixes)
 VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg"),
     *(".flv", ".wmv", ".3gp", ".ogv", ".mxf", ".y4m"),
 )
+_MAY_MOVE = (".png", ".apng", ".webp", ".gif", ".avif")
 _ACCEPTED = "name an image, a video, a folder of them, or a pattern such as 'clips/*.mp4'"
 
 
@@ -30,7 +30,7 @@ class MediaFile:
 
     Attributes:
         path: where it is.
-        kind: what it is taken for; reading it proves it.
+        kind: what it is taken for; reading it proves it. A picture that moves is an animation.
         name: its path relative to the folder given, which its result repeats.
     """
 
@@ -98,8 +98,8 @@ def kind_of(path: Path) -> Kind:
     kind = _kind_by_suffix(path)
     if kind is not None:
         return kind
-    if _is_picture(path):
-        return "image"
+    if is_hevc(path) or _is_picture(path):
+        return "animation" if is_animation(path) else "image"
     from lavin_deploy.runtime.video.container import open_input
 
     try:
@@ -125,28 +125,16 @@ def _many(paths: list[Path], folder: Path, argument: str) -> Inputs:
 
 def _kind_by_suffix(path: Path) -> Kind | None:
     suffix = path.suffix.lower()
-    if suffix == ".gif":
-        return "video" if _is_animated(path) else "image"
     if suffix in VIDEO_SUFFIXES:
         return "video"
+    if suffix in _MAY_MOVE and is_animation(path):
+        return "animation"
     return "image" if suffix in IMAGE_SUFFIXES else None
 
 
 def _is_picture(path: Path) -> bool:
-    from lavin_deploy.runtime.media.images import open_image
-
     try:
         with open_image(path):
             return True
     except InputError:
         return False
-
-
-def _is_animated(path: Path) -> bool:
-    from lavin_deploy.runtime.media.images import open_image
-
-    try:
-        with open_image(path) as image:
-            return bool(getattr(image, "is_animated", False))
-    except InputError:
-        return False  # reading it says what is wrong

@@ -1,4 +1,4 @@
-"""Run a task over pictures and videos, file by file, in constant memory."""
+"""Run a task over pictures and videos, file by file, in constant memory but for animations."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lavin_deploy.errors import WorkError
 from lavin_deploy.files import kept_folder
+from lavin_deploy.runtime.media.animations import (
+    ANIMATION_OUTPUTS,
+    AnimationReader,
+    AnimationWriter,
+)
 from lavin_deploy.runtime.media.destinations import Item, OutputPlan
 from lavin_deploy.runtime.media.images import read_image, write_image
 from lavin_deploy.runtime.media.tensors import picture_tensors, video_tensors
@@ -140,7 +145,7 @@ def _process_image(
     tally: _Tally,
 ) -> None:
     with tally.timed("read"):
-        image = read_image(item.source.path)
+        image = read_image(item.source.path, progress.notice)
     result = model.run(task, image, **options)
     tally.count(result, *view_size(view, image.shape[1], image.shape[0]))
     with tally.timed("draw"):
@@ -162,12 +167,29 @@ def _process_video(
     tally: _Tally,
 ) -> None:
     with ExitStack() as stack:
-        reader = stack.enter_context(VideoReader(item.source.path))
+        reader: VideoReader | AnimationReader
+        if item.source.kind == "video":
+            reader = stack.enter_context(VideoReader(item.source.path))
+        else:
+            reader = stack.enter_context(AnimationReader(item.source.path))
         size = view_size(view, reader.info.width, reader.info.height)
         keep = item.data and stack.enter_context(video_tensors(item.data))
-        writer = stack.enter_context(VideoWriter.like(item.output, reader.info, *size))
-        for sentence in writer.notices:
-            progress.notice(sentence)
+        writer: VideoWriter | AnimationWriter
+        if isinstance(reader, AnimationReader) and item.output.suffix.lower() in ANIMATION_OUTPUTS:
+            writer = AnimationWriter(item.output, reader.info, size, reader.plays)
+        else:
+            writer = VideoWriter.like(item.output, reader.info, *size)
+        stack.enter_context(writer)
+        told: set[str] = set()
+
+        def tell() -> None:
+            read = reader.notices if isinstance(reader, AnimationReader) else ()
+            for sentence in (*read, *writer.notices):
+                if sentence not in told:
+                    told.add(sentence)
+                    progress.notice(sentence)
+
+        tell()
         progress.expect(reader.info.frames - 1)
         waiting: deque[Frame] = deque()
 
@@ -193,3 +215,4 @@ def _process_video(
             progress.advance()
         if waiting:
             raise WorkError(f"{len(waiting)} frames of {item.source.path} got no answer.")
+    tell()

@@ -52,12 +52,18 @@ def test_files_without_a_known_suffix_are_known_by_their_content(media: Path) ->
         find_inputs(str(media / "notes.txt"))
 
 
-def test_gif_is_a_video_if_it_moves(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", ["png", "webp", "gif", "avif", "apng"])
+def test_a_picture_that_moves_is_an_animation(tmp_path: Path, suffix: str) -> None:
     pictures = [Image.new("RGB", (8, 8), (i * 90, 0, 0)) for i in range(3)]
-    pictures[0].save(tmp_path / "still.gif")
-    pictures[0].save(tmp_path / "moves.gif", save_all=True, append_images=pictures[1:])
-    assert find_inputs(str(tmp_path / "still.gif")).files[0].kind == "image"
-    assert find_inputs(str(tmp_path / "moves.gif")).files[0].kind == "video"
+    pictures[0].save(tmp_path / f"still.{suffix}")
+    pictures[0].save(tmp_path / f"moves.{suffix}", save_all=True, append_images=pictures[1:])
+    (tmp_path / "noname").write_bytes((tmp_path / f"moves.{suffix}").read_bytes())
+    for name, kind in (
+        (f"still.{suffix}", "image"), (f"moves.{suffix}", "animation"), ("noname", "animation")
+    ):  # fmt: skip
+        assert find_inputs(str(tmp_path / name)).files[0].kind == kind
+    made = plan_outputs(find_inputs(str(tmp_path / f"moves.{suffix}")), "t").output.name
+    assert made == ("moves.avif.t.png" if suffix == "avif" else f"moves.t.{suffix}")
 
 
 def test_folder(media: Path) -> None:
