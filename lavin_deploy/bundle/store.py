@@ -19,6 +19,7 @@ from lavin_deploy.bundle.manifest import MANIFEST, FileEntry
 from lavin_deploy.bundle.paths import check_path, check_paths
 from lavin_deploy.errors import BundleError
 from lavin_deploy.files import TEMPORARY
+from lavin_deploy.locks import share
 
 _CHUNK = 1 << 20
 
@@ -37,12 +38,19 @@ class Store(Protocol):
     def file(self, path: str, entry: FileEntry) -> Path:
         """Return a real file with the content; verified if it had to be extracted."""
 
+    def has_changed(self, manifest: bytes) -> bool:
+        """Whether another bundle, or another manifest than this one, lies at ``path`` by now."""
+
     def close(self) -> None:
         """Give back what was opened or extracted."""
 
 
 class FolderStore:
-    """A bundle as a folder. Symbolic links inside it are refused."""
+    """A bundle as a folder. Symbolic links inside it are refused.
+
+    Files of tasks that are replaced meanwhile stay until ``close``; of a bundle that was replaced
+    as a whole nothing more is read.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -50,6 +58,9 @@ class FolderStore:
             raise BundleError(
                 f"{path.name!r} is what an unfinished export left; delete it and export again."
             )
+        self._root = os.stat(path)
+        handle = share(path / "tasks")
+        self._unshare = None if handle is None else weakref.finalize(self, os.close, handle)
 
     def read(self, path: str, limit: int) -> bytes:
         """See :class:`Store`."""
@@ -77,14 +88,31 @@ class FolderStore:
         _check_size(path, file.stat().st_size, entry)
         return file
 
+    def has_changed(self, manifest: bytes) -> bool:
+        """See :class:`Store`."""
+        try:
+            return not self._is_mine() or (self.path / MANIFEST).read_bytes() != manifest
+        except OSError:
+            return False
+
     def close(self) -> None:
-        """Nothing to give back."""
+        """Let go of what tasks had that were replaced."""
+        if self._unshare is not None:
+            self._unshare()
+
+    def _is_mine(self) -> bool:
+        return os.path.samestat(os.stat(self.path), self._root)
 
     def _plain(self, path: str) -> Path:
         """Return where a file lies, having looked at every part of the way for links."""
         file = self.path
         mode = 0
         try:
+            if not self._is_mine():
+                raise BundleError(
+                    f"the bundle {str(self.path)!r} was replaced since it was opened; open it "
+                    "again."
+                )
             for part in check_path(path).split("/"):
                 file = file / part
                 mode = os.lstat(file).st_mode
@@ -145,6 +173,10 @@ class ZipStore:
                 self._copy(path, entry, stream)
             os.replace(part, target)
         return target
+
+    def has_changed(self, manifest: bytes) -> bool:
+        """See :class:`Store`; an open file stays what it was."""
+        return False
 
     def close(self) -> None:
         """Close the zip file and delete what was extracted."""
