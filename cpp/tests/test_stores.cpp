@@ -219,6 +219,52 @@ TEST_F(Stores, UnsafeEntriesOfZipsAreRefused) {
             0U);
 }
 
+TEST_F(Stores, WhatPeoplePutIntoZipsIsIgnored) {
+  for (const std::string top : {"", "small.lavin/", "Mein B\xc3\xbcndel (Kopie).lavin/"}) {
+    for (const bool first : {true, false}) {
+      const auto path = zip(
+          [&](std::vector<ZipPart>& parts) {
+            std::vector<ZipPart> strange;
+            for (const auto& [name, content] : files_) {
+              strange.push_back({"__MACOSX/" + name, "no part of it"});
+            }
+            for (const std::string name :
+                 {".DS_Store", "Thumbs.db", "._manifest.json", "notes.txt",
+                  "Gr\xc3\xbc\xc3\x9f"
+                  "e an alle.txt",
+                  "graphs/.DS_Store", "con.txt", "12:30.txt", "x\\y", "\xff\xfe"}) {
+              strange.push_back({top + name, "no part of it"});
+            }
+            strange.push_back({top + "graphs/" + std::string(300, 'x'), "no part of it"});
+            for (std::size_t i = 0; i < strange.size(); i += 2) {
+              strange[i].method = 8;
+              strange[i].flags = 1;
+            }
+            parts.insert(first ? parts.begin() : parts.end(), strange.begin(), strange.end());
+          },
+          top);
+      const auto bundle = Bundle::open(path.native());
+      EXPECT_EQ(bundle->manifest_text(), files_["manifest.json"]);
+      for (const auto& [name, entry] : bundle->manifest().files) {
+        EXPECT_EQ(bundle->read(name), files_[name]);
+      }
+      EXPECT_THROW(bundle->read("notes.txt"), BundleError);
+    }
+  }
+  EXPECT_EQ(
+      refused(zip(
+          [](std::vector<ZipPart>& parts) { parts.push_back({"other.lavin/manifest.json", "{}"}); },
+          "small.lavin/")),
+      "'small.zip' holds several bundles, 'other.lavin' and 'small.lavin'; make a zip of "
+      "each.");
+  for (const std::string name : {"../evil", "/evil", "a/../../evil", "..\\evil", "c:/evil"}) {
+    EXPECT_EQ(refused(zip([&](std::vector<ZipPart>& parts) {
+                parts.push_back({name, "x"});
+              })).find(cat("the path ", in_quotes(name), " is not allowed in a bundle")),
+              0U);
+  }
+}
+
 TEST_F(Stores, DamagedEntriesOfZipsAreRefused) {
   const std::string name = "graphs/step.onnx";
   const auto with = [&](const std::function<void(ZipPart&)>& change) {
