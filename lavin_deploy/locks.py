@@ -71,6 +71,18 @@ def share(folder: Path) -> int | None:
     return handle
 
 
+def hold(folder: Path) -> int | None:
+    """Keep the system from giving a folder's number to another one, until the handle is closed.
+
+    Returns:
+        The handle, or None where the system opens no folders.
+    """
+    try:
+        return os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+
+
 @contextmanager
 def reader(folder: Path) -> Iterator[None]:
     """Be one of many readers of a folder, as :func:`share` does, for the length of the block."""

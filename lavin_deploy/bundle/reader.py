@@ -168,14 +168,13 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
         )
     while True:
         store = FolderStore(place) if place.is_dir() else ZipStore(place)
-        text = b""
         try:
             text = store.read(MANIFEST, MANIFEST_LIMIT)
             bundle = Bundle(store, Manifest.from_text(text), text)
             bundle.verify()
             return bundle
         except BaseException as error:
-            changed = isinstance(error, BundleError) and store.has_changed(text)
+            changed = isinstance(error, BundleError) and store.has_changed()
             store.close()
             if not changed:  # meanwhile by another process: then it is whole the next time
                 raise

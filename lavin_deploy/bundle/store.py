@@ -21,7 +21,7 @@ from lavin_deploy.bundle.manifest import MANIFEST, FileEntry
 from lavin_deploy.bundle.paths import check_inside, check_path, check_paths, is_path
 from lavin_deploy.errors import BundleError
 from lavin_deploy.files import TEMPORARY
-from lavin_deploy.locks import share
+from lavin_deploy.locks import hold, share
 
 _CHUNK = 1 << 20
 _OF_MACOS = "__MACOSX/"
@@ -42,8 +42,8 @@ class Store(Protocol):
     def file(self, path: str, entry: FileEntry) -> Path:
         """Return a real file with the content; verified if it had to be extracted."""
 
-    def has_changed(self, manifest: bytes) -> bool:
-        """Whether another bundle, or another manifest than this one, lies at ``path`` by now."""
+    def has_changed(self) -> bool:
+        """Whether another bundle, or another manifest, lies at ``path`` by now."""
 
     def close(self) -> None:
         """Give back what was opened or extracted."""
@@ -62,9 +62,9 @@ class FolderStore:
             raise BundleError(
                 f"{path.name!r} is what an unfinished export left; delete it and export again."
             )
-        self._root = os.stat(path)
-        handle = share(path / "tasks")
-        self._unshare = None if handle is None else weakref.finalize(self, os.close, handle)
+        self._root, self._manifest = os.stat(path), _version(path / MANIFEST)
+        handles = [handle for handle in (hold(path), share(path / "tasks")) if handle is not None]
+        self._release = weakref.finalize(self, _close, handles)
 
     def read(self, path: str, limit: int) -> bytes:
         """See :class:`Store`."""
@@ -92,20 +92,19 @@ class FolderStore:
         _check_size(path, file.stat().st_size, entry)
         return file
 
-    def has_changed(self, manifest: bytes) -> bool:
+    def has_changed(self) -> bool:
         """See :class:`Store`."""
-        try:
-            return not self._is_mine() or (self.path / MANIFEST).read_bytes() != manifest
-        except OSError:
-            return False
+        return not self._is_mine() or _version(self.path / MANIFEST) != self._manifest
 
     def close(self) -> None:
-        """Let go of what tasks had that were replaced."""
-        if self._unshare is not None:
-            self._unshare()
+        """Let go of the bundle that was there at first, and of what its tasks had."""
+        self._release()
 
     def _is_mine(self) -> bool:
-        return os.path.samestat(os.stat(self.path), self._root)
+        try:
+            return os.path.samestat(os.stat(self.path), self._root)
+        except OSError:
+            return True  # that it cannot be read is said of its files
 
     def _plain(self, path: str) -> Path:
         """Return where a file lies, having looked at every part of the way for links."""
@@ -181,7 +180,7 @@ class ZipStore:
             os.replace(part, target)
         return target
 
-    def has_changed(self, manifest: bytes) -> bool:
+    def has_changed(self) -> bool:
         """See :class:`Store`; an open file stays what it was."""
         return False
 
@@ -221,6 +220,20 @@ class ZipStore:
             except (zipfile.BadZipFile, EOFError) as error:
                 raise _unreadable(path, error) from error
         _check_digest(path, digest.hexdigest(), entry)
+
+
+def _close(handles: Sequence[int]) -> None:
+    for handle in handles:
+        os.close(handle)
+
+
+def _version(file: Path) -> tuple[int, int, int] | None:
+    """What tells a file from the one that replaces it, or None where there is none."""
+    try:
+        status = os.stat(file)
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _entries(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
