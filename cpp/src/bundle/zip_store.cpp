@@ -79,6 +79,8 @@ class ZipStore : public Store {
     copy(path, entry, nullptr);
   }
 
+  bool has_changed() override { return false; }  // an open file stays as it was
+
   fs::path file(const std::string& path, const FileEntry& entry) override {
     check_path(path);
     const std::lock_guard<std::mutex> lock(extracting_);
