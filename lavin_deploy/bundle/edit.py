@@ -69,6 +69,7 @@ def add_task(
     files: Mapping[str, bytes],
     *,
     replace: bool = False,
+    made_for: Manifest | None = None,
 ) -> TaskEntry:
     """Add a task to a bundle folder: its files first, then the manifest, replaced in one step.
 
@@ -81,6 +82,7 @@ def add_task(
         files: content by name inside the task's folder, with ``task.json`` among them.
         replace: whether a task of that name may be there already; its files are deleted, later if
             a reader has the bundle open.
+        made_for: manifest of the bundle whose encoder made the files; None adds them to any.
 
     Returns:
         The task's entry in the manifest.
@@ -88,7 +90,7 @@ def add_task(
     Raises:
         InputError: the name cannot be used, or is taken.
         BundleError: there is no bundle folder, or its manifest is damaged.
-        WorkError: the disk refused.
+        WorkError: the disk refused, or the bundle has other graphs by now.
     """
     check_task_name(name)
     assert TASK_FILE in files, "a task needs its task.json"
@@ -99,6 +101,11 @@ def add_task(
         )
     with _changing(root):
         data = _read(root)
+        if made_for is not None and _graphs(made_for) != _graphs(Manifest.from_dict(data)):
+            raise WorkError(
+                f"{str(root)!r} was replaced while the task {name!r} was made for it; create the "
+                "task again."
+            )
         old = [task for task in data["tasks"] if task["name"] == name]
         if old and not replace:
             raise InputError(
@@ -140,6 +147,19 @@ def _read(root: Path) -> dict[str, Any]:
     Manifest.from_dict(data)
     data.setdefault("tasks", [])
     return data
+
+
+def _graphs(manifest: Manifest) -> set[tuple[str, str]]:
+    """Paths and hashes of a bundle's graphs."""
+    return {
+        (graph.file, manifest.files[graph.file].sha256)
+        for variant in manifest.variants
+        for graph in variant.graphs
+    } | {
+        (path, manifest.files[path].sha256)
+        for variant in manifest.variants
+        for path in variant.weights
+    }
 
 
 def _place_files(root: Path, name: str, files: Mapping[str, bytes]) -> str:

@@ -101,7 +101,9 @@ def _no_weights(path: Path, folder: Path) -> str:
     others = [
         file.name
         for file in (sorted(folder.iterdir()) if path.is_dir() else ())
-        if file.name.endswith((*_WEIGHTS, INDEX)) and file.name not in VAE_FILES
+        if file.name.endswith((*_WEIGHTS, INDEX))
+        and file.name not in VAE_FILES
+        and not file.name.startswith(".")
     ]
     if not others:
         missing = path / DIT_FILE if path.is_dir() else path

@@ -13,7 +13,7 @@ from PIL import Image
 
 from lavin_deploy.bundle.edit import add_task, pack
 from lavin_deploy.bundle.reader import open_bundle
-from lavin_deploy.errors import BundleError
+from lavin_deploy.errors import BundleError, WorkError
 from tests.helpers.processes import ROOT, at_once, started
 from tests.helpers.toy_bundle import flat, write_toy
 
@@ -171,6 +171,18 @@ def test_of_a_bundle_that_was_replaced_nothing_more_is_read(toy: Path) -> None:
         table.write_bytes(table.read_bytes()[:-1] + b"!")
         with pytest.raises(BundleError, match="was changed since it was opened"):
             bundle.array("tables/modulation.npy")
+
+
+def test_a_task_that_was_made_for_another_bundle_is_not_added(toy: Path) -> None:
+    """Its latents are of an encoder that is no longer there."""
+    with open_bundle(toy) as bundle:
+        before = bundle.manifest
+    write_toy(toy, pairs=(1,))
+    with pytest.raises(WorkError, match="was replaced while the task 'late' was made"):
+        add_task(toy, "late", {"task.json": b"{}"}, made_for=before)
+    with open_bundle(toy) as bundle:
+        add_task(toy, "late", {"task.json": b"{}"}, made_for=bundle.manifest)
+    assert task_names(toy) == ["late"]
 
 
 def test_what_was_opened_is_packed(toy: Path, tmp_path: Path) -> None:

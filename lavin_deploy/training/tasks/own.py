@@ -49,7 +49,7 @@ class OwnPairs:
         self.name = name
         digest = hashlib.sha256()
         with tempfile.TemporaryDirectory() as held:
-            shards = sorted(folder.glob("*.tar"))
+            shards = sorted(file for file in folder.glob("*.tar") if file.name[0] != ".")
             pair_files = unpack_pairs(shards, Path(held)) if shards else find_pairs(folder)
             if len(pair_files) < 2:
                 raise InputError(f"{folder} holds one pair; an episode needs two or more.")

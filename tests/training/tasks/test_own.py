@@ -99,6 +99,7 @@ def test_pairs_in_folders_of_shards_are_all_there(tmp_path: Path) -> None:
         files += [(f"{key.partition('.')[0]}.json", b"{}") for key, _ in names[:1]]
         files += [("__MACOSX/a/1.input.png", b"x"), ("a/._1.input.png", b"x"), (".DS_Store", b"x")]
         packed(tmp_path / f"{shard}.tar", files)
+        (tmp_path / f"._{shard}.tar").write_bytes(b"what macOS keeps of it")
     pairs = OwnPairs("swap", tmp_path).pairs
     found = {(int(one[0, 0, 0]), int(other[0, 0, 0])) for one, other in pairs}
     assert found == {(number, number + 1) for number in range(0, len(names), 2)}
