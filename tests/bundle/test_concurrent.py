@@ -159,6 +159,37 @@ def test_a_bundle_opens_while_it_is_replaced(toy: Path) -> None:
         writer.communicate()
 
 
+def test_a_writer_that_is_killed_leaves_a_bundle_to_go_on_with(toy: Path) -> None:
+    for number, delay in enumerate((0.0, 0.011, 0.023, 0.037)):
+        writer = started(IMPORTS + "print('ready', flush=True)" + REPLACE, toy)
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+        time.sleep(delay)
+        writer.kill()
+        writer.communicate()
+        add_task(toy, f"after-{number}", {"task.json": b"{}"})
+    assert {f"after-{number}" for number in range(4)} <= set(task_names(toy))
+    assert sorted(path.name for path in toy.parent.iterdir()) == ["toy.lavin"]
+
+
+@pytest.mark.soak
+def test_a_minute_of_readers_writers_and_exports(toy: Path) -> None:
+    processes = [started(IMPORTS + code, toy) for code in (REPLACE, REPLACE, EXPORT, EXPORT)]
+    opened = 0
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            open_bundle(toy).close()
+            opened += 1
+        assert all(process.poll() is None for process in processes)
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    assert opened > 500
+    open_bundle(toy).close()
+
+
 def test_of_a_bundle_that_was_replaced_nothing_more_is_read(toy: Path) -> None:
     with open_bundle(toy) as bundle:
         graph = bundle.manifest.variants[0].graphs[0]

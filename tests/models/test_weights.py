@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from torch import Tensor
 from lavin_deploy.config import preset
 from lavin_deploy.errors import CheckpointError
 from lavin_deploy.models import load_checkpoint
-from lavin_deploy.models.checkpoint import find_files, read_config
-from lavin_deploy.models.weights import named_for, read_tensor
+from lavin_deploy.models.checkpoint import fill, find_files, read_config
+from lavin_deploy.models.jdit import JDiT
+from lavin_deploy.models.pairing import merged_state
+from lavin_deploy.models.weights import named_for, read_state, read_tensor
 from tests.helpers.checkpoints import write_released
 
 pytestmark = pytest.mark.unit
@@ -277,6 +280,16 @@ def test_pickles_of_more_than_tensors_say_what_to_do(folder: Path, content: obje
     torch.save(content, folder / VAE)
     with pytest.raises(CheckpointError, match=r"refused.*save its state_dict alone"):
         load_checkpoint(folder)
+
+
+def test_prefixed_weights_of_a_sequence_model_start_a_merged_one(folder: Path) -> None:
+    dit, _ = states(folder)
+    save_file(prefixed(dit, "module."), folder / DIT)
+    merged = JDiT(replace(preset("tiny").dit, pairing="merged"))
+    state = named_for(merged.state_dict(), read_state(folder / DIT), folder / DIT)
+    fill(merged, merged_state(state), folder / DIT)
+    loaded = merged.state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in dit.items())
 
 
 def test_a_short_name_inside_others_is_no_prefix() -> None:
