@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 from pairing import BATCH, RATE, SIZE, Laid, Variant, run
 from torch import Tensor, nn
 
-from lavin_deploy.models.checkpoint import fill, load_vae, read_state
+from lavin_deploy.models.checkpoint import fill, load_vae
 from lavin_deploy.models.jdit import JDiT
+from lavin_deploy.models.weights import read_state
 from lavin_deploy.training.latents.open import open_pools
 from lavin_deploy.training.latents.pool import GROUP, Chunk, LatentPools, Pool
 from lavin_deploy.training.loop.objective import make_optimizer

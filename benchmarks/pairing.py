@@ -23,10 +23,11 @@ from held_out_episodes import HeldOut, make_task
 from torch import Tensor
 
 from lavin_deploy.config import DiTConfig
-from lavin_deploy.models.checkpoint import fill, load_vae, read_state
+from lavin_deploy.models.checkpoint import fill, load_vae
 from lavin_deploy.models.jdit import JDiT, patchify, unpatchify
 from lavin_deploy.models.pairing import merged_pairs, merged_state
 from lavin_deploy.models.rope3d import rope_tables
+from lavin_deploy.models.weights import read_state
 from lavin_deploy.training.jdit import draw_batch
 from lavin_deploy.training.latents.open import open_pools
 from lavin_deploy.training.latents.pool import LatentPools

@@ -240,8 +240,11 @@ def require_folder(path: Path, *, empty: bool, ours: re.Pattern[str] | None = No
 
 def _take_name(new: Path, target: Path) -> None:
     if not target.is_dir():
-        os.rename(new, target)
-    elif not _exchange(new, target):
+        with suppress(FileExistsError):  # unless another writer has just made it
+            _rename_new(new, target)
+            _sync_folder(target.parent)
+            return
+    if not _exchange(new, target):
         old = new.parents[1] / _OLD / target.name
         old.parent.mkdir()
         try:
@@ -253,6 +256,20 @@ def _take_name(new: Path, target: Path) -> None:
             raise
         os.rename(old, new)
     _sync_folder(target.parent)
+
+
+def _rename_new(new: Path, target: Path) -> None:
+    """Rename a folder.
+
+    Raises:
+        FileExistsError: a folder of that name holds something.
+    """
+    try:
+        os.rename(new, target)
+    except OSError as error:
+        if error.errno == errno.ENOTEMPTY:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from error
+        raise
 
 
 def _discard(hidden: Path) -> None:

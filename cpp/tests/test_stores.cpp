@@ -1,9 +1,13 @@
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "small_bundle.h"
 #include "support.h"
@@ -99,6 +103,55 @@ TEST_F(Stores, PathsThatAreNoBundles) {
   fs::rename(path, place_ / ".small.lavin.12.tmp");
   EXPECT_EQ(refused(place_ / ".small.lavin.12.tmp"),
             "'.small.lavin.12.tmp' is what an unfinished export left; delete it and export again.");
+}
+
+TEST_F(Stores, OfABundleThatWasReplacedNothingMoreIsRead) {
+  const fs::path path = folder();
+  const auto bundle = Bundle::open(path.native());
+  write(path / "graphs/step.onnx", "another");
+  EXPECT_EQ(sentence_of([&] { bundle->read("graphs/step.onnx"); }),
+            "'graphs/step.onnx' in the bundle 'small.lavin' was changed since it was opened; open "
+            "it again.");
+  fs::rename(path, place_ / "before");
+  folder();
+  EXPECT_EQ(sentence_of([&] { bundle->read("graphs/step.onnx"); }),
+            cat("the bundle ", in_quotes(path.native()),
+                " was replaced since it was opened; open it again."));
+}
+
+TEST_F(Stores, ABundleThatChangesWhileItIsOpenedIsOpenedAgain) {
+  const fs::path path = folder();
+  std::atomic<bool> done = false;
+  std::thread writer([&] {
+    for (int number = 0; !done; ++number) {
+      const std::string name = number % 2 ? "graphs/one" : "graphs/two";
+      Files files = small_files();
+      files[name] = std::string(20000, 'x');
+      const std::string manifest = small_manifest(files).dump();
+      write(path / name, files[name]);
+      write(place_ / "manifest.json", manifest);
+      fs::rename(place_ / "manifest.json", path / "manifest.json");
+      fs::remove(path / (number % 2 ? "graphs/two" : "graphs/one"));
+    }
+  });
+  std::string said;
+  for (int round = 0; round < 200 && said.empty(); ++round) {
+    said = sentence_of([&] { Bundle::open(path.native()); });
+  }
+  done = true;
+  writer.join();
+  EXPECT_EQ(said, "");
+}
+
+TEST_F(Stores, AReaderHoldsWhatItsTasksHave) {
+  const fs::path path = folder();
+  fs::create_directories(path / "tasks");
+  const int handle = ::open((path / "tasks").c_str(), O_RDONLY | O_DIRECTORY);
+  auto bundle = Bundle::open(path.native());
+  EXPECT_NE(::flock(handle, LOCK_EX | LOCK_NB), 0);
+  bundle.reset();
+  EXPECT_EQ(::flock(handle, LOCK_EX | LOCK_NB), 0);
+  ::close(handle);
 }
 
 TEST_F(Stores, DamagedFilesOfFoldersAreRefused) {
@@ -217,6 +270,52 @@ TEST_F(Stores, UnsafeEntriesOfZipsAreRefused) {
               p.name = "graphs/ENCODER.onnx";
             }).find("the bundle lists 'graphs/ENCODER.onnx' twice"),
             0U);
+}
+
+TEST_F(Stores, WhatPeoplePutIntoZipsIsIgnored) {
+  for (const std::string top : {"", "small.lavin/", "Mein B\xc3\xbcndel (Kopie).lavin/"}) {
+    for (const bool first : {true, false}) {
+      const auto path = zip(
+          [&](std::vector<ZipPart>& parts) {
+            std::vector<ZipPart> strange;
+            for (const auto& [name, content] : files_) {
+              strange.push_back({"__MACOSX/" + name, "no part of it"});
+            }
+            for (const std::string name :
+                 {".DS_Store", "Thumbs.db", "._manifest.json", "notes.txt",
+                  "Gr\xc3\xbc\xc3\x9f"
+                  "e an alle.txt",
+                  "graphs/.DS_Store", "con.txt", "12:30.txt", "x\\y", "\xff\xfe"}) {
+              strange.push_back({top + name, "no part of it"});
+            }
+            strange.push_back({top + "graphs/" + std::string(300, 'x'), "no part of it"});
+            for (std::size_t i = 0; i < strange.size(); i += 2) {
+              strange[i].method = 8;
+              strange[i].flags = 1;
+            }
+            parts.insert(first ? parts.begin() : parts.end(), strange.begin(), strange.end());
+          },
+          top);
+      const auto bundle = Bundle::open(path.native());
+      EXPECT_EQ(bundle->manifest_text(), files_["manifest.json"]);
+      for (const auto& [name, entry] : bundle->manifest().files) {
+        EXPECT_EQ(bundle->read(name), files_[name]);
+      }
+      EXPECT_THROW(bundle->read("notes.txt"), BundleError);
+    }
+  }
+  EXPECT_EQ(
+      refused(zip(
+          [](std::vector<ZipPart>& parts) { parts.push_back({"other.lavin/manifest.json", "{}"}); },
+          "small.lavin/")),
+      "'small.zip' holds several bundles, 'other.lavin' and 'small.lavin'; make a zip of "
+      "each.");
+  for (const std::string name : {"../evil", "/evil", "a/../../evil", "..\\evil", "c:/evil"}) {
+    EXPECT_EQ(refused(zip([&](std::vector<ZipPart>& parts) {
+                parts.push_back({name, "x"});
+              })).find(cat("the path ", in_quotes(name), " is not allowed in a bundle")),
+              0U);
+  }
 }
 
 TEST_F(Stores, DamagedEntriesOfZipsAreRefused) {

@@ -10,6 +10,7 @@ from lavin_deploy.limits import LIMITS
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+@-]*")
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_LEAVES = re.compile(r"^([A-Za-z]:)?[/\\]|(^|[/\\])\.\.([/\\]|$)")
 _TASK = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
@@ -22,16 +23,27 @@ def check_path(path: str) -> str:
     Raises:
         BundleError: it is anything else.
     """
-    parts = path.split("/")
-    good = len(path) <= LIMITS.path_letters and all(
+    if not is_path(path):
+        raise _not_allowed(path)
+    return path
+
+
+def is_path(path: str) -> bool:
+    """Whether ``check_path`` accepts it."""
+    return len(path) <= LIMITS.path_letters and all(
         _PART.fullmatch(part) and not part.endswith(".") and not _DEVICES.fullmatch(part)
-        for part in parts
+        for part in path.split("/")
     )
-    if not good:
-        raise BundleError(
-            f"the path {path!r} is not allowed in a bundle: paths are relative, stay inside it and "
-            "consist of letters, digits, '_', '.', '+', '@' and '-' between '/'."
-        )
+
+
+def check_inside(path: str) -> str:
+    """Return ``path``, of any letters, if it leads outside of its folder on no system.
+
+    Raises:
+        BundleError: it begins with a slash, a backslash or a drive, or goes up by ``..``.
+    """
+    if _LEAVES.search(path):
+        raise _not_allowed(path)
     return path
 
 
@@ -56,6 +68,13 @@ def check_paths(paths: Iterable[str]) -> None:
         raise BundleError(
             f"{seen[key]!r} is a file of the bundle and the folder of {folders[key]!r}."
         )
+
+
+def _not_allowed(path: str) -> BundleError:
+    return BundleError(
+        f"the path {path!r} is not allowed in a bundle: paths are relative, stay inside it and "
+        "consist of letters, digits, '_', '.', '+', '@' and '-' between '/'."
+    )
 
 
 def check_task_name(name: str) -> str:

@@ -6,6 +6,7 @@ sha256 of every listed file. Files that the manifest does not list are never rea
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 from collections.abc import Iterable
@@ -34,10 +35,11 @@ class Bundle:
         manifest: the parsed manifest.
     """
 
-    def __init__(self, store: Store, manifest: Manifest) -> None:
+    def __init__(self, store: Store, manifest: Manifest, text: bytes) -> None:
         self.path = store.path
         self.manifest = manifest
         self._store = store
+        self._text = text
 
     def __enter__(self) -> Bundle:
         return self
@@ -52,15 +54,15 @@ class Bundle:
 
     def with_manifest(self, manifest: Manifest) -> Bundle:
         """Return the same files under another manifest, for a bundle that is being written."""
-        return Bundle(self._store, manifest)
+        return Bundle(self._store, manifest, manifest.to_text().encode())
 
     def close(self) -> None:
         """Delete what was extracted; paths that ``file`` gave become invalid for the zip form."""
         self._store.close()
 
     def manifest_text(self) -> bytes:
-        """Return the manifest as it lies in the bundle, unknown keys included."""
-        return self._store.read(MANIFEST, MANIFEST_LIMIT)
+        """Return the manifest as it was read when the bundle was opened, unknown keys included."""
+        return self._text
 
     def verify(self) -> None:
         """Hash every listed file.
@@ -75,9 +77,16 @@ class Bundle:
         """Return the content of a listed file.
 
         Raises:
-            BundleError: the manifest does not list it, or it can no longer be read.
+            BundleError: the manifest does not list it, or it can no longer be read or is another.
         """
-        return self._store.read(self._listed(path), self.manifest.files[path].size)
+        entry = self.manifest.files[self._listed(path)]
+        content = self._store.read(path, entry.size)
+        if hashlib.sha256(content).hexdigest() != entry.sha256:
+            raise BundleError(
+                f"{path!r} in the bundle {self.path.name!r} was changed since it was opened; open "
+                "it again."
+            )
+        return content
 
     def file(self, path: str) -> Path:
         """Return a real file with the content of a listed file, for libraries that need one.
@@ -157,14 +166,18 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
         raise BundleError(
             f"there is no bundle at {str(path)!r}; give a folder NAME.lavin or a zip of one.{hint}"
         )
-    store = FolderStore(place) if place.is_dir() else ZipStore(place)
-    try:
-        bundle = Bundle(store, Manifest.from_text(store.read(MANIFEST, MANIFEST_LIMIT)))
-        bundle.verify()
-    except BaseException:
-        store.close()
-        raise
-    return bundle
+    while True:
+        store = FolderStore(place) if place.is_dir() else ZipStore(place)
+        try:
+            text = store.read(MANIFEST, MANIFEST_LIMIT)
+            bundle = Bundle(store, Manifest.from_text(text), text)
+            bundle.verify()
+            return bundle
+        except BaseException as error:
+            changed = isinstance(error, BundleError) and store.has_changed()
+            store.close()
+            if not changed:  # meanwhile by another process: then it is whole the next time
+                raise
 
 
 def _listing(names: Iterable[str]) -> str:

@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import stat
 import tempfile
 import weakref
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Protocol
 
 from lavin_deploy.bundle.manifest import MANIFEST, FileEntry
-from lavin_deploy.bundle.paths import check_path, check_paths
+from lavin_deploy.bundle.paths import check_inside, check_path, check_paths, is_path
 from lavin_deploy.errors import BundleError
 from lavin_deploy.files import TEMPORARY
+from lavin_deploy.locks import hold, share
 
 _CHUNK = 1 << 20
+_OF_MACOS = "__MACOSX/"
+"""Where macOS's archiver puts what it keeps about the files of a zip."""
 
 
 class Store(Protocol):
@@ -37,12 +42,19 @@ class Store(Protocol):
     def file(self, path: str, entry: FileEntry) -> Path:
         """Return a real file with the content; verified if it had to be extracted."""
 
+    def has_changed(self) -> bool:
+        """Whether another bundle, or another manifest, lies at ``path`` by now."""
+
     def close(self) -> None:
         """Give back what was opened or extracted."""
 
 
 class FolderStore:
-    """A bundle as a folder. Symbolic links inside it are refused."""
+    """A bundle as a folder. Symbolic links inside it are refused.
+
+    Files of tasks that are replaced meanwhile stay until ``close``; of a bundle that was replaced
+    as a whole nothing more is read.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -50,6 +62,9 @@ class FolderStore:
             raise BundleError(
                 f"{path.name!r} is what an unfinished export left; delete it and export again."
             )
+        self._root, self._manifest = os.stat(path), _version(path / MANIFEST)
+        handles = [handle for handle in (hold(path), share(path / "tasks")) if handle is not None]
+        self._release = weakref.finalize(self, _close, handles)
 
     def read(self, path: str, limit: int) -> bytes:
         """See :class:`Store`."""
@@ -77,14 +92,30 @@ class FolderStore:
         _check_size(path, file.stat().st_size, entry)
         return file
 
+    def has_changed(self) -> bool:
+        """See :class:`Store`."""
+        return not self._is_mine() or _version(self.path / MANIFEST) != self._manifest
+
     def close(self) -> None:
-        """Nothing to give back."""
+        """Let go of the bundle that was there at first, and of what its tasks had."""
+        self._release()
+
+    def _is_mine(self) -> bool:
+        try:
+            return os.path.samestat(os.stat(self.path), self._root)
+        except OSError:
+            return True  # that it cannot be read is said of its files
 
     def _plain(self, path: str) -> Path:
         """Return where a file lies, having looked at every part of the way for links."""
         file = self.path
         mode = 0
         try:
+            if not self._is_mine():
+                raise BundleError(
+                    f"the bundle {str(self.path)!r} was replaced since it was opened; open it "
+                    "again."
+                )
             for part in check_path(path).split("/"):
                 file = file / part
                 mode = os.lstat(file).st_mode
@@ -103,7 +134,10 @@ class FolderStore:
 
 
 class ZipStore:
-    """A bundle as one zip file, its manifest at the top or in the only top folder."""
+    """A bundle as one zip file, its manifest at the top or in the only top folder with one.
+
+    What the manifest does not list is never read: it may be compressed and of any name.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -146,6 +180,10 @@ class ZipStore:
             os.replace(part, target)
         return target
 
+    def has_changed(self) -> bool:
+        """See :class:`Store`; an open file stays what it was."""
+        return False
+
     def close(self) -> None:
         """Close the zip file and delete what was extracted."""
         self._zip.close()
@@ -156,8 +194,17 @@ class ZipStore:
     def _open(self, path: str) -> IO[bytes]:
         if path not in self._entries:
             raise _absent(self.path, path)
+        info = self._entries[path]
+        what = f"the entry {info.filename!r} of {self.path.name!r}"
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+            raise BundleError(
+                f"{what} is compressed; a bundle's zip only stores: make it with zip -0 or with "
+                "lavin_deploy.bundle.pack."
+            )
+        if info.flag_bits & 0x1:
+            raise BundleError(f"{what} is encrypted.")
         try:
-            return self._zip.open(self._entries[path])
+            return self._zip.open(info)
         except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as error:
             raise _unreadable(path, error) from error
 
@@ -175,30 +222,56 @@ class ZipStore:
         _check_digest(path, digest.hexdigest(), entry)
 
 
+def _close(handles: Sequence[int]) -> None:
+    for handle in handles:
+        os.close(handle)
+
+
+def _version(file: Path) -> tuple[int, int, int] | None:
+    """What tells a file from the one that replaces it, or None where there is none."""
+    try:
+        status = os.stat(file)
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
 def _entries(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
-    """Return the entries by their path in the bundle, having refused every unsafe one."""
+    """Return the entries by their path in the bundle; what cannot be part of one is left out.
+
+    Raises:
+        BundleError: an entry leads outside or is a link, or entries share a name or bytes.
+    """
     infos = [info for info in archive.infolist() if not info.is_dir()]
+    top = _top([check_inside(info.filename) for info in infos], path)
+    entries = []
     for info in infos:
-        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
-            raise BundleError(
-                f"the entry {info.filename!r} of {path.name!r} is compressed; a bundle's zip only "
-                "stores: make it with zip -0 or with lavin_deploy.bundle.pack."
-            )
-        if info.flag_bits & 0x1:
-            raise BundleError(f"the entry {info.filename!r} of {path.name!r} is encrypted.")
+        name = info.filename.removeprefix(top)
+        if not info.filename.startswith(top) or not is_path(name):
+            continue
         if stat.S_ISLNK(info.external_attr >> 16):
             raise BundleError(f"the entry {info.filename!r} of {path.name!r} is a symbolic link.")
-    names = [info.filename for info in infos]
-    check_paths(names)
-    if sum(info.file_size for info in infos) > path.stat().st_size:
+        entries.append((name, info))
+    check_paths(name for name, _ in entries)
+    if sum(info.compress_size for info in infos) > path.stat().st_size:
         raise BundleError(
             f"the entries of {path.name!r} overlap; the zip file is damaged or hostile."
         )
-    if MANIFEST not in names:
-        tops = {name.split("/", 1)[0] for name in names}
-        if len(tops) == 1 and f"{(top := tops.pop())}/{MANIFEST}" in names:
-            names = [name.removeprefix(f"{top}/") for name in names]
-    return dict(zip(names, infos, strict=True))
+    return dict(entries)
+
+
+def _top(names: Sequence[str], path: Path) -> str:
+    """Return what the paths of the bundle's own entries begin with: nothing, or its only folder."""
+    if MANIFEST in names:
+        return ""
+    found = [re.fullmatch(rf"([^/]+/){re.escape(MANIFEST)}", name) for name in names]
+    tops = sorted(match[1] for match in found if match and match[1] != _OF_MACOS)
+    if len(tops) > 1:
+        raise BundleError(
+            f"{path.name!r} holds several bundles, {tops[0][:-1]!r} and {tops[1][:-1]!r}; make a "
+            "zip of each."
+        )
+    return tops[0] if tops else ""
 
 
 def _limited(stream: IO[bytes], path: str, limit: int) -> bytes:

@@ -15,6 +15,7 @@ from lavin_deploy.bundle.manifest import MANIFEST, FileEntry, Manifest
 from lavin_deploy.bundle.paths import check_path
 from lavin_deploy.errors import BundleError, WorkError
 from lavin_deploy.files import delete_abandoned, put_folder, temporary_sibling
+from lavin_deploy.locks import only_writer
 
 
 class BundleWriter:
@@ -150,8 +151,10 @@ class BundleWriter:
         text = replace(manifest, files=dict(sorted(self._files.items()))).to_text()
         written = Manifest.from_text(text)
         _check_target(self.path)
-        with writing(f"the bundle {str(self.path)!r}"):
+        with writing(f"the bundle {str(self.path)!r}"), ExitStack() as stack:
             (self.folder / MANIFEST).write_text(text, encoding="utf-8")
+            if self.path.is_dir():
+                stack.enter_context(only_writer(self.path))
             put_folder(self.folder, self.path)
         self._finished = True
         return written

@@ -41,7 +41,7 @@ def train(
 
     chosen = override(recipe(model, name), settings)
 
-    from lavin_deploy.models.checkpoint import DIT_FILE, VAE_FILES, load_vae
+    from lavin_deploy.models.checkpoint import DIT_FILES, VAE_FILES, load_vae
     from lavin_deploy.training.credits import write_credits
     from lavin_deploy.training.data.inventory import Inventory
     from lavin_deploy.training.jdit import train_jdit
@@ -65,7 +65,7 @@ def train(
         else:
             assert isinstance(chosen, DiTRecipe)
             vae, config = load_vae(out)
-            start = None if init_from is None else weights_file(init_from, (DIT_FILE,))
+            start = None if init_from is None else weights_file(init_from, DIT_FILES)
             stages = open_stages(chosen, vae, config, out, data=data, own=own, processes=processes)
             train_jdit(
                 stages, vae, chosen, config, out, processes=processes, resume=resume, init=start

@@ -124,8 +124,9 @@ def build_bundle(
                 options=options,
                 plugins=plugin_digest(carried),
             )
-            reused, seconds = store.has(identity), 0.0
-            if not reused:
+            size, seconds = store.size(identity), 0.0
+            reused = size is not None
+            if size is None:
                 engine = build_engine(
                     library,
                     file,
@@ -136,9 +137,8 @@ def build_bundle(
                     advance=watcher.advance,
                 )
                 store.add(identity, engine.plan, engine.log, engine.seconds)
-                seconds = engine.seconds
+                size, seconds = len(engine.plan), engine.seconds
         folder = store.folder / identity.folder
-        size = (folder / "engine.plan").stat().st_size
         engines.append(
             Built(graph=label, folder=folder, bytes=size, seconds=seconds, reused=reused)
         )

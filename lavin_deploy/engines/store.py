@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,7 +20,8 @@ from lavin_deploy.bundle.reader import Bundle
 from lavin_deploy.bundle.strict_json import from_json, parse
 from lavin_deploy.engines.identity import Identity, Requirements, graph_label
 from lavin_deploy.errors import BundleError, InputError, WorkError
-from lavin_deploy.files import replaced_folder
+from lavin_deploy.files import replaced_folder, temporary_sibling
+from lavin_deploy.locks import only_writer, reader
 
 PLAN, RECORD, LOG = "engine.plan", "engine.json", "build.log"
 
@@ -81,13 +82,14 @@ class EngineStore:
             except (BundleError, OSError):
                 continue
 
-    def has(self, identity: Identity) -> bool:
-        """Whether exactly that engine is there, whole."""
+    def size(self, identity: Identity) -> int | None:
+        """Bytes of exactly that engine, or None where it is not there, whole."""
         folder = self.folder / identity.folder
-        return any(
-            place == folder and record.identity == identity and _read(place, record) is not None
-            for place, record in self.records()
-        )
+        with reader(self.folder):
+            for place, record in self.records():
+                if place == folder and record.identity == identity:
+                    return None if _read(place, record) is None else record.plan.size
+        return None
 
     def add(self, identity: Identity, plan: bytes, log: str, seconds: float) -> Path:
         """Keep an engine; one for the same graph by the same library and options is replaced.
@@ -103,18 +105,19 @@ class EngineStore:
         record = Record(identity=identity, plan=entry, seconds=round(seconds, 3))
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with replaced_folder(target) as part:
-                (part / PLAN).write_bytes(plan)
-                (part / LOG).write_text(log, encoding="utf-8")
-                (part / RECORD).write_text(json.dumps(asdict(record), indent=1) + "\n")
+            with only_writer(self.folder):
+                with replaced_folder(target) as part:
+                    (part / PLAN).write_bytes(plan)
+                    (part / LOG).write_text(log, encoding="utf-8")
+                    (part / RECORD).write_text(json.dumps(asdict(record), indent=1) + "\n")
+                for place, other in list(self.records()):
+                    if place != target and _superseded(other.identity, identity):
+                        _remove(place)
         except OSError as error:
             raise WorkError(
                 f"keeping the engine in {str(self.folder)!r} failed: {error.strerror or error}; "
                 "build in a copy of the bundle that you may write to."
             ) from error
-        for place, other in list(self.records()):
-            if place != target and _superseded(other.identity, identity):
-                shutil.rmtree(place, ignore_errors=True)
         return target
 
     def find(self, variant: Variant, graph: Graph, required: Requirements) -> StoredEngine:
@@ -129,23 +132,21 @@ class EngineStore:
         if variant.precision != self.bundle.manifest.defaults.precision:
             fix += f" --precision {variant.precision}"
         faults: list[str] = []
-        for place, record in self.records():
-            its = record.identity
-            if (its.graph, its.precision, its.dialect) != (
-                label,
-                variant.precision,
-                variant.dialect,
-            ):
-                continue
-            differences = list(required.differences(its))
-            if not differences:
-                plan = _read(place, record)
-                if plan is not None:
-                    stripped = its.options.stripped
-                    weights = self.bundle.graph_file(variant, graph) if stripped else None
-                    return StoredEngine(plan=plan, weights=weights)
-                differences = ["its file is damaged"]
-            faults.append(" and ".join(differences))
+        wanted = (label, variant.precision, variant.dialect)
+        with reader(self.folder):
+            for place, record in self.records():
+                its = record.identity
+                if (its.graph, its.precision, its.dialect) != wanted:
+                    continue
+                differences = list(required.differences(its))
+                if not differences:
+                    plan = _read(place, record)
+                    if plan is not None:
+                        stripped = its.options.stripped
+                        weights = self.bundle.graph_file(variant, graph) if stripped else None
+                        return StoredEngine(plan=plan, weights=weights)
+                    differences = ["its file is damaged"]
+                faults.append(" and ".join(differences))
         if not faults:
             raise BundleError(
                 f"the bundle {self.bundle.path.name!r} has no engine for {label} "
@@ -161,6 +162,12 @@ def _read(folder: Path, record: Record) -> bytes | None:
     except OSError:
         return None
     return plan if hashlib.sha256(plan).hexdigest() == record.plan.sha256 else None
+
+
+def _remove(folder: Path) -> None:
+    """Delete an engine's folder, first of all its name, where that can be done."""
+    with suppress(OSError), temporary_sibling(folder) as part:
+        os.rename(folder, part)
 
 
 def _superseded(old: Identity, new: Identity) -> bool:

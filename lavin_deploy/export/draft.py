@@ -45,7 +45,8 @@ class Draft:
     def bundle(self) -> Bundle:
         """The files that are written, under the manifest so far."""
         files = replace(self.manifest, files=dict(self.writer.files))
-        return Bundle(FolderStore(self.writer.folder), files)
+        text = files.to_text().encode()
+        return Bundle(FolderStore(self.writer.folder), files, text)
 
     @property
     def bases(self) -> dict[str, Variant]:

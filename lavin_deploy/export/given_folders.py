@@ -18,6 +18,8 @@ from lavin_deploy.tasks.pairs import find_pairs
 from lavin_deploy.tasks.stored import StoredTask
 
 CREDITS = "ATTRIBUTION.md"
+IGNORED = (".", "__MACOSX")
+"""Beginnings of names of folders that are nobody's: hidden ones, and what macOS packs beside."""
 """Copied with the pictures, so that their authors are named wherever the bundle goes."""
 
 
@@ -50,7 +52,7 @@ def read_validation(folder: Path | None, tasks: Sequence[str]) -> HeldOutSamples
         return HeldOutSamples(pictures={})
     if not folder.is_dir():
         raise InputError(f"there is no folder {str(folder)!r}; give one with a folder per task.")
-    places = [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(".")]
+    places = [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(IGNORED)]
     strange = [place.name for place in places if place.name not in tasks]
     if strange:
         raise InputError(
@@ -97,7 +99,7 @@ def _read(place: Path) -> list[tuple[str, U8, U8]]:
 
 
 def find_tasks(folder: Path) -> tuple[tuple[StoredTask, Path], ...]:
-    """List the tasks of a folder: every sub-folder, but hidden ones, holds example pairs.
+    """List the tasks of a folder: every sub-folder, but hidden ones and macOS's, holds pairs.
 
     A ``task.json`` beside the pairs may give ``description``, ``deterministic``, ``steps``,
     ``guidance``, ``rendering`` and ``view``; the name is the sub-folder's.
@@ -113,7 +115,7 @@ def find_tasks(folder: Path) -> tuple[tuple[StoredTask, Path], ...]:
         raise InputError(f"there is no folder {str(folder)!r}; give one with a folder per task.")
     tasks = []
     for place in sorted(folder.iterdir()):
-        if place.name.startswith(".") or not place.is_dir():
+        if place.name.startswith(IGNORED) or not place.is_dir():
             continue
         check_task_name(place.name)
         find_pairs(place)

@@ -13,7 +13,7 @@ from lavin_deploy.export.checks.gate import Limits
 from lavin_deploy.export.checks.parity import Case
 from lavin_deploy.export.dialect_export import FP32, files_of
 from lavin_deploy.export.draft import Draft
-from lavin_deploy.export.given_folders import HeldOutSamples
+from lavin_deploy.export.given_folders import IGNORED, HeldOutSamples
 from lavin_deploy.export.graphs.clip import measure_streams
 from lavin_deploy.export.precision.calibration import (
     CalibrationEpisode,
@@ -142,7 +142,8 @@ def _calibration(
     """What real pictures feed every dialect's graphs, for int8 and fp8 to be fitted to."""
     folders = {task.name: folder for task, folder in request.tasks}
     if request.calibration is not None:
-        folders = {p.name: p for p in sorted(request.calibration.iterdir()) if p.is_dir()}
+        places = [p for p in sorted(request.calibration.iterdir()) if p.is_dir()]
+        folders = {p.name: p for p in places if not p.name.startswith(IGNORED)}
     episodes = leave_one_out(folders)
     return {
         dialect: record_feeds(

@@ -1,7 +1,7 @@
-"""Weights from disk: the released layout, our own checkpoint folders, and every way they can fail.
+"""Checkpoints from disk: the released layout, our own folders, and every way they can fail.
 
-A checkpoint folder holds ``config.json``, ``lavin_dit.safetensors`` and ``stvae.pt`` (as released)
-or ``stvae.safetensors`` (ours). Pickles are opened with ``weights_only=True``.
+A checkpoint folder holds ``config.json``, ``lavin_dit.safetensors`` (or the index of its shards, or
+``lavin_dit.pt``) and ``stvae.pt`` (as released) or ``stvae.safetensors`` (ours).
 
 Float32 weights stay mapped from their file: a model of 3.4 B takes no memory that the system cannot
 take back. Other types are copied to float32.
@@ -9,30 +9,45 @@ take back. Other types are copied to float32.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
-import pickle
-import warnings
-import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lavin_deploy.config import PRESETS, ModelConfig
+from lavin_deploy.config import PRESETS, DiTConfig, Inference, ModelConfig, VAEConfig
 from lavin_deploy.errors import CheckpointError
 from lavin_deploy.files import replaced_file
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.stvae import STVAE
+from lavin_deploy.models.weights import (
+    INDEX,
+    as_float32,
+    check_names,
+    named_for,
+    read_json,
+    read_state,
+    read_tensor,
+    weight_files,
+)
 
 DIT_FILE = "lavin_dit.safetensors"
-VAE_FILES = ("stvae.safetensors", "stvae.pt")
+DIT_FILES = (DIT_FILE, DIT_FILE + INDEX, "lavin_dit.pt")
+VAE_FILES = ("stvae.safetensors", "stvae.safetensors" + INDEX, "stvae.pt")
 CONFIG_FILE = "config.json"
+
+_WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+_NEAR = 0.8
+"""Likeness from which on an unknown key of a config is taken for a slip of the pen."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +59,9 @@ class CheckpointFiles:
     config: ModelConfig | None
 
     def sha256(self) -> str:
-        """One hash over both weight files, in order."""
+        """One hash over all weight files, in order."""
         digest = hashlib.sha256()
-        for path in (self.dit, self.vae):
+        for path in (*weight_files(self.dit), *weight_files(self.vae)):
             with path.open("rb") as file:
                 while chunk := file.read(1 << 22):
                     digest.update(chunk)
@@ -65,20 +80,39 @@ def find_files(path: str | Path, vae: str | Path | None = None) -> CheckpointFil
     """
     path = Path(path)
     folder = path if path.is_dir() else path.parent
-    dit = path / DIT_FILE if path.is_dir() else path
-    if not dit.is_file():
+    dit = find_weights(path, DIT_FILES) if path.is_dir() else path
+    if dit is None or not dit.is_file():
+        raise CheckpointError(_no_weights(path, folder))
+    vae_path = find_weights(folder, VAE_FILES) if vae is None else Path(vae)
+    if vae_path is None or not vae_path.is_file():
         raise CheckpointError(
-            f"no checkpoint at {dit}; give a folder with {DIT_FILE}, or that file itself."
-        )
-    if vae is not None:
-        vae_path = Path(vae)
-    else:
-        vae_path = next((folder / n for n in VAE_FILES if (folder / n).is_file()), folder / "stvae")
-    if not vae_path.is_file():
-        raise CheckpointError(
-            f"no ST-VAE weights beside {dit} ({' or '.join(VAE_FILES)}); give them with --vae."
+            f"no ST-VAE weights beside {dit} ({VAE_FILES[0]} or {VAE_FILES[-1]}); give them with "
+            "--vae."
         )
     return CheckpointFiles(dit=dit, vae=vae_path, config=read_folder_config(folder))
+
+
+def find_weights(folder: Path, names: Sequence[str]) -> Path | None:
+    """The first file of these names that a folder has, or None."""
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def _no_weights(path: Path, folder: Path) -> str:
+    others = [
+        file.name
+        for file in (sorted(folder.iterdir()) if path.is_dir() else ())
+        if file.name.endswith((*_WEIGHTS, INDEX))
+        and file.name not in VAE_FILES
+        and not file.name.startswith(".")
+    ]
+    if not others:
+        missing = path / DIT_FILE if path.is_dir() else path
+        return f"no checkpoint at {missing}; give a folder with {DIT_FILE}, or that file itself."
+    best = next((name for name in others if name.endswith(INDEX)), others[0])
+    return (
+        f"no {DIT_FILE} in {path}, which holds {', '.join(others[:3])}; if {best} is J-DiT, give "
+        f"that file itself: {path / best}."
+    )
 
 
 def read_folder_config(folder: Path) -> ModelConfig | None:
@@ -93,54 +127,37 @@ def read_folder_config(folder: Path) -> ModelConfig | None:
 def _read_config(path: Path) -> ModelConfig | None:
     if not path.is_file():
         return None
-    try:
-        data = json.loads(path.read_text())
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not JSON: {error}.") from error
+    data = read_json(path)
     if not isinstance(data, dict):
         raise CheckpointError(f"{path} must hold an object with 'dit' and 'vae'.")
+    _check_keys(data, path)
     return ModelConfig.from_dict(data)
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Read a state dict from ``.safetensors`` or from a pickle that holds nothing but tensors.
-
-    The tensors are mapped from the file where its format allows.
-
-    Raises:
-        CheckpointError: the file is damaged, holds code, or is no state dict.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            tensors: dict[str, Tensor] = load_file(path)
-            return tensors
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of other pickle protocols; what matters is below
-            mapped = zipfile.is_zipfile(path)  # pickles of old versions cannot be
-            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except Exception as error:  # a damaged pickle can raise anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        if isinstance(error, pickle.UnpicklingError) and _is_pickle(path, str(error)):
+def _check_keys(data: Mapping[str, Any], path: Path) -> None:
+    """Refuse keys that look like a slip of the pen for ours; others are ignored, in parts named."""
+    ignored = []
+    for key, near in _unknown_keys(data):
+        if near:
             raise CheckpointError(
-                f"{path} was refused: it holds something else than tensors, and such a file can "
-                "run code when opened; ask its author for safetensors."
-            ) from error
-        raise CheckpointError(f"{path} cannot be read as weights: {reason}.") from error
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise CheckpointError(f"{path} must hold a state dict of tensors, or one as 'state_dict'.")
-    return state
+                f"{path} has an unknown key {key!r}; did you mean {near!r}? Correct or remove it."
+            )
+        if "." in key:  # beside the parts, released configs have keys of their own
+            ignored.append(key)
+    if ignored:
+        _log.warning("%s: unknown keys are ignored: %s.", path, ", ".join(ignored))
 
 
-def _is_pickle(path: Path, message: str) -> bool:
-    """Whether torch refused a real pickle, for what it holds, rather than a damaged file."""
-    with path.open("rb") as file:
-        return "unsupported global" in message.lower() or file.read(1) == pickle.PROTO
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+def _unknown_keys(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Keys that no config has, each with the nearest that one has, or with ''."""
+    parts = {"": ModelConfig, "dit": DiTConfig, "vae": VAEConfig, "inference": Inference}
+    for part, form in parts.items():
+        keys = data if not part else data.get(part)
+        names = [field.name for field in fields(form)]
+        for key in keys if isinstance(keys, Mapping) else ():
+            if key not in names:
+                near = difflib.get_close_matches(str(key), names, n=1, cutoff=_NEAR)
+                yield f"{part}.{key}".lstrip("."), near[0] if near else ""
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
@@ -150,26 +167,16 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
         CheckpointError: names or shapes differ, or a value is not finite.
     """
     expected = module.state_dict()
-    missing = [name for name in expected if name not in state]
-    extra = [name for name in state if name not in expected]
-    if missing or extra:
-        parts = [f"lacks {_listed(missing)}"] if missing else []
-        parts += [f"has unknown {_listed(extra)}"] if extra else []
-        raise CheckpointError(
-            f"{path} does not fit this model: it {' and '.join(parts)}; check config.json."
-        )
+    state = named_for(expected, state, path)
+    check_names(expected, state, path)
     for name, tensor in state.items():
         if tensor.shape != expected[name].shape:
             raise CheckpointError(
                 f"{path}: {name} is {tuple(tensor.shape)} where the config asks for "
                 f"{tuple(expected[name].shape)}; check the sizes in config.json."
             )
-        if not tensor.is_floating_point() or not torch.isfinite(tensor).all():
-            raise CheckpointError(
-                f"{path}: {name} holds NaN, infinity or integers; the file is damaged or the "
-                "training diverged."
-            )
-    module.load_state_dict({k: v.float() for k, v in state.items()}, assign=True)
+    weights = {name: as_float32(name, tensor, path) for name, tensor in state.items()}
+    module.load_state_dict(weights, assign=True)
 
 
 def load_released(
@@ -194,8 +201,9 @@ def load_released(
     if isinstance(config, str | Path):
         config = _read_config(Path(config))
     elif isinstance(config, Mapping):
+        _check_keys(config, Path("the config"))
         config = ModelConfig.from_dict(config)
-    config = config or files.config or _config_of_release(files.dit, dit_state)
+    config = config or read_config(files)
     with torch.device("meta"):
         dit = JDiT(config.dit)
         vae = STVAE(config.vae, config.latent_shift, config.latent_scale)
@@ -214,16 +222,10 @@ def read_config(files: CheckpointFiles) -> ModelConfig:
     """
     if files.config is not None:
         return files.config
-    try:
-        with safe_open(files.dit, framework="pt") as opened:
-            state = {k: opened.get_tensor(k) for k in opened.keys() if k == "prompt_embed"}  # noqa: SIM118
-    except (SafetensorError, OSError):
-        state = read_state(files.dit)  # a pickle, or damaged: then this says how
-    return _config_of_release(files.dit, state)
+    return _config_of_release(files.dit, read_tensor(files.dit, "prompt_embed"))
 
 
-def _config_of_release(path: Path, state: Mapping[str, Tensor]) -> ModelConfig:
-    embed = state.get("prompt_embed")
+def _config_of_release(path: Path, embed: Tensor | None) -> ModelConfig:
     width = embed.shape[-1] if embed is not None and embed.ndim else None
     if width != PRESETS["3.4b"].dit.hidden_size:
         raise CheckpointError(
@@ -246,7 +248,7 @@ def load_vae(folder: Path) -> tuple[STVAE, ModelConfig]:
         CheckpointError: the weights or the config are missing or damaged.
     """
     config = _read_config(folder / CONFIG_FILE)
-    path = next((folder / n for n in VAE_FILES if (folder / n).is_file()), None)
+    path = find_weights(folder, VAE_FILES)
     if config is None or path is None:
         raise CheckpointError(
             f"{folder} holds no ST-VAE ({CONFIG_FILE} and {VAE_FILES[0]}); train it first."

@@ -76,7 +76,7 @@ def create_task(
         encoders = {size: model.codec(size).encode for size in manifest.sizes()}
         stored, files = task_files(task, read_pairs(pair_files), encoders)
         choice = model.choice
-    add_task(bundle, task.name, files, replace=replace_old)
+    add_task(bundle, task.name, files, replace=replace_old, made_for=manifest)
     if choice:
         _log.info(choice)
     return stored

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from lavin_deploy.config import ModelConfig, preset
 from lavin_deploy.errors import InputError
-from lavin_deploy.models.checkpoint import fill, read_folder_config, read_state, save_dit
+from lavin_deploy.models.checkpoint import fill, read_folder_config, save_dit
 from lavin_deploy.models.jdit import JDiT
 from lavin_deploy.models.pairing import merged_state
 from lavin_deploy.models.stvae import STVAE
+from lavin_deploy.models.weights import named_for, read_state
 from lavin_deploy.training import lora
 from lavin_deploy.training.latents.open import Stages
 from lavin_deploy.training.latents.pool import LatentPools
@@ -187,7 +188,7 @@ def train_jdit(
     trained, config = config, recipe.adapt(config)
     dit = JDiT(config.dit)
     if init is not None:
-        state = read_state(init)
+        state = named_for(dit.state_dict(), read_state(init), init)
         fill(dit, merged_state(state) if config.dit.pairing == "merged" else state, init)
     for part in dit.dead_parts():
         part.requires_grad_(False)

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from lavin_deploy.config import ModelConfig, preset
 from lavin_deploy.errors import InputError
-from lavin_deploy.models.checkpoint import fill, read_folder_config, read_state, save_vae
+from lavin_deploy.models.checkpoint import fill, read_folder_config, save_vae
 from lavin_deploy.models.stvae import STVAE
+from lavin_deploy.models.weights import read_state
 from lavin_deploy.training import temporal
 from lavin_deploy.training.linear_code import LinearCode
 from lavin_deploy.training.loop.objective import Batch, Objective

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import stat
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lavin_deploy.bundle.edit import pack
 from lavin_deploy.bundle.reader import open_bundle
-from lavin_deploy.errors import InputError
+from lavin_deploy.errors import BundleError, InputError
 from tests.helpers.bundles import refused
 from tests.helpers.toy_bundle import WEIGHTS
 
@@ -102,3 +103,60 @@ def test_overlapping_entries_are_refused(original: Path, tmp_path: Path) -> None
             copy.file_size = copy.compress_size = 100_000
             archive.filelist.append(copy)
     refused(path, "overlap")
+
+
+def copied(source: Path, target: Path, names: Callable[[str], str], first: bool = False) -> Path:
+    """A zip with what people's tools put beside a bundle, before or after its own entries."""
+    with zipfile.ZipFile(target, "w") as archive, zipfile.ZipFile(source) as whole:
+        strange = [
+            *("__MACOSX/._toy.lavin", "__MACOSX/toy.lavin/._manifest.json", "__MACOSX/notes.txt"),
+            *(f"__MACOSX/{name}" for name in whole.namelist()),
+            *(names(name) for name in (".DS_Store", "Thumbs.db", "._manifest.json", "notes.txt")),
+            *(names(name) for name in ("Grüße an alle.txt", "graphs/メモ.md", "graphs/.DS_Store")),
+            *(names(name) for name in ("tasks/a b.png", "con.txt", "a:b", "12:30.txt", "x\\y")),
+            names("graphs/" + 300 * "x"),
+        ]
+
+        def write_strange() -> None:
+            for number, name in enumerate(strange):
+                method = zipfile.ZIP_DEFLATED if number % 2 else zipfile.ZIP_STORED
+                archive.writestr(name, b"no part of it " * 200, method)
+
+        if first:
+            write_strange()
+        for name in whole.namelist():
+            archive.writestr(names(name), whole.read(name))
+        if not first:
+            write_strange()
+    return target
+
+
+@pytest.mark.parametrize("top", ["", "toy.lavin/", "Mein Bündel (Kopie).lavin/"])
+@pytest.mark.parametrize("first", [True, False])
+def test_what_people_put_into_a_zip_is_ignored(
+    original: Path, tmp_path: Path, top: str, first: bool
+) -> None:
+    plain = zip_of(original, tmp_path / "plain.zip")
+    path = copied(plain, tmp_path / "a.zip", lambda name: top + name, first)
+    with open_bundle(path) as bundle, open_bundle(original) as expected:
+        assert bundle.manifest == expected.manifest
+        for name in bundle.manifest.files:
+            assert bundle.read(name) == expected.read(name)
+        for name in ("notes.txt", "Thumbs.db", ".DS_Store"):
+            with pytest.raises(BundleError, match="lists no file"):
+                bundle.read(name)
+
+
+def test_notes_beside_the_only_folder_are_ignored(original: Path, tmp_path: Path) -> None:
+    path = zip_of(original, tmp_path / "a.zip", top="toy.lavin/")
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("read me.txt", b"x" * 1000)
+        archive.writestr("graphs/step.onnx", b"x" * 1000)
+    open_bundle(path).close()
+
+
+def test_a_zip_of_two_bundles_is_refused(original: Path, tmp_path: Path) -> None:
+    path = zip_of(original, tmp_path / "a.zip", top="toy.lavin/")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("other.lavin/manifest.json", b"{}")
+    refused(path, "holds several bundles, 'other.lavin' and 'toy.lavin'; make a zip of each")

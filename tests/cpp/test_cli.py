@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import lavin_deploy as lavin
 from lavin_deploy.runtime.media.images import read_image
 from tests.conftest import GOLDEN, ROOT
 from tests.helpers import icc, pngs
+from tests.helpers.processes import started
 from tests.runtime.media import test_cut_jpeg
 
 pytestmark = pytest.mark.cli
@@ -51,6 +54,52 @@ def test_answers_a_picture_as_python_does(cpp: Path, picture: Path, tmp_path: Pa
     np.testing.assert_allclose(
         np.fromfile(latents, np.float32), mine.latents.ravel(), atol=1e-5, rtol=0
     )
+
+
+def test_a_zip_with_what_people_s_tools_add_answers_as_the_folder(
+    cpp: Path, picture: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "toy.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("__MACOSX/._toy.lavin", "Grüße.txt", "toy.lavin/.DS_Store", "toy.lavin/ä ö"):
+            archive.writestr(name, b"no part of it " * 99, zipfile.ZIP_DEFLATED)
+        for file in sorted(TOY.rglob("*")):
+            if file.is_file():
+                archive.write(file, f"toy.lavin/{file.relative_to(TOY).as_posix()}")
+    done = run(cpp, "--task=brighten", picture, tmp_path / "out.png", bundle=path)
+    assert done.returncode == 0, done.stderr
+    with lavin.load(path) as model, lavin.load(TOY) as plain:
+        expected = plain.run("brighten", read_image(picture)).image
+        np.testing.assert_array_equal(model.run("brighten", read_image(picture)).image, expected)
+    np.testing.assert_array_equal(read_image(tmp_path / "out.png"), expected)
+
+
+def test_answers_while_python_replaces_its_task(cpp: Path, picture: Path, tmp_path: Path) -> None:
+    toy = tmp_path / "toy.lavin"
+    shutil.copytree(TOY, toy)
+    code = """
+import sys
+from lavin_deploy.bundle import add_task, open_bundle
+with open_bundle(sys.argv[1]) as bundle:
+    (task,) = bundle.manifest.tasks
+    place = task.file.removesuffix("task.json")
+    names = [name for name in bundle.manifest.files if name.startswith(place)]
+    files = {name.removeprefix(place): bundle.read(name) for name in names}
+print("ready", flush=True)
+while True:
+    add_task(sys.argv[1], task.name, files, replace=True)
+"""
+    writer = started(code, toy)
+    try:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+        for _ in range(12):
+            done = run(cpp, "--task=brighten", picture, tmp_path / "out.png", bundle=toy)
+            assert done.returncode == 0, done.stderr
+        assert writer.poll() is None
+    finally:
+        writer.kill()
+        writer.communicate()
 
 
 def test_answers_by_pairs_and_given_noise(cpp: Path, picture: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from lavin_deploy.engines.identity import (
 )
 from lavin_deploy.engines.store import EngineStore
 from lavin_deploy.errors import BundleError, InputError
+from tests.helpers.processes import at_once
 from tests.helpers.toy_bundle import write_toy
 
 pytestmark = pytest.mark.bundle
@@ -56,9 +57,9 @@ def parts(bundle: Bundle) -> tuple[Variant, Graph, Identity, Requirements]:
 def test_an_engine_comes_back(bundle: Bundle) -> None:
     variant, graph, identity, required = parts(bundle)
     store = EngineStore(bundle)
-    assert not store.has(identity)
+    assert store.size(identity) is None
     folder = store.add(identity, b"plan", "said\n", 1.25)
-    assert store.has(identity)
+    assert store.size(identity) == len(b"plan")
     assert store.find(variant, graph, required).plan == b"plan"
     assert (folder / "build.log").read_text() == "said\n"
     with open_bundle(bundle.path):  # engines are no part of what the manifest lists
@@ -139,7 +140,7 @@ def test_damage_is_noticed(bundle: Bundle) -> None:
     store = EngineStore(bundle)
     folder = store.add(identity, b"plan", "", 1.0)
     (folder / "engine.plan").write_bytes(b"plam")
-    assert not store.has(identity)
+    assert store.size(identity) is None
     with pytest.raises(BundleError, match="its file is damaged"):
         store.find(variant, graph, required)
     (folder / "engine.json").write_text("{")
@@ -195,3 +196,43 @@ def test_a_packed_bundle_takes_no_engines(bundle: Bundle, tmp_path: Path) -> Non
         pytest.raises(InputError, match="packed bundle, which cannot hold engines"),
     ):
         EngineStore(packed)
+
+
+IMPORTS = """
+from dataclasses import replace
+from pathlib import Path
+import sys
+from lavin_deploy.bundle import open_bundle
+from lavin_deploy.engines.store import EngineStore
+from tests.engines.test_store import parts
+
+class AnyGraph:
+    library = "tensorrt-rtx"
+    def __init__(self, required):
+        self.required = required
+    def differences(self, its):
+        return self.required.differences(replace(its, onnx=self.required.onnx))
+"""
+
+
+def test_several_builders_keep_one_engine_and_a_reader_always_finds_one(bundle: Bundle) -> None:
+    """Builds of changing graphs supersede each other; each plan says which graph it is of."""
+    code = """
+with open_bundle(sys.argv[1]) as bundle:
+    store = EngineStore(bundle)
+    variant, graph, identity, required = parts(bundle)
+    for number in range(12):
+        if sys.argv[2] == "reader":
+            for _ in range(4):
+                assert len(store.find(variant, graph, AnyGraph(required)).plan) > 9
+        else:
+            name = f"{int(sys.argv[2]) * 100 + number:064x}"
+            store.add(replace(identity, onnx=name), name.encode(), "", 0.1)
+"""
+    _, _, identity, _ = parts(bundle)
+    store = EngineStore(bundle)
+    store.add(replace(identity, onnx="f" * 64), b"f" * 64, "", 0.1)
+    words = [(bundle.path, word) for word in ("1", "2", "3", "reader")]
+    at_once(IMPORTS, code, words)
+    ((place, record),) = store.records()
+    assert (place / "engine.plan").read_text() == record.identity.onnx

@@ -24,8 +24,8 @@ def pairs(folder: Path, *ids: str, width: int = 16) -> Path:
     return folder
 
 
-def test_tasks_are_the_folders_that_are_not_hidden(tmp_path: Path) -> None:
-    for name in ("edges", "depth", ".git"):
+def test_tasks_are_the_folders_that_are_not_a_system_s_own(tmp_path: Path) -> None:
+    for name in ("edges", "depth", ".git", "__MACOSX"):
         pairs(tmp_path / name, "a")
     (tmp_path / "edges" / "task.json").write_text('{"steps": 3, "description": "lines"}')
     (tmp_path / "ATTRIBUTION.md").write_text("thanks")

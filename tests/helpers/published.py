@@ -61,6 +61,7 @@ def nyu(folder: Path) -> Path:
         depth[10:30, 10:30] = 0
         normals = np.full((72, 96, 3), (128, 128, 255), np.uint8)
         Image.fromarray(photo(number, 72, 96)).save(folder / f"{number:04}_rgb.png")
+        (folder / f"._{number:04}_rgb.png").write_bytes(b"what macOS keeps of it")
         Image.fromarray(depth).save(folder / f"{number:04}_depth.png")
         Image.fromarray(normals).save(folder / f"{number:04}_normal.png")
     return folder

@@ -6,6 +6,7 @@
 #include "base/limits.h"
 #include "base/npy.h"
 #include "base/parallel.h"
+#include "base/sha256.h"
 
 namespace lavin::core {
 namespace {
@@ -35,19 +36,33 @@ std::unique_ptr<Bundle> Bundle::open(const std::string& path) {
                           "; give a folder NAME.lavin or a zip of one.", hint));
   }
   std::error_code error;
-  auto store = fs::is_directory(place, error) ? open_folder(place) : open_zip(place);
-  std::string text = store->read(kManifest, limits::manifest_bytes);
-  Manifest manifest = Manifest::from_text(text);
-  std::vector<const std::pair<const std::string, FileEntry>*> files;
-  for (const auto& file : manifest.files) files.push_back(&file);
-  side_by_side(files.size(),
-               [&](std::size_t i) { store->verify(files[i]->first, files[i]->second); });
-  return std::unique_ptr<Bundle>(
-      new Bundle(std::move(store), std::move(manifest), std::move(text)));
+  while (true) {
+    auto store = fs::is_directory(place, error) ? open_folder(place) : open_zip(place);
+    try {
+      std::string text = store->read(kManifest, limits::manifest_bytes);
+      Manifest manifest = Manifest::from_text(text);
+      std::vector<const std::pair<const std::string, FileEntry>*> files;
+      for (const auto& file : manifest.files) files.push_back(&file);
+      side_by_side(files.size(),
+                   [&](std::size_t i) { store->verify(files[i]->first, files[i]->second); });
+      return std::unique_ptr<Bundle>(
+          new Bundle(std::move(store), std::move(manifest), std::move(text)));
+    } catch (const BundleError&) {
+      // Meanwhile by another process: then it is whole the next time.
+      if (!store->has_changed()) throw;
+    }
+  }
 }
 
 std::string Bundle::read(const std::string& path) const {
-  return store_->read(path, listed(path).size);
+  const FileEntry& entry = listed(path);
+  std::string content = store_->read(path, entry.size);
+  Sha256 digest;
+  digest.update(content.data(), content.size());
+  if (digest.hex() == entry.sha256) return content;
+  throw BundleError(cat(in_quotes(path), " in the bundle ",
+                        in_quotes(this->path().filename().native()),
+                        " was changed since it was opened; open it again."));
 }
 
 Array Bundle::array(const std::string& path) const {

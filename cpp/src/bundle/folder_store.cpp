@@ -1,4 +1,5 @@
-// A bundle as a folder. Symbolic links inside it are refused.
+// A bundle as a folder. Symbolic links inside it are refused. Files of tasks that are replaced
+// meanwhile stay; of a bundle that was replaced as a whole nothing more is read.
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -6,6 +7,7 @@
 
 #include "base/os_file.h"
 #include "base/sha256.h"
+#include "base/shared_lock.h"
 #include "bundle/paths.h"
 #include "bundle/store.h"
 #include "bundle/store_errors.h"
@@ -24,11 +26,15 @@ bool is_unfinished(const std::string& name) {
 
 class FolderStore : public Store {
  public:
-  explicit FolderStore(const fs::path& path) : path_(path) {
+  explicit FolderStore(const fs::path& path) : path_(path), folder_(path), tasks_(path / "tasks") {
     const std::string name = path.filename();
-    if (!is_unfinished(name)) return;
-    throw BundleError(
-        cat(in_quotes(name), " is what an unfinished export left; delete it and export again."));
+    if (is_unfinished(name)) {
+      throw BundleError(
+          cat(in_quotes(name), " is what an unfinished export left; delete it and export again."));
+    }
+    if (::stat(path.c_str(), &root_) != 0) throw absent(path, kManifest);
+    static_cast<void>(
+        ::stat((path / kManifest).c_str(), &manifest_));  // where it is missing, zeros
   }
 
   const fs::path& path() const override { return path_; }
@@ -78,10 +84,30 @@ class FolderStore : public Store {
     return place;
   }
 
+  bool has_changed() override {
+    if (!is_mine()) return true;
+    struct stat now = {};
+    const bool there = ::stat((path_ / kManifest).c_str(), &now) == 0;
+    return there && (now.st_ino != manifest_.st_ino || now.st_size != manifest_.st_size ||
+                     now.st_mtim.tv_sec != manifest_.st_mtim.tv_sec ||
+                     now.st_mtim.tv_nsec != manifest_.st_mtim.tv_nsec);
+  }
+
  private:
+  // Whether the folder at the path is the one that was opened.
+  bool is_mine() const {
+    struct stat now = {};
+    return ::stat(path_.c_str(), &now) != 0 ||
+           (now.st_dev == root_.st_dev && now.st_ino == root_.st_ino);
+  }
+
   // Where a file lies, having looked at every part of the way for links.
   fs::path plain(const std::string& path) const {
     check_path(path);
+    if (!is_mine()) {
+      throw BundleError(cat("the bundle ", in_quotes(path_.native()),
+                            " was replaced since it was opened; open it again."));
+    }
     fs::path place = path_;
     struct stat status = {};
     for (const fs::path& part : fs::path(path)) {
@@ -101,6 +127,9 @@ class FolderStore : public Store {
   }
 
   fs::path path_;
+  OpenFolder folder_;
+  SharedLock tasks_;
+  struct stat root_ = {}, manifest_ = {};
 };
 
 }  // namespace

@@ -48,6 +48,15 @@ bool is_part(std::string_view part) {
          part.back() != '.' && !is_device(part);
 }
 
+BundleError not_allowed(const std::string& path) {
+  return BundleError(
+      cat("the path ", in_quotes(path),
+          " is not allowed in a bundle: paths are relative, stay inside it and consist of letters, "
+          "digits, '_', '.', '+', '@' and '-' between '/'."));
+}
+
+}  // namespace
+
 bool is_path(std::string_view path) {
   if (path.size() > limits::path_letters) return false;
   while (true) {
@@ -58,14 +67,22 @@ bool is_path(std::string_view path) {
   }
 }
 
-}  // namespace
-
 void check_path(const std::string& path) {
-  if (is_path(path)) return;
-  throw BundleError(
-      cat("the path ", in_quotes(path),
-          " is not allowed in a bundle: paths are relative, stay inside it and consist of letters, "
-          "digits, '_', '.', '+', '@' and '-' between '/'."));
+  if (!is_path(path)) throw not_allowed(path);
+}
+
+void check_inside(const std::string& path) {
+  const bool drive = path.size() > 1 && is_lower(lower(path[0])) && path[1] == ':';
+  std::string_view rest(path);
+  if (drive) rest.remove_prefix(2);
+  bool leaves = !rest.empty() && (rest[0] == '/' || rest[0] == '\\');
+  for (rest = path; !leaves;) {
+    const std::size_t slash = rest.find_first_of("/\\");
+    leaves = rest.substr(0, slash) == "..";
+    if (slash == std::string_view::npos) break;
+    rest.remove_prefix(slash + 1);
+  }
+  if (leaves) throw not_allowed(path);
 }
 
 void check_paths(const std::vector<std::string>& paths) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace lavin::core {
@@ -10,6 +11,13 @@ namespace lavin::core {
 // them a device of Windows. That leaves out absolute paths, "..", hidden and temporary files.
 // BundleError: the path is anything else.
 void check_path(const std::string& path);
+
+// Whether `check_path` accepts it.
+bool is_path(std::string_view path);
+
+// BundleError: the path, of any letters, begins with a slash, a backslash or a drive, or goes up
+// by "..".
+void check_inside(const std::string& path);
 
 // BundleError: a path is not allowed, given twice (case does not count), or used both as a file and
 // as a folder.

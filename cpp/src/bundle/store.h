@@ -22,6 +22,8 @@ class Store {
   virtual void verify(const std::string& path, const FileEntry& entry) = 0;
   // A real file with the content; verified if it had to be extracted.
   virtual std::filesystem::path file(const std::string& path, const FileEntry& entry) = 0;
+  // Whether another bundle, or another manifest, lies at the path by now.
+  virtual bool has_changed() = 0;
 };
 
 std::unique_ptr<Store> open_folder(const std::filesystem::path& path);

@@ -1,13 +1,15 @@
-// A bundle as one zip file of stored entries, its manifest at the top or in the only top folder.
+// A bundle as one zip file of stored entries, its manifest at the top or in the only top folder
+// with one.
 #include <sys/stat.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <set>
+#include <string_view>
 
 #include "base/os_file.h"
 #include "base/sha256.h"
@@ -20,6 +22,9 @@ namespace lavin::core {
 namespace {
 
 namespace fs = std::filesystem;
+
+// Where macOS's archiver puts what it keeps about the files of a zip.
+constexpr std::string_view kOfMacos = "__MACOSX/";
 
 // A new folder for extracted files, deleted with everything in it.
 class TemporaryFolder {
@@ -47,6 +52,7 @@ class TemporaryFolder {
   fs::path path_;
 };
 
+// What the manifest does not list is never read: it may be compressed and of any name.
 class ZipStore : public Store {
  public:
   explicit ZipStore(const fs::path& path) try : path_(path), zip_(path) {
@@ -72,6 +78,8 @@ class ZipStore : public Store {
   void verify(const std::string& path, const FileEntry& entry) override {
     copy(path, entry, nullptr);
   }
+
+  bool has_changed() override { return false; }  // an open file stays as it was
 
   fs::path file(const std::string& path, const FileEntry& entry) override {
     check_path(path);
@@ -104,47 +112,71 @@ class ZipStore : public Store {
                          "; make room there or set TMPDIR to another folder."));
   }
 
-  // Refuse every unsafe entry and find the others' paths in the bundle.
+  // Find the entries' paths in the bundle, having refused every unsafe one. What cannot be part of
+  // a bundle is left out.
   void check_entries() {
     const std::string zip = in_quotes(path_.filename().native());
     const std::uint64_t size = zip_.file_size();
-    std::vector<std::string> names;
-    std::set<std::string> tops;
     std::uint64_t sum = 0;
-    bool fits = true, at_top = false;
+    bool fits = true;
     for (const ZipEntry& entry : zip_.entries()) {
       if (entry.is_folder()) continue;
-      const std::string what = cat("the entry ", in_quotes(entry.name), " of ", zip);
-      if (entry.method != 0 || entry.size != entry.packed) {
-        throw BundleError(cat(what,
-                              " is compressed; a bundle's zip only stores: make it with "
-                              "zip -0 or with lavin_deploy.bundle.pack."));
-      }
-      if (entry.flags & 1) throw BundleError(cat(what, " is encrypted."));
-      if (S_ISLNK(entry.mode)) throw BundleError(cat(what, " is a symbolic link."));
-      names.push_back(entry.name);
-      tops.insert(entry.name.substr(0, entry.name.find('/')));
-      at_top = at_top || entry.name == kManifest;
-      fits = fits && entry.size <= size - sum;
-      sum += fits ? entry.size : 0;
+      check_inside(entry.name);
+      fits = fits && entry.packed <= size - sum;
+      sum += fits ? entry.packed : 0;
+    }
+    const std::string top = find_top(zip);
+    std::vector<std::string> names;
+    for (const ZipEntry& entry : zip_.entries()) {
+      if (entry.is_folder() || entry.name.compare(0, top.size(), top) != 0) continue;
+      std::string name = entry.name.substr(top.size());
+      if (!is_path(name)) continue;
+      if (S_ISLNK(entry.mode)) throw BundleError(cat(what(entry), " is a symbolic link."));
+      names.push_back(name);
+      entries_[std::move(name)] = &entry;
     }
     check_paths(names);
     if (!fits || zip_.overlaps()) {
       throw BundleError(
           cat("the entries of ", zip, " overlap; the zip file is damaged or hostile."));
     }
-    const std::string top = tops.size() == 1 ? *tops.begin() + "/" : "";
-    const bool below = !at_top && !top.empty() &&
-                       std::find(names.begin(), names.end(), top + kManifest) != names.end();
+  }
+
+  // What the paths of the bundle's own entries begin with: nothing, or its only folder.
+  std::string find_top(const std::string& zip) const {
+    std::set<std::string> tops;
     for (const ZipEntry& entry : zip_.entries()) {
-      if (!entry.is_folder()) entries_[entry.name.substr(below ? top.size() : 0)] = &entry;
+      if (entry.name == kManifest) return "";
+      const std::size_t slash = entry.name.find('/');
+      if (slash == 0 || slash == std::string::npos) continue;
+      std::string top = entry.name.substr(0, slash + 1);
+      if (entry.name == top + kManifest && top != kOfMacos) tops.insert(std::move(top));
     }
+    if (tops.size() > 1) {
+      const auto name = [](const std::string& top) {
+        return in_quotes(top.substr(0, top.size() - 1));
+      };
+      throw BundleError(cat(zip, " holds several bundles, ", name(*tops.begin()), " and ",
+                            name(*std::next(tops.begin())), "; make a zip of each."));
+    }
+    return tops.empty() ? "" : *tops.begin();
+  }
+
+  std::string what(const ZipEntry& entry) const {
+    return cat("the entry ", in_quotes(entry.name), " of ", in_quotes(path_.filename().native()));
   }
 
   const ZipEntry& entry_at(const std::string& path) const {
-    const auto entry = entries_.find(path);
-    if (entry == entries_.end()) throw absent(path_, path);
-    return *entry->second;
+    const auto found = entries_.find(path);
+    if (found == entries_.end()) throw absent(path_, path);
+    const ZipEntry& entry = *found->second;
+    if (entry.method != 0 || entry.size != entry.packed) {
+      throw BundleError(cat(what(entry),
+                            " is compressed; a bundle's zip only stores: make it with "
+                            "zip -0 or with lavin_deploy.bundle.pack."));
+    }
+    if (entry.flags & 1) throw BundleError(cat(what(entry), " is encrypted."));
+    return entry;
   }
 
   template <typename Take>

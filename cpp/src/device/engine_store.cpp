@@ -7,6 +7,7 @@
 #include "base/errors.h"
 #include "base/json.h"
 #include "base/sha256.h"
+#include "base/shared_lock.h"
 #include "base/text.h"
 
 namespace lavin::core {
@@ -205,6 +206,7 @@ std::string EngineStore::find(const Variant& variant, const Graph& graph,
     command += cat(" --precision ", variant.precision);
   }
   std::vector<std::string> faults;
+  const SharedLock no_builder_removes_any(bundle_ / "engines");
   for (const Record& record : records()) {
     const Identity& its = record.identity;
     if (its.graph != label || its.precision != variant.precision ||

@@ -157,7 +157,7 @@ class NyuV2:
         """Return the ids that have a picture and what the task asks for."""
         kind = {"nyu_depth": "depth", "nyu_normals": "normal"}.get(task)
         names = sorted(
-            file.name.removesuffix("_rgb.png") for file in self._folder.glob("*_rgb.png")
+            file.name.removesuffix("_rgb.png") for file in self._folder.glob("[!.]*_rgb.png")
         )
         return [(name, 0) for name in names if (self._folder / f"{name}_{kind}.png").is_file()]
 
@@ -218,7 +218,7 @@ class Photos:
 
     @cached_property
     def _files(self) -> list[Key]:
-        files = (f for f in self._folder.rglob("*") if f.suffix.lower() in PICTURES)
+        files = (f for f in self._folder.rglob("[!.]*") if f.suffix.lower() in PICTURES)
         return sorted((str(file.relative_to(self._folder)), 0) for file in files)
 
 

@@ -34,6 +34,7 @@ from tqdm import tqdm
 
 from lavin_deploy.arrays import U8
 from lavin_deploy.errors import InputError, WorkError, unknown_name
+from lavin_deploy.locks import only_writer
 from lavin_deploy.training.data import curate, generated
 from lavin_deploy.training.data.catalogue import SOURCES
 from lavin_deploy.training.data.inventory import Inventory, Item
@@ -53,7 +54,7 @@ def default_cache() -> Path:
 
 
 def prepare(out: Path, cache: Path | None = None, sources: list[str] | None = None) -> Inventory:
-    """Fetch, curate and write the training pictures.
+    """Fetch, curate and write the training pictures; two at once in one folder wait for each other.
 
     Args:
         out: folder to fill; what an earlier preparation wrote there is kept where it is what this
@@ -73,6 +74,14 @@ def prepare(out: Path, cache: Path | None = None, sources: list[str] | None = No
     for name in names:
         if name not in SOURCES and name != "generated":
             raise unknown_name("source", name, [*SOURCES, "generated"])
+    out.mkdir(parents=True, exist_ok=True)
+    with only_writer(out):
+        return _prepare(out, cache, sources, names)
+
+
+def _prepare(
+    out: Path, cache: Path | None, sources: list[str] | None, names: list[str]
+) -> Inventory:
     try:
         earlier = Inventory.load(out)
     except InputError:

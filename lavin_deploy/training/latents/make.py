@@ -17,6 +17,7 @@ from tqdm import tqdm
 from lavin_deploy.arrays import U8
 from lavin_deploy.errors import WorkError
 from lavin_deploy.files import delete_abandoned, replaced_folder
+from lavin_deploy.locks import only_writer
 from lavin_deploy.models.checkpoint import VAE_FILES
 from lavin_deploy.models.stvae import STVAE
 from lavin_deploy.training.latents.encoder import Encode, clip_encoder, picture_encoder
@@ -130,8 +131,16 @@ def make_pool(
     """Encode episodes of a task at the recipe's size and seed until a pool has ``groups`` of them.
 
     Chunks that are there already are kept, so more groups can be asked for later; an unfinished
-    chunk never carries the final name.
+    chunk never carries the final name. Two processes that make one pool wait for each other.
     """
+    path.mkdir(parents=True, exist_ok=True)
+    with only_writer(path):
+        _make_pool(vae, task, path, groups=groups, recipe=recipe, device=device)
+
+
+def _make_pool(
+    vae: STVAE, task: Task, path: Path, *, groups: int, recipe: DiTRecipe, device: torch.device
+) -> None:
     done = chunks(path, in_pixels=recipe.in_pixels)
     first = int(done[-1].name.partition("-")[2]) if done else 0
     if first >= groups:
@@ -145,7 +154,6 @@ def make_pool(
     def draw(number: int) -> Group:
         return draw_group(task, np.random.default_rng((recipe.seed, number)), recipe.size, GROUP)
 
-    path.mkdir(parents=True, exist_ok=True)
     delete_abandoned(path)
     drawn = prefetch(draw, first, groups, workers=max(1, (os.cpu_count() or 1) // 2))
     bar = tqdm(drawn, total=groups - first, desc=path.name, disable=None, leave=False)

@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import shutil
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,6 +24,7 @@ from tqdm import tqdm
 
 from lavin_deploy.errors import CheckpointError, InputError
 from lavin_deploy.files import delete_abandoned, put_folder, temporary_sibling
+from lavin_deploy.locks import only_writer
 from lavin_deploy.training.loop.processes import Processes
 
 log = logging.getLogger(__name__)
@@ -37,26 +37,17 @@ KEPT = 2
 def only_run(out: Path) -> Iterator[None]:
     """Hold the lock of a run's folder, which the system gives back however the process ends.
 
-    Where there are no locks (Windows, some network folders) nothing is held.
-
     Raises:
         InputError: another process trains there.
     """
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
     out.mkdir(parents=True, exist_ok=True)
-    with (out / LOCK).open("a") as file:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(only_writer(out / LOCK, wait=False))
         except BlockingIOError as error:
             raise InputError(
                 f"another process trains in {out}; wait until it ends, or give another --out."
             ) from error
-        except OSError:
-            log.warning("%s cannot be locked: see to it that no second run uses it", out)
         yield
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import posixpath
 import tarfile
 import tempfile
 from collections.abc import Sequence
@@ -13,7 +15,7 @@ import numpy as np
 from lavin_deploy.arrays import U8
 from lavin_deploy.errors import InputError
 from lavin_deploy.runtime.create_task import read_pairs
-from lavin_deploy.tasks.pairs import ROLES, find_pairs
+from lavin_deploy.tasks.pairs import ROLES, PairFiles, find_pairs
 from lavin_deploy.tasks.samples import Style
 from lavin_deploy.training.synthesis import appearance
 from lavin_deploy.training.tasks.base import Sample, deal
@@ -47,14 +49,15 @@ class OwnPairs:
         self.name = name
         digest = hashlib.sha256()
         with tempfile.TemporaryDirectory() as held:
-            shards = sorted(folder.glob("*.tar"))
-            pair_files = find_pairs(unpack_pairs(shards, Path(held)) if shards else folder)
+            shards = sorted(file for file in folder.glob("*.tar") if file.name[0] != ".")
+            pair_files = unpack_pairs(shards, Path(held)) if shards else find_pairs(folder)
             if len(pair_files) < 2:
                 raise InputError(f"{folder} holds one pair; an episode needs two or more.")
             self.pairs: Sequence[tuple[U8, U8]] = [(a, b) for _, a, b in read_pairs(pair_files)]
             for pair in pair_files:
-                for file in (pair.input, pair.target):
-                    digest.update(file.name.encode() + file.read_bytes())
+                for role, file in (("input", pair.input), ("target", pair.target)):
+                    name = f"{pair.id}_{role}{file.suffix}"
+                    digest.update(os.fsencode(name) + file.read_bytes())
         self.sha256 = digest.hexdigest()
 
     def draw_style(self, rng: np.random.Generator) -> Style:
@@ -81,27 +84,54 @@ class OwnPairs:
         return Sample(query, answer, number)
 
 
-def unpack_pairs(shards: Sequence[Path], out: Path) -> Path:
-    """Write the pairs of shards into ``out`` as ``find_pairs`` expects them and return it.
+def unpack_pairs(shards: Sequence[Path], out: Path) -> list[PairFiles]:
+    """Write the pictures of the pairs of shards into ``out``.
+
+    As in WebDataset, a pair's key is the path of its members up to the first dot of their names,
+    folders included; equal keys in two shards are two pairs.
+
+    Returns:
+        The pairs, sorted by their ids ``<shard>/<key>``.
 
     Raises:
-        InputError: a shard is not a whole, uncompressed tar file.
+        InputError: a shard is not a whole, uncompressed tar file, or a pair in it is not whole.
     """
+    halves: dict[str, dict[str, Path]] = {}
     for shard in shards:
         try:
             with tarfile.open(shard, "r:") as tar:
                 for member in tar:
-                    key, _, end = member.name.rpartition("/")[2].partition(".")
+                    folder, _, name = member.name.rpartition("/")
+                    key, _, end = name.partition(".")
                     role, _, suffix = end.partition(".")
-                    content = tar.extractfile(member)
-                    if role in ROLES and content is not None:
-                        file = out / f"{shard.stem}-{key}_{role}.{suffix}"
-                        file.write_bytes(content.read())
-        except tarfile.TarError as error:
+                    content = tar.extractfile(member) if key and role in ROLES else None
+                    if content is None or "__MACOSX" in folder.split("/"):
+                        continue
+                    pair = posixpath.normpath(f"{shard.name}/{folder}/{key}")
+                    half = halves.setdefault(pair, {})
+                    if role in half:
+                        raise InputError(f"the pair {pair!r} has two {role} files; keep one.")
+                    half[role] = out / f"{len(halves)}_{role}.{suffix.rpartition('.')[2][:16]}"
+                    half[role].write_bytes(content.read())
+        except (tarfile.TarError, EOFError) as error:
             raise InputError(
                 f"{shard} is not a whole tar file ({error}); pack its pairs again, uncompressed."
             ) from error
-    return out
+    for pair, half in halves.items():
+        if len(half) < len(ROLES):
+            raise InputError(
+                f"the pair {pair!r} has no {next(r for r in ROLES if r not in half)} file; a pair "
+                "is <id>.input.png and <id>.target.png in one shard."
+            )
+    if not halves:
+        raise InputError(
+            f"no pairs in {', '.join(shard.name for shard in shards[:3])}; they are named "
+            "<id>.input.png and <id>.target.png (any picture format)."
+        )
+    return [
+        PairFiles(id=pair, input=h["input"], target=h["target"])
+        for pair, h in sorted(halves.items())
+    ]
 
 
 def parse_own(words: Sequence[str]) -> dict[str, OwnPairs]:

@@ -24,6 +24,7 @@ from lavin_deploy.training.data.packages import Package, verify
 from lavin_deploy.training.data.readers import Picture
 from lavin_deploy.training.data.shards import Shards, ShardWriter
 from lavin_deploy.training.synthesis.collage import Collage
+from tests.helpers.processes import at_once
 
 pytestmark = pytest.mark.data
 
@@ -249,3 +250,19 @@ def test_curation_drops_flat_and_dark_pictures() -> None:
     assert not curate.looks_like_photo(flat)
     assert curate.looks_like_photo(generated.photo(rng))
     assert Image.fromarray(generated.cutout(rng)).mode == "RGBA"
+
+
+def test_two_preparations_of_one_folder_wait_for_each_other(tmp_path: Path) -> None:
+    imports = """
+import sys
+from pathlib import Path
+from lavin_deploy.training.data.prepare import prepare
+"""
+    code = """print(len(prepare(Path(sys.argv[1]), sources=["generated"]).items))"""
+    at_once(imports, code, [(tmp_path / "out",)] * 2)
+    inventory = Inventory.load(tmp_path / "out")
+    assert len(inventory.items) == 80
+    shards = {item.path.partition("/")[0] for item in inventory.items}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {*shards, "inventory.json"}
+    for item in inventory.items:
+        assert Shards(tmp_path / "out").read(item.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from lavin_deploy.training.loop.settings import DiTRecipe
 from lavin_deploy.training.synthesis.collage import Collage
 from lavin_deploy.training.tasks.base import Family, Group
 from tests.helpers.checkpoints import random_models
+from tests.helpers.processes import at_once
 
 RECIPE = DiTRecipe(preset="tiny", size=32, bf16=False)
 
@@ -201,3 +203,22 @@ def test_pictures_are_encoded_by_the_exported_graph_as_by_torch() -> None:
     with torch.no_grad():
         expected = vae.encode(torch.from_numpy(pixels[:1])).mean.numpy()
     np.testing.assert_allclose(graph(pixels[:1]), expected, atol=2e-5)
+
+
+def test_two_processes_make_one_pool_once(data: Path, tmp_path: Path) -> None:
+    imports = """
+import os, sys
+from pathlib import Path
+from lavin_deploy.config import preset
+from lavin_deploy.training.latents.make import make_pool
+from lavin_deploy.training.synthesis.collage import Collage
+from tests.helpers.checkpoints import random_models
+from tests.training.latents.test_pool import Numbered, RECIPE
+vae, task = random_models(preset("tiny"))[1], Numbered(Collage.load(Path(sys.argv[1]), "train"))
+"""
+    code = "make_pool(vae, task, Path(sys.argv[2]), groups=int(sys.argv[3]), recipe=RECIPE)"
+    at_once(imports, code, [(data, tmp_path / "pool", groups) for groups in (2, 3)])
+    parts = [tuple(map(int, chunk.name.split("-"))) for chunk in chunks(tmp_path / "pool")]
+    assert parts[0][0] == 0
+    assert parts[-1][1] == 3
+    assert all(a[1] == b[0] for a, b in pairwise(parts))

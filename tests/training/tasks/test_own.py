@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from lavin_deploy.config import preset
 from lavin_deploy.errors import InputError
 from lavin_deploy.models.checkpoint import load_vae, save_vae
 from lavin_deploy.models.stvae import STVAE
-from lavin_deploy.tasks.pairs import find_pairs
+from lavin_deploy.tasks.pairs import ROLES, find_pairs
 from lavin_deploy.tasks.samples import Style
 from lavin_deploy.training.data.shards import ShardWriter
 from lavin_deploy.training.latents.make import make_pool, open_pool
@@ -70,6 +73,47 @@ def test_shards_of_pairs_are_the_same_pairs(folder: Path, tmp_path: Path) -> Non
         np.testing.assert_array_equal(pair, expected)
     (tmp_path / "broken.tar").write_bytes(b"no tar" * 200)
     with pytest.raises(InputError, match=r"broken\.tar"):
+        OwnPairs("swap", tmp_path)
+
+
+def packed(shard: Path, files: Sequence[tuple[str, bytes]]) -> None:
+    with tarfile.open(shard, "w") as tar:
+        for name, content in files:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+
+
+def grey(level: int) -> bytes:
+    held = io.BytesIO()
+    Image.new("RGB", (20, 20), (level, level, level)).save(held, "PNG")
+    return held.getvalue()
+
+
+def test_pairs_in_folders_of_shards_are_all_there(tmp_path: Path) -> None:
+    keys = ["a/1", "b/1", "a-b/1", "a/b-1", "./c/1", "1", "ü/" + "x" * 90 + "/" + "y" * 90 + "/1"]
+    names = [(f"{key}.{role}", shard) for shard in ("s", "s-1") for key in keys for role in ROLES]
+    levels = {name: number for number, name in enumerate(names)}
+    for shard in ("s", "s-1"):
+        files = [(f"{key}.PNG", grey(levels[key, shard])) for key, its in names if its == shard]
+        files += [(f"{key.partition('.')[0]}.json", b"{}") for key, _ in names[:1]]
+        files += [("__MACOSX/a/1.input.png", b"x"), ("a/._1.input.png", b"x"), (".DS_Store", b"x")]
+        packed(tmp_path / f"{shard}.tar", files)
+        (tmp_path / f"._{shard}.tar").write_bytes(b"what macOS keeps of it")
+    pairs = OwnPairs("swap", tmp_path).pairs
+    found = {(int(one[0, 0, 0]), int(other[0, 0, 0])) for one, other in pairs}
+    assert found == {(number, number + 1) for number in range(0, len(names), 2)}
+
+
+def test_shards_without_whole_pairs_say_so(tmp_path: Path) -> None:
+    packed(tmp_path / "s.tar", [("a/1.input.png", grey(1)), ("b/1.target.png", grey(2))])
+    with pytest.raises(InputError, match=r"the pair 's\.tar/a/1' has no target file"):
+        OwnPairs("swap", tmp_path)
+    packed(tmp_path / "s.tar", [("1.input.png", grey(1)), ("1.input.jpg", grey(2))])
+    with pytest.raises(InputError, match=r"the pair 's\.tar/1' has two input files"):
+        OwnPairs("swap", tmp_path)
+    packed(tmp_path / "s.tar", [("1.png", grey(1))])
+    with pytest.raises(InputError, match=r"no pairs in s\.tar"):
         OwnPairs("swap", tmp_path)
 
 
