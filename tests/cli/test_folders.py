@@ -1,4 +1,4 @@
-"""``lavin-run`` on a folder some of whose files cannot be answered, and again on the same folder."""
+"""``lavin-run`` on a folder with files that cannot be answered, and again on the same folder."""
 
 from __future__ import annotations
 
