@@ -12,7 +12,7 @@ import click
 
 from lavin_deploy.errors import InputError, LavinError, WorkError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 _WHAT_TO_DO = {
     errno.ENOENT: "check the name",
@@ -26,6 +26,8 @@ _WHAT_TO_DO = {
     errno.EPERM: "change its permissions, or choose another place",
     errno.EROFS: "choose a place that can be written",
 }
+_NO_SPACE = re.compile(r"No space left on device|File too large|StreamWriter failed")
+"""As torch, safetensors and ONNX say it, without a number."""
 _ALLOCATION = re.compile(r"can't allocate memory|not enough memory|out of memory|bad_alloc", re.I)
 
 
@@ -44,6 +46,8 @@ def explain(error: Exception) -> tuple[str, int]:
         return error.format_message().rstrip(".") + "." + hint, error.exit_code
     if isinstance(error, OSError) and error.errno is not None:
         return _explain_system(error)
+    if _NO_SPACE.search(str(error)):
+        return f"a disk is full; {_free_some()}.", WorkError.exit_code
     if isinstance(error, MemoryError) or _ALLOCATION.search(str(error)):
         text = "the memory of this machine does not suffice; ask for less at once."
         return text, WorkError.exit_code
@@ -59,11 +63,13 @@ def _explain_system(error: OSError) -> tuple[str, int]:
     if error.errno in _FULL or error.errno in _SHORT:
         what = f"{_shown(error.filename)}: " if error.filename is not None else ""
         advice = (
-            f"free some space, also where temporary files go ({_temporary()})"
+            _free_some()
             if error.errno in _FULL
             else "close other programs, or ask for less at once"
         )
         return f"{what}{reason}; {advice}.", WorkError.exit_code
+    if "temporary directory" in reason:
+        return f"{reason}; set TMPDIR to a folder that can be written.", WorkError.exit_code
     if error.filename is None:
         return f"the system refuses: {reason}.", WorkError.exit_code
     advice = _WHAT_TO_DO.get(error.errno or 0, "choose another file or place")
@@ -76,8 +82,9 @@ def _shown(name: object, longest: int = 160) -> str:
     return text if len(text) <= longest else f"{text[:longest]}..."
 
 
-def _temporary() -> str:
+def _free_some() -> str:
     try:
-        return tempfile.gettempdir()
+        place = tempfile.gettempdir()
     except OSError:
-        return "TMPDIR"
+        place = "TMPDIR"
+    return f"free some space, also where temporary files go ({place})"

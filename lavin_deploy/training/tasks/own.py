@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tarfile
 import tempfile
 from collections.abc import Sequence
@@ -57,7 +58,7 @@ class OwnPairs:
             ]
             for pair in pair_files:
                 for file in (pair.input, pair.target):
-                    digest.update(file.name.encode() + file.read_bytes())
+                    digest.update(os.fsencode(file.name) + file.read_bytes())
         self.sha256 = digest.hexdigest()
 
     def draw_style(self, rng: np.random.Generator) -> Style:
