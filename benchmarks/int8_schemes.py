@@ -29,6 +29,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import lavin_deploy  # first: it keeps ONNX Runtime's telemetry off
+
+# isort: split
 import click
 import numpy as np
 import onnx
@@ -37,7 +40,6 @@ import torch
 from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_dynamic, quantize_static
 from weights import SHIPPED, load_joint
 
-import lavin_deploy
 from lavin_deploy.arrays import Array
 from lavin_deploy.bundle.manifest import Graph, WeightSource
 from lavin_deploy.bundle.reader import open_bundle

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import statistics
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -20,12 +21,14 @@ from pathlib import Path
 
 import click
 import numpy as np
-import openvino
 from timing import give, interleaved, processor, versions
 
 from lavin_deploy.bundle.reader import Bundle, open_bundle
 from lavin_deploy.cli.export import export
 from lavin_deploy.runtime.backends.choose import make_backend
+
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+import openvino  # noqa: E402  # only now: it sends telemetry where that module is
 
 ROOT = Path(__file__).parents[1] / "checkpoints"
 KINDS = {"sequence": ROOT / "edge-all", "merged": ROOT / "long-run"}

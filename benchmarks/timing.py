@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import lavin_deploy  # noqa: F401  # first: it keeps ONNX Runtime's telemetry off
+
+# isort: split
 import click
 import onnxruntime as ort
 import torch

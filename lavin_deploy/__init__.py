@@ -3,10 +3,15 @@
 ``load`` opens a bundle and returns a model that runs it. It is
 :func:`lavin_deploy.runtime.pipeline.load`, which is imported when it is first asked for; nothing
 heavy is imported before that.
+
+Importing the package sets ``ORT_DISABLE_TELEMETRY=1`` in the environment, unless it is set there
+already: ONNX Runtime reads it once, when its library loads, and without it writes an identifier to
+the home folder and asks the network for its maker's collector.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +19,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def __getattr__(name: str) -> Any:

@@ -34,16 +34,16 @@ class WorkError(LavinError):
     exit_code = 1
 
 
-def unknown_name(kind: str, given: str, accepted: Iterable[str]) -> InputError:
+def unknown_name(kind: str, given: object, accepted: Iterable[str]) -> InputError:
     """Build the error for a name that is not among ``accepted``, with the nearest as a hint.
 
     Args:
         kind: what the name names, e.g. ``"task"``.
-        given: what the user wrote.
+        given: what the user wrote, a text or, in Python, whatever stood in its place.
         accepted: the names there are.
     """
     names = sorted(accepted)
-    near = difflib.get_close_matches(given, names, n=1)
+    near = difflib.get_close_matches(given, names, n=1) if isinstance(given, str) else []
     hint = f" Did you mean {near[0]!r}?" if near else ""
     listed = ", ".join(names) if names else "none"
     return InputError(f"unknown {kind} {given!r}.{hint} Accepted: {listed}.")

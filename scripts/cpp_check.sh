@@ -61,7 +61,7 @@ arm_root() {
 }
 
 on_aarch64() {
-    version=$("$python" -c "import onnxruntime; print(onnxruntime.__version__)")
+    version=$("$python" -c "from importlib.metadata import version; print(version('onnxruntime'))")
     wheels=build/aarch64-wheel
     if ! ls $wheels/*.whl > /dev/null 2>&1; then
         "$python" -m pip download -q --disable-pip-version-check --no-deps -d $wheels \

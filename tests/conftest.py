@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,8 @@ if (
     "PYTEST_XDIST_WORKER" in os.environ
 ):  # a process a core: torch, not imported yet, takes one thread
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # OpenVINO runs without it
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import logging
+import os
 import re
 import signal
 import sys
@@ -15,8 +17,10 @@ from typing import Any, NoReturn
 
 import click
 
-from lavin_deploy.errors import InputError, LavinError
+from lavin_deploy.cli.sentences import explain
+from lavin_deploy.errors import InputError, WorkError
 
+PARTLY = 3  # part of the work was done, the rest is named
 INTERRUPTED, TERMINATED = 130, 143  # what shells report for Ctrl-C and for kill
 
 
@@ -24,7 +28,8 @@ class _Skin(click.Command):
     """Ends every command the same way.
 
     An error is one sentence on stderr. Exit codes: 0 done, 1 the work failed, 2 the input was
-    wrong, 130 interrupted. ``--debug``, accepted by every command, shows the traceback.
+    wrong, 3 part of it was done, 130 interrupted. ``--debug``, accepted by every command, shows
+    the traceback.
     """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
@@ -53,16 +58,23 @@ class _Skin(click.Command):
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         code = 0
+        _open_streams()
         with _log_to_stderr(), _terminable():
             try:
-                result = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
-                code = result if isinstance(result, int) else 0
+                try:
+                    result = super().main(
+                        args, prog_name, complete_var, standalone_mode=False, **extra
+                    )
+                    code = result if isinstance(result, int) else 0
+                finally:
+                    _flush_output()
             except (KeyboardInterrupt, click.Abort):
-                _say("interrupted")
+                _tell("interrupted")
                 code = INTERRUPTED
             except Exception as error:
                 if "--debug" in args:
-                    traceback.print_exc()
+                    with contextlib.suppress(OSError):
+                        traceback.print_exc()
                 code = _report(error)
         sys.exit(code)
 
@@ -104,28 +116,70 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def sentence(error: Exception) -> str:
+    """Return what a command says of an error; see :func:`explain`."""
+    return explain(error)[0]
+
+
+def say_error(error: Exception, *, about: object = None) -> None:
+    """Say an error on stderr as one sentence.
+
+    Args:
+        error: what went wrong.
+        about: a file that it is of, named where the sentence does not.
+    """
+    text = sentence(error)
+    _tell(f"error: {text}" if about is None or str(about) in text else f"error: {about}: {text}")
+
+
 def _report(error: Exception) -> int:
     """Say what went wrong in one sentence and return the exit code."""
-    if isinstance(error, LavinError):
-        _say(str(error))
-        return error.exit_code
     if type(error).__name__ == "NoArgsIsHelpError":  # click >= 8.2; the message is the help text
-        click.echo(str(error), err=True)
+        _tell(str(error))
         return 2
-    if isinstance(error, click.ClickException):
-        hint = ""
-        if isinstance(error, click.UsageError) and error.ctx is not None:
-            hint = f" See {error.ctx.command_path} --help."
-        _say(error.format_message().rstrip(".") + "." + hint)
-        return error.exit_code
     if isinstance(error, OSError) and error.errno == errno.EPIPE:
         return 1  # whoever read our output has stopped
-    _say(f"{type(error).__name__}: {error} (this is a fault of the program; --debug shows where).")
-    return 1
+    say_error(error)
+    return explain(error)[1]
 
 
-def _say(sentence: str) -> None:
-    click.echo(f"error: {sentence}" if sentence != "interrupted" else sentence, err=True)
+def _tell(line: str) -> None:
+    """Print a line on stderr; where it cannot be written, there is nobody to tell."""
+    with contextlib.suppress(OSError):
+        click.echo(line, err=True)
+
+
+def _open_streams() -> None:
+    """Make the standard streams usable, whatever the caller closed and however names are spelt.
+
+    A closed one becomes the null device, also as a descriptor, so that no file that is opened later
+    gets what a library prints. Names that are not text are printed with escapes.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 for the process's lifetime
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _flush_output() -> None:
+    """Write out what was printed, so that a full disk is noticed while it can be told."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        null = os.open(os.devnull, os.O_WRONLY)
+        with contextlib.suppress(OSError, ValueError):  # not a file, in a test
+            os.dup2(null, sys.stdout.fileno())  # or the interpreter tries again at its end
+        os.close(null)
+        if error.errno == errno.EPIPE:
+            raise
+        raise WorkError(f"standard output cannot be written: {error.strerror}.") from error
 
 
 @contextlib.contextmanager
@@ -201,4 +255,4 @@ class ProgressBar:
         if self._bar is not None:
             self._bar.write(sentence, file=sys.stderr)
         else:
-            click.echo(sentence, err=True)
+            _tell(sentence)

@@ -137,8 +137,8 @@ def export(
         force=force,
         clips=clips,
         stream=stream,
-        model_card=None if model_card is None else model_card.read_text(),
-        credits=data.read_text() if data.is_file() else None,
+        model_card=None if model_card is None else _text(model_card),
+        credits=_text(data) if data.is_file() else None,
         tasks=() if tasks is None else find_tasks(tasks),
         validation=validation,
     )
@@ -156,3 +156,15 @@ def export(
         if variant.stream is not None:
             norms = "per frame" if config.vae.temporal_norm == "frame" else "over time"
             click.echo(f"streams ({variant.precision}, norms {norms}): {variant.stream}")
+
+
+def _text(file: Path) -> str:
+    """Read a text that goes into the bundle.
+
+    Raises:
+        InputError: it is not UTF-8.
+    """
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is not UTF-8 ({error.reason}); save it as UTF-8.") from error

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lavin_deploy.cli.common import ProgressBar, command, counted
+from lavin_deploy.cli.common import PARTLY, ProgressBar, command, counted, say_error, sentence
+from lavin_deploy.errors import WorkError
 from lavin_deploy.names import BACKENDS, VIEWS
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Also write raw targets and latents: to one file for one input, or into a folder.",
 )
+@click.option(
+    "--skip-existing", is_flag=True, help="Leave out inputs whose results are there already."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a line.")
 def run(
     input_: str,
@@ -64,11 +68,13 @@ def run(
     seed: int,
     view: str | None,
     data: Path | None,
+    skip_existing: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Run a task on INPUT: an image, a video, a folder of them, or a pattern in quotes.
 
-    The result has the input's size, frame times and sound.
+    The result has the input's size, frame times and sound. Of a folder or pattern, every file that
+    can be answered is; the others are named at the end, with exit code 3 (1 if none was answered).
     """
     import lavin_deploy
     from lavin_deploy.runtime.media.destinations import plan_outputs
@@ -77,6 +83,9 @@ def run(
 
     inputs = find_inputs(input_)
     plan = plan_outputs(inputs, task, output, data)
+    if skip_existing:
+        plan = plan.without_existing()
+    there = len(inputs.files) - len(plan.items)
     with lavin_deploy.load(bundle, backend=backend, precision=precision) as model:
         stored = model.task(task)
         sampling = model.settings(task, steps, guidance)
@@ -89,22 +98,32 @@ def run(
                 view=view or stored.view or "overlay",
                 options=options,
                 progress=bar,
+                keep_going=inputs.folder is not None,
             )
             # Only now: where something goes wrong, stderr has that one sentence.
             if model.choice:
                 bar.notice(model.choice)
             if inputs.skipped:
                 bar.notice(f"{inputs.skipped} file(s) left out: neither image nor video by suffix.")
+            if there:
+                bar.notice(f"{there} file(s) left out: their results are there already.")
         used = sampling.steps
         backend, precision = model.backend, model.precision
     if as_json:
         click.echo(_to_json(report, backend=backend, precision=precision, steps=used, seed=seed))
-    else:
+    elif report.files:
         click.echo(
             f"{report.output}: {report.frames} frame(s) {report.width}x{report.height} in "
             f"{report.seconds:.2f} s, {report.frames_per_second:.2f} frames/s "
             f"({backend} {precision}, {counted(report.pairs, 'pair')}, {counted(used, 'step')})"
         )
+    if not report.failures:
+        return 0
+    for path, error in report.failures:
+        say_error(error, about=path)
+    failed = len(report.failures)
+    say_error(WorkError(f"{failed} of {counted(failed + report.files, 'file')} got no answer."))
+    return PARTLY if report.files or there else WorkError.exit_code
 
 
 def _to_json(report: Report, **settings: str | int) -> str:
@@ -118,6 +137,9 @@ def _to_json(report: Report, **settings: str | int) -> str:
             "frames_per_second": round(report.frames_per_second, 3),
             **settings,
             "pairs": report.pairs,
+            "failed": [
+                {"input": str(path), "error": sentence(error)} for path, error in report.failures
+            ],
             "stages": {name: round(value, 3) for name, value in report.stages.items()},
         }
     )

@@ -16,8 +16,12 @@ from lavin_deploy.export.graphs.clip import check_video
 from lavin_deploy.export.graphs.savings import DEFAULT, GraphRewrites
 from lavin_deploy.flow.grids import Grid, grid_for
 from lavin_deploy.flow.guidance import check_weight
+from lavin_deploy.limits import LIMITS
 from lavin_deploy.names import QUANTISED, Dialect
 from lavin_deploy.tasks.stored import StoredTask
+
+MOST_PAIRS, MOST_FRAMES = 1024, 1025
+"""Of a context and of a clip; graphs grow with them, and no device runs such."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +90,15 @@ class ExportRequest:
                 raise InputError(
                     f"size {height}x{width} cannot be exported; both sides must be multiples of 16."
                 )
+        for name, counts, most in (
+            ("size", [side for size in self.sizes for side in size], LIMITS.pixels_a_side),
+            ("pairs", self.pairs, MOST_PAIRS),
+            ("clip", self.clips, MOST_FRAMES),
+            ("stream", [self.stream or 0], MOST_FRAMES // 4),
+            ("refresh", [self.refresh], LIMITS.steps),
+        ):
+            if max(counts, default=0) > most:
+                raise InputError(f"{name} is {max(counts)}; at most {most} can be exported.")
         if any(count < 1 for count in self.pairs):
             raise InputError(f"pairs {list(self.pairs)} must all be at least 1.")
         for name, values in (

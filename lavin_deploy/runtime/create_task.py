@@ -18,7 +18,7 @@ from lavin_deploy.flow.solvers import Latents
 from lavin_deploy.runtime.codec import check_pair, encode_pairs
 from lavin_deploy.runtime.media.images import read_image
 from lavin_deploy.runtime.pipeline import load
-from lavin_deploy.runtime.request import Size
+from lavin_deploy.runtime.request import Size, choose_sampling, make_settings
 from lavin_deploy.tasks.pairs import PairFiles, find_pairs
 from lavin_deploy.tasks.stored import StoredPair, StoredTask, context_name
 
@@ -73,6 +73,7 @@ def create_task(
                 f"{str(folder)!r} has {len(pair_files)} example pairs and the bundle needs at "
                 f"least {fewest}; add some."
             )
+        make_settings(manifest, choose_sampling(manifest, task), seed=0, noise=None)
         encoders = {size: model.codec(size).encode for size in manifest.sizes()}
         stored, files = task_files(task, read_pairs(pair_files), encoders)
         choice = model.choice

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import NoReturn
 
 from lavin_deploy.arrays import U8
 from lavin_deploy.bundle.manifest import Manifest
@@ -31,7 +32,8 @@ DEFAULT_BUNDLE = Path(__file__).parent.parent / "bundles" / "edge.lavin"
 class Model:
     """A bundle on a back end, ready to run; made by :func:`load`.
 
-    A context manager. Use one from one thread at a time; any number may be open.
+    A context manager. Use one from one thread at a time; any number may be open. It cannot be
+    pickled: a worker process loads its own.
 
     Attributes:
         bundle: the open bundle.
@@ -63,6 +65,13 @@ class Model:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise InputError(
+            "a Model cannot be pickled or copied: it holds open files and its back end's sessions; "
+            f"send the path {str(self.bundle.path)!r} and load it in each worker, e.g. in the "
+            "initializer of a process pool."
+        )
 
     def close(self) -> None:
         """Release the back end and what the bundle extracted; the model cannot run any more."""
@@ -274,9 +283,17 @@ def bundle_path(bundle: str | os.PathLike[str] | None) -> Path:
 
     Raises:
         BundleError: None was given and no bundle ships with this installation.
+        InputError: what was given is no path.
     """
     if bundle is None and not DEFAULT_BUNDLE.exists():
         raise BundleError(
             "this installation has no bundle of its own; name one, e.g. with --bundle."
         )
-    return DEFAULT_BUNDLE if bundle is None else Path(bundle)
+    if bundle is None:
+        return DEFAULT_BUNDLE
+    try:
+        return Path(os.fsdecode(bundle))
+    except TypeError as error:
+        raise InputError(
+            f"a bundle is given by its path; given: {type(bundle).__name__}."
+        ) from error

@@ -174,8 +174,8 @@ def choose_pairs(
             f"{size[0]}x{size[1]}; give more pairs."
         )
     if requested is not None:
-        if requested in usable:
-            return requested
+        if isinstance(requested, int | np.integer) and requested in usable:
+            return int(requested)
         raise InputError(
             f"cannot use {requested} pairs: there are {available} and the bundle takes {listed} at "
             f"{size[0]}x{size[1]}."

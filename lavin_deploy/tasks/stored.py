@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lavin_deploy.bundle.reader import Bundle
 from lavin_deploy.bundle.strict_json import from_json, parse
-from lavin_deploy.errors import BundleError, unknown_name
+from lavin_deploy.errors import BundleError, InputError, unknown_name
 from lavin_deploy.names import View
 
 
@@ -70,8 +70,14 @@ def task_file(bundle: Bundle, name: str) -> str:
     """Return the path of a task's ``task.json`` in the bundle.
 
     Raises:
-        InputError: the bundle has no such task; the message has the nearest name.
+        InputError: the bundle has no such task, or ``name`` is no text; the message has the nearest
+            name.
     """
+    if not isinstance(name, str):
+        raise InputError(
+            f"a task is called by its name, a text, and comes before the frame; given: "
+            f"{type(name).__name__}."
+        )
     for entry in bundle.manifest.tasks:
         if entry.name == name:
             return entry.file

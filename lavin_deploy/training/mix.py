@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lavin_deploy.errors import CheckpointError
 from lavin_deploy.files import replaced_file
 from lavin_deploy.training.loop.trainer import DRAWN_AHEAD
 from lavin_deploy.training.validation import Held
@@ -44,6 +45,9 @@ class Mix:
         beginning: whether the run begins with a curriculum.
         step: at which the run starts or goes on; later entries are made again.
         writes: whether this process writes the file.
+
+    Raises:
+        CheckpointError: the file is damaged.
     """
 
     def __init__(
@@ -58,9 +62,13 @@ class Mix:
         self.file, self.base, self.writes = file, dict(weights), writes
         self.entries = [Entry(first=0, beginning=beginning, weights=self.base)]
         if step and file.exists():
-            rows = [
-                row for row in json.loads(file.read_text()) if row["first"] <= step + DRAWN_AHEAD
-            ]
+            try:
+                entries = json.loads(file.read_text(encoding="utf-8"))
+                rows = [row for row in entries if row["first"] <= step + DRAWN_AHEAD]
+            except (ValueError, TypeError, KeyError) as error:
+                raise CheckpointError(
+                    f"{file} is damaged ({error}); delete it to begin the mix anew."
+                ) from error
             for row in rows:
                 # A resume with other tasks begins with their weights, one without a curriculum
                 # has left it.

@@ -243,7 +243,7 @@ def test_states_of_kills_and_damaged_ones_go(tmp_path: Path) -> None:
     (folder / "step-00000003" / "files.json").unlink()
     (folder / ".lavin-01234567.tmp").mkdir()  # as a kill leaves it: not locked by anybody
     (folder / ".lavin-01234567.tmp" / "lock").touch()
-    assert states.load(folder, lambda step: {"step": 0}, processes) == {"step": 2}
+    assert states.load(folder, lambda path, step: {"step": 0}, processes) == {"step": 2}
     states.save(folder, 2, {"step": 2}, processes)
     assert [path.name for path in folder.iterdir()] == ["step-00000002"]
 

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 
 #include <cstdlib>
+#include <mutex>
 #include <vector>
 
 #include "base/errors.h"
@@ -17,7 +18,8 @@ struct OrtApiBase {
   const char* (*version)();
 };
 
-// Open the library and leave it open: its thread pools outlive any one model.
+// Open the library and leave it open: its thread pools outlive any one model. It sends telemetry
+// unless this variable stands in the environment when it loads; what the user set there holds.
 void* open_library(const std::string& path) {
   const char* named = std::getenv("LAVIN_ONNXRUNTIME");
   std::vector<std::string> files = {"libonnxruntime.so.1", "libonnxruntime.so"};
@@ -26,6 +28,8 @@ void* open_library(const std::string& path) {
   } else if (named != nullptr && *named != '\0') {
     files = {named};
   }
+  static std::once_flag once;
+  std::call_once(once, [] { setenv("ORT_DISABLE_TELEMETRY", "1", /*overwrite=*/0); });
   std::string fault;
   for (const std::string& file : files) {
     if (void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL)) return library;

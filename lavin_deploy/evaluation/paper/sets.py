@@ -115,9 +115,10 @@ class Pascal5i:
         file = self._folder / "ImageSets" / "Segmentation" / "val.txt"
         try:
             names = file.read_text(encoding="utf-8").split()
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
             raise InputError(
-                f"{file} cannot be read ({error.strerror}); pascal-5i/ has to be laid out as VOC "
+                f"{file} cannot be read ({reason}); pascal-5i/ has to be laid out as VOC "
                 "2012, with JPEGImages, SegmentationClass and ImageSets/Segmentation/val.txt."
             ) from error
         return {name: set(np.unique(self._label(name)).tolist()) - {0, 255} for name in names}

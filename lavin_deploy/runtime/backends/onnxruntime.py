@@ -57,9 +57,10 @@ class OnnxRuntimeBackend(Backend):
             InputError: ``threads`` is not 1 to ``MOST_THREADS``.
         """
         super().__init__(bundle, variant)
-        if threads is not None and not 1 <= threads <= MOST_THREADS:
+        whole = isinstance(threads, int) and not isinstance(threads, bool)
+        if threads is not None and not (whole and 1 <= threads <= MOST_THREADS):
             raise InputError(
-                f"threads is {threads}; give 1 to {MOST_THREADS}, or nothing for all cores."
+                f"threads is {threads!r}; give 1 to {MOST_THREADS}, or nothing for all cores."
             )
         self.threads = physical_cores() if threads is None else threads
         self.mapped = mapped

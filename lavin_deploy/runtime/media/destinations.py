@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lavin_deploy.errors import InputError
@@ -34,7 +34,7 @@ class OutputPlan:
     """All that a run writes.
 
     Attributes:
-        items: one for each input, at least one.
+        items: one for each input that is to be answered.
         output: the file, or the folder of files, that the run makes.
         folders: folders to make first, in this order.
     """
@@ -42,6 +42,15 @@ class OutputPlan:
     items: tuple[Item, ...]
     output: Path
     folders: tuple[Path, ...] = ()
+
+    def without_existing(self) -> OutputPlan:
+        """The same without the inputs whose results are all there; those are always whole."""
+        items = [
+            item
+            for item in self.items
+            if not (item.output.exists() and (item.data is None or item.data.exists()))
+        ]
+        return replace(self, items=tuple(items))
 
 
 def plan_outputs(

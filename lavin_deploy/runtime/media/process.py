@@ -48,6 +48,8 @@ class Report:
 
     Attributes:
         output: the file or folder written.
+        files: inputs answered.
+        failures: inputs that were not answered, each with the error that says why.
         frames: frames and pictures answered.
         width: pixels of a row of the first result.
         height: pixels of a column of the first result.
@@ -57,6 +59,8 @@ class Report:
     """
 
     output: Path
+    files: int
+    failures: tuple[tuple[Path, Exception], ...]
     frames: int
     width: int
     height: int
@@ -78,10 +82,11 @@ def process(
     view: str,
     options: Mapping[str, Any],
     progress: Progress,
+    keep_going: bool = False,
 ) -> Report:
     """Answer every frame of a plan's inputs and write the results.
 
-    Each file appears whole or not at all; when one fails, those before it stay.
+    Each file appears whole or not at all; when one fails, the others stay.
 
     Args:
         model: from ``load``.
@@ -90,11 +95,13 @@ def process(
         view: one of ``VIEWS``.
         options: keyword arguments of ``Model.stream``: seed, steps, guidance, num_pairs.
         progress: is told of every frame.
+        keep_going: go on with the next input where one fails; else its error is raised.
 
     Raises:
-        LavinError: an input is damaged, an argument is wrong, or the work failed.
+        LavinError: an argument is wrong, an input is damaged, or the work failed.
     """
-    tally = _Tally()
+    model.stream(task, (), **options)  # refuses here what would be wrong for every file
+    tally, failures = _Tally(), []
     start = time.perf_counter()
     with ExitStack() as stack:
         for folder in plan.folders:
@@ -102,9 +109,19 @@ def process(
         progress.expect(len(plan.items))
         for item in plan.items:
             work = _process_image if item.source.kind == "image" else _process_video
-            work(model, task, item, view, options, progress, tally)
+            done = _Tally()
+            try:
+                work(model, task, item, view, options, progress, done)
+            except Exception as error:  # whatever a file can do to a library
+                if not keep_going:
+                    raise
+                failures.append((item.source.path, error))
+            else:
+                tally.add(done)
     return Report(
         output=plan.output,
+        files=len(plan.items) - len(failures),
+        failures=tuple(failures),
         frames=tally.frames,
         width=tally.size[0],
         height=tally.size[1],
@@ -126,6 +143,13 @@ class _Tally:
         start = time.perf_counter()
         yield
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+    def add(self, other: _Tally) -> None:
+        if not self.frames:
+            self.size, self.pairs = other.size, other.pairs
+        self.frames += other.frames
+        for stage, seconds in other.seconds.items():
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
     def count(self, result: Result, width: int, height: int) -> None:
         if not self.frames:

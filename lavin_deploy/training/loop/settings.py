@@ -6,12 +6,15 @@ Named choices of them are in :mod:`recipes`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import cast, get_args
 
-from lavin_deploy.config import ContextMode, ModelConfig, Pairing, TemporalNorm, Upsampler
+from lavin_deploy.config import ContextMode, ModelConfig, Pairing, TemporalNorm, Upsampler, preset
 from lavin_deploy.errors import InputError, unknown_name
+from lavin_deploy.training.loop.ranges import RANGES, check_range, check_side
 
+CELL = 8
+"""Pixels of a latent cell's side."""
 ALL, EVERYTHING = "all", "everything"
 
 ALL_TASKS: Mapping[str, float] = {
@@ -65,6 +68,9 @@ class Recipe:
         compiled: put the blocks through torch.compile; needs a C++ compiler and a minute or two.
         recompute: keep only the blocks' inputs for the backward pass and compute the rest again.
         sharded: under torchrun, shard parameters and optimiser state (FSDP2), else copy them (DDP).
+
+    Raises:
+        InputError: a number is outside of its range, see ``ranges``.
     """
 
     preset: str = "edge"
@@ -83,6 +89,15 @@ class Recipe:
     compiled: bool = False
     recompute: bool = False
     sharded: bool = False
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if field.name in RANGES:
+                check_range(field.name, getattr(self, field.name))
+
+    def fixed(self) -> dict[str, object]:
+        """What a run cannot change when it goes on: what makes the model, and what is trained."""
+        return {"preset": self.preset}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,12 +145,26 @@ class VAERecipe(Recipe):
     temporal_norm: str = ""
     upsampler: str = ""
 
+    def fixed(self) -> dict[str, object]:
+        """See :class:`Recipe`."""
+        vae = preset(self.preset).vae
+        return {
+            "preset": self.preset,
+            "temporal_only": self.temporal_only,
+            "decoder_only": self.decoder_only,
+            "temporal_norm": self.temporal_norm or vae.temporal_norm,
+            "upsampler": self.upsampler or vae.upsampler,
+            "a discriminator": self.disc_weight > 0,
+        }
+
     def adapt(self, config: ModelConfig) -> ModelConfig:
         """Return a model config with the recipe's own choices.
 
         Raises:
-            InputError: one of them is unknown, or ``frames`` is not 4k + 1.
+            InputError: one of them is unknown, ``frames`` is not 4k + 1, or the model cannot have
+                ``size``.
         """
+        check_side("size", self.size, CELL)
         if self.frames < 1 or self.frames % 4 != 1:
             raise InputError(f"frames is {self.frames}; clips have 1, 5, 9, ... frames.")
         norm, upsampler = self.temporal_norm, self.upsampler
@@ -226,15 +255,27 @@ class DiTRecipe(Recipe):
         """Whether answers are decoded and compared with the targets' pixels."""
         return self.pixel_l1 > 0 or self.pixel_perceptual > 0
 
+    def fixed(self) -> dict[str, object]:
+        """See :class:`Recipe`."""
+        dit = preset(self.preset).dit
+        return {
+            "preset": self.preset,
+            "context": self.context or dit.context,
+            "pairing": self.pairing or dit.pairing,
+            "lora": self.lora,
+        }
+
     def adapt(self, config: ModelConfig) -> ModelConfig:
         """Return a model config with the recipe's own choices.
 
         Few-step models say how they are to be run: as many steps of a uniform grid, unguided.
 
         Raises:
-            InputError: ``context`` or ``pairing`` is unknown, or answers of one step meet several
-                steps.
+            InputError: ``context`` or ``pairing`` is unknown, the model cannot have ``size`` or
+                ``first_size``, or answers of one step meet several steps.
         """
+        for name in ("size", "first_size"):
+            check_side(name, getattr(self, name), CELL * config.dit.patch_size)
         if self.in_pixels and (self.segments or self.at_noise < 1 or self.drop > 0):
             raise InputError(
                 "pixel_l1 and pixel_perceptual compare answers of one step from t = 0 under pairs; "

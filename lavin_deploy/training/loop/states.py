@@ -12,7 +12,7 @@ import json
 import logging
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,13 @@ def present(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"), reverse=True)
 
 
-def save(folder: Path, step: int, state: dict[str, Any], processes: Processes) -> None:
+def save(
+    folder: Path,
+    step: int,
+    state: dict[str, Any],
+    processes: Processes,
+    texts: Mapping[str, str] = {},
+) -> None:
     """Write a state; all processes call it. A kill at any moment leaves the ones before.
 
     Args:
@@ -64,6 +70,7 @@ def save(folder: Path, step: int, state: dict[str, Any], processes: Processes) -
         step: optimiser steps done.
         state: tensors and numbers by name, nested; tensors may be sharded.
         processes: the processes.
+        texts: files to keep with it, by name.
     """
     final = folder / f"step-{step:08d}"
     with ExitStack() as stack:
@@ -77,6 +84,8 @@ def save(folder: Path, step: int, state: dict[str, Any], processes: Processes) -
             save_shards(state, checkpoint_id=part, no_dist=alone)
         processes.barrier()
         if processes.main:
+            for name, text in texts.items():
+                (part / name).write_text(text, encoding="utf-8")
             digests = {path.name: _sha256(path) for path in sorted(part.iterdir())}
             (part / FILES).write_text(json.dumps(digests, indent=1))
             put_folder(part, final)
@@ -88,13 +97,13 @@ def save(folder: Path, step: int, state: dict[str, Any], processes: Processes) -
 
 
 def load(
-    folder: Path, form: Callable[[int], dict[str, Any]], processes: Processes
+    folder: Path, form: Callable[[Path, int], dict[str, Any]], processes: Processes
 ) -> dict[str, Any]:
     """Read the newest state that is whole; all processes call it.
 
     Args:
         folder: of the run's states.
-        form: gives what a state of a step consists of, to be filled in place.
+        form: gives what a state, by its folder and step, consists of, to be filled in place.
         processes: the processes.
 
     Returns:
@@ -109,7 +118,7 @@ def load(
             if processes.main:
                 tqdm.write(f"warning: {path} is damaged; trying the one before.")
             continue
-        state = form(int(path.name.removeprefix("step-")))
+        state = form(path, int(path.name.removeprefix("step-")))
         try:
             with _alone(processes) as alone:
                 load_shards(state, checkpoint_id=path, no_dist=alone)

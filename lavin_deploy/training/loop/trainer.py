@@ -7,6 +7,7 @@ gradients are averaged (DDP) or parameters are sharded as well (FSDP2), see :mod
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from lavin_deploy.training.loop.meter import Meter
 from lavin_deploy.training.loop.objective import Batch, Objective
 from lavin_deploy.training.loop.prefetch import AHEAD, prefetch
 from lavin_deploy.training.loop.processes import Processes
+from lavin_deploy.training.loop.resume import SETTINGS, check_resume, settings_text
 from lavin_deploy.training.loop.settings import Recipe
 
 DRAWN_AHEAD = AHEAD + 1
@@ -64,7 +66,8 @@ class Trainer:
         resume: go on from the last state.
 
     Raises:
-        InputError: there is a state and ``resume`` is False.
+        InputError: there is a state and ``resume`` is False, or it is True and the state was made
+            with settings that cannot change.
         CheckpointError: ``resume`` is True and no state can be read.
     """
 
@@ -93,11 +96,18 @@ class Trainer:
         self._means = [_local(value) for value in self.ema.values()]
         self._live = [_local(value) for value in live.values()]
         if resume:
-            state = states.load(self.states, self._state, processes)
+            state = states.load(self.states, self._accept, processes)
             self.step = state["step"]
             for objective in objectives:
                 objective.take(state[objective.name])
         self.meter = Meter(out, kind, recipe, processes, self.step)
+
+    def _accept(self, path: Path, step: int) -> dict[str, Any]:
+        """The form of a state, if it goes on with these settings."""
+        changed = check_resume(path, step, self.recipe)
+        if changed and self.processes.main:
+            tqdm.write(changed, file=sys.stderr)
+        return self._state(step)
 
     def _state(self, step: int) -> dict[str, Any]:
         parts = {objective.name: objective.state(step) for objective in self.objectives}
@@ -105,7 +115,8 @@ class Trainer:
 
     def save(self) -> None:
         """Write the state, keeping the one before; all processes call it."""
-        states.save(self.states, self.step, self._state(self.step), self.processes)
+        texts = {SETTINGS: settings_text(self.recipe)}
+        states.save(self.states, self.step, self._state(self.step), self.processes, texts)
 
     def averaged(self) -> dict[str, Tensor]:
         """The averaged weights, whole and on the CPU; all call it, the main process gets them."""

@@ -29,10 +29,14 @@ def crop(rng: np.random.Generator, photo: U8, size: int, low: float, high: float
     return resized(square, size)
 
 
+SMALLEST = 8
+"""Pixels; the least side of a square that is cut out of a picture."""
+
+
 def window(rng: np.random.Generator, photo: U8, low: float, high: float) -> tuple[slice, slice]:
     """Draw the rows and columns of a random square of a picture; see :func:`crop`."""
     height, width = photo.shape[:2]
-    side = max(8, round(min(height, width) * rng.uniform(low, high)))
+    side = max(SMALLEST, round(min(height, width) * rng.uniform(low, high)))
     y = int(rng.integers(height - side + 1))
     x = int(rng.integers(width - side + 1))
     return slice(y, y + side), slice(x, x + side)

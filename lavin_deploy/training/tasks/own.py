@@ -14,7 +14,7 @@ import numpy as np
 
 from lavin_deploy.arrays import U8
 from lavin_deploy.errors import InputError
-from lavin_deploy.runtime.create_task import read_pairs
+from lavin_deploy.runtime.create_task import LARGEST_SIDE, read_pairs
 from lavin_deploy.tasks.pairs import ROLES, PairFiles, find_pairs
 from lavin_deploy.tasks.samples import Style
 from lavin_deploy.training.synthesis import appearance
@@ -32,7 +32,8 @@ class OwnPairs:
             trained on, so keep some elsewhere to measure.
 
     Raises:
-        InputError: the name is taken, or the folder does not hold at least two pairs.
+        InputError: the name is taken, the folder does not hold at least two pairs, or a picture is
+            thinner than ``appearance.SMALLEST``.
     """
 
     deterministic = True
@@ -53,7 +54,9 @@ class OwnPairs:
             pair_files = unpack_pairs(shards, Path(held)) if shards else find_pairs(folder)
             if len(pair_files) < 2:
                 raise InputError(f"{folder} holds one pair; an episode needs two or more.")
-            self.pairs: Sequence[tuple[U8, U8]] = [(a, b) for _, a, b in read_pairs(pair_files)]
+            self.pairs: Sequence[tuple[U8, U8]] = [
+                _large_enough(*pair) for pair in read_pairs(pair_files)
+            ]
             for pair in pair_files:
                 for role, file in (("input", pair.input), ("target", pair.target)):
                     name = f"{pair.id}_{role}{file.suffix}"
@@ -82,6 +85,17 @@ class OwnPairs:
             appearance.resized(picture[place][:, ::way], size) for picture in (image, target)
         )
         return Sample(query, answer, number)
+
+
+def _large_enough(pair: str, image: U8, target: U8) -> tuple[U8, U8]:
+    height, width = image.shape[:2]
+    if min(height, width) < appearance.SMALLEST:
+        raise InputError(
+            f"the pair {pair!r} has pictures of {width}x{height} pixels, scaled down to at most "
+            f"{LARGEST_SIDE} a side; squares are cut out of them, so give at least "
+            f"{appearance.SMALLEST} pixels a side."
+        )
+    return image, target
 
 
 def unpack_pairs(shards: Sequence[Path], out: Path) -> list[PairFiles]:

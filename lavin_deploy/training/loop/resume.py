@@ -1,0 +1,72 @@
+"""A run that goes on with other settings than its state was made with: which differ, and may they.
+
+What makes the model or what is trained of it stays; everything else may change on the way, and is
+said.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lavin_deploy.errors import InputError
+from lavin_deploy.training.loop.settings import Recipe
+
+SETTINGS = "settings.json"
+"""Name of the file in a state's folder."""
+
+
+def settings_text(recipe: Recipe) -> str:
+    """The settings of a run as its states keep them, JSON."""
+    return json.dumps({"fixed": recipe.fixed(), "all": asdict(recipe)}, indent=1)
+
+
+def check_resume(state: Path, step: int, recipe: Recipe) -> str:
+    """Compare a state's settings with those of the run that goes on from it.
+
+    Args:
+        state: its folder.
+        step: of the state.
+        recipe: of the run.
+
+    Returns:
+        One sentence that names what differs and is allowed; empty where nothing does.
+
+    Raises:
+        InputError: what differs cannot change on the way, or the state is past the run's end.
+    """
+    if recipe.steps < step:
+        raise InputError(
+            f"steps is {recipe.steps}, but the state in {state.parent} is at step {step}; set "
+            "steps to more, or give another --out."
+        )
+    try:
+        before: Mapping[str, Any] = json.loads((state / SETTINGS).read_text(encoding="utf-8"))
+    except FileNotFoundError:  # of a version that did not keep them
+        return ""
+    kept = recipe.fixed()
+    wrong = _differences(before["fixed"], kept)
+    if wrong:
+        raise InputError(
+            f"--resume with other settings than the state in {state.parent} has: "
+            f"{'; '.join(wrong)}. These cannot change on the way: give them as they were, or "
+            "another --out with --init-from."
+        )
+    changed = _differences(
+        {k: v for k, v in before["all"].items() if k not in kept},
+        {k: v for k, v in asdict(recipe).items() if k not in kept},
+    )
+    if not changed:
+        return ""
+    return f"--resume with other settings, which is allowed from here on: {'; '.join(changed)}."
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """``name was A, is B`` of what both have (a later version may have more)."""
+    both = [name for name in now if name in before]
+    return [
+        f"{name} was {before[name]}, is {now[name]}" for name in both if before[name] != now[name]
+    ]
