@@ -166,8 +166,15 @@ def _process_video(
         size = view_size(view, reader.info.width, reader.info.height)
         keep = item.data and stack.enter_context(video_tensors(item.data))
         writer = stack.enter_context(VideoWriter.like(item.output, reader.info, *size))
-        for sentence in writer.notices:
-            progress.notice(sentence)
+        told: set[str] = set()
+
+        def tell() -> None:
+            for sentence in (*reader.notices, *writer.notices):
+                if sentence not in told:
+                    told.add(sentence)
+                    progress.notice(sentence)
+
+        tell()
         progress.expect(reader.info.frames - 1)
         waiting: deque[Frame] = deque()
 
@@ -193,3 +200,4 @@ def _process_video(
             progress.advance()
         if waiting:
             raise WorkError(f"{len(waiting)} frames of {item.source.path} got no answer.")
+    tell()

@@ -1,4 +1,4 @@
-"""Frames into a video file through PyAV, with the times, colours and sound of another."""
+"""Frames into a video file through PyAV, with the times, colours and other tracks of another."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from typing import Any
 from lavin_deploy.errors import InputError, LavinError, WorkError
 from lavin_deploy.files import output_file
 from lavin_deploy.runtime.letterbox import check_image
-from lavin_deploy.runtime.video.audio import AudioCopy
 from lavin_deploy.runtime.video.colors import LIMITED, SCALER_FLAGS, Colors
 from lavin_deploy.runtime.video.container import import_av
 from lavin_deploy.runtime.video.reader import Frame, VideoInfo
+from lavin_deploy.runtime.video.tracks import TrackCopy
 
 
 @dataclass(frozen=True)
 class _Format:
-    """What a suffix means: FFmpeg's muxer, video encoders by preference, audio encoder."""
+    """What a suffix means: FFmpeg's muxer and video encoders by preference."""
 
     muxer: str
     video: tuple[str, ...]
-    audio: str
 
     @property
     def options(self) -> dict[str, str]:
@@ -35,14 +34,14 @@ class _Format:
         return {} if self.muxer in ("mp4", "mov") else {"avoid_negative_ts": "disabled"}
 
 
-_MP4 = _Format("mp4", ("libx264", "mpeg4"), "aac")
+_MP4 = _Format("mp4", ("libx264", "mpeg4"))
 _FORMATS = {
     ".mp4": _MP4,
     ".m4v": _MP4,
-    ".mov": _Format("mov", ("libx264", "mpeg4"), "aac"),
-    ".mkv": _Format("matroska", ("libx264", "libvpx-vp9", "mpeg4"), "aac"),
-    ".webm": _Format("webm", ("libvpx-vp9",), "libopus"),
-    ".avi": _Format("avi", ("libx264", "mpeg4"), "libmp3lame"),
+    ".mov": _Format("mov", ("libx264", "mpeg4")),
+    ".mkv": _Format("matroska", ("libx264", "libvpx-vp9", "mpeg4")),
+    ".webm": _Format("webm", ("libvpx-vp9",)),
+    ".avi": _Format("avi", ("libx264", "mpeg4")),
 }
 VIDEO_OUTPUTS = tuple(_FORMATS)
 
@@ -71,15 +70,13 @@ class VideoWriter:
         time_base: unit of the times to come, in seconds.
         aspect: width / height of one pixel.
         colors: how RGB is coded; by default what players assume of the size.
-        audio_from: a file whose audio tracks are copied.
+        tracks_from: a file whose sound, subtitles, chapters and titles are copied.
+        start: seconds of that file's clock that are zero of the frames'.
         codec: FFmpeg's name of a video encoder; by default the first there is for the format.
 
     Raises:
         InputError: entering: unknown suffix, or a place that cannot be written.
         WorkError: the encoder refuses the size, or the disk is full.
-
-    Attributes:
-        notices: sentences for the user, known once entered.
     """
 
     def __init__(
@@ -92,18 +89,19 @@ class VideoWriter:
         time_base: Fraction | None = None,
         aspect: Fraction = Fraction(1),
         colors: Colors | None = None,
-        audio_from: Path | None = None,
+        tracks_from: Path | None = None,
+        start: Fraction = Fraction(0),
         codec: str | None = None,
     ) -> None:
         self.path = Path(path)
-        self.notices: list[str] = []
+        self._notices: list[str] = []
         self._format = _format_of(self.path)
         self._width, self._height = width, height
         self._rate, self._aspect = rate, aspect
         self._time_base = time_base or 1 / rate
         self._colors = colors or Colors.of_size(width, height)
-        self._audio_from, self._codec = audio_from, codec
-        self._audio: AudioCopy | None = None
+        self._tracks_from, self._start, self._codec = tracks_from, start, codec
+        self._tracks: TrackCopy | None = None
         self._shift: Fraction | None = None
         self._last: int | None = None
         self._durations: dict[int, int] = {}
@@ -119,8 +117,14 @@ class VideoWriter:
             time_base=info.time_base,
             aspect=info.aspect,
             colors=info.colors,
-            audio_from=info.path if info.audio_tracks else None,
+            tracks_from=info.path,
+            start=info.start,
         )
+
+    @property
+    def notices(self) -> list[str]:
+        """Sentences for the user: most are known once entered, more may come until the end."""
+        return self._notices + (self._tracks.notices if self._tracks is not None else [])
 
     def __enter__(self) -> VideoWriter:
         av = self._av = import_av()
@@ -135,15 +139,14 @@ class VideoWriter:
                 )
                 stack.callback(self._close_quietly)
                 self._stream = self._add_video()
-                if self._audio_from is not None:
-                    self._audio = AudioCopy(
-                        self._audio_from,
+                if self._tracks_from is not None:
+                    self._tracks = TrackCopy(
+                        self._tracks_from,
                         self._container,
-                        encoder=self._format.audio,
+                        start=self._start,
                         lead_in=self._format.muxer != "avi",
                     )
-                    stack.callback(self._audio.close)
-                    self.notices += self._audio.notices
+                    stack.callback(self._tracks.close)
                 self._stream.codec_context.open()
                 self._container.start_encoding()
             except LavinError:
@@ -199,8 +202,8 @@ class VideoWriter:
         picture.time_base = self._stream.codec_context.time_base
         self._durations[picture.pts] = round(frame.duration * frame.time_base / picture.time_base)
         try:
-            if self._audio is not None:
-                self._audio.feed(time, self._shift)
+            if self._tracks is not None:
+                self._tracks.feed(time, self._shift)
             self._mux(picture)
         except self._av.FFmpegError as error:
             raise self._failed(error) from error
@@ -227,8 +230,8 @@ class VideoWriter:
             raise WorkError(f"there was no frame to write to {self.path}.")
         try:
             self._mux(None)
-            if self._audio is not None:
-                self._audio.feed(None, self._shift or Fraction(0))
+            if self._tracks is not None:
+                self._tracks.feed(None, self._shift or Fraction(0))
             self._container.close()
         except self._av.FFmpegError as error:
             raise self._failed(error) from error
@@ -263,7 +266,7 @@ class VideoWriter:
         for name in self._format.video:
             if name in self._av.codecs_available:
                 if name != self._format.video[0]:
-                    self.notices.append(
+                    self._notices.append(
                         f"{self.path} is encoded as {name}: "
                         f"this build of PyAV lacks {self._format.video[0]}."
                     )
