@@ -7,8 +7,20 @@ from typing import Any
 
 from lavin_deploy.errors import InputError
 
-# Demuxers that take a file that is no video, or that lead to other files.
-_NOT_VIDEO = ("image2", "_pipe", "tty", "hls", "dash", "concat", "sdp", "rtsp", "ffmetadata")
+# FFmpeg's demuxers that take a file that is no video (text, one picture), or that lead to other
+# files; those of single pictures that are recognised by content all end with "_pipe".
+_NOT_VIDEO = frozenset(
+    {
+        *("concat", "dash", "ffmetadata", "hls", "image2", "image2pipe", "imf", "rtp", "rtsp"),
+        *("sap", "sdp", "tty", "vobsub", "webm_dash_manifest"),
+    }
+)
+
+
+def is_video_demuxer(name: str) -> bool:
+    """Tell whether a file that FFmpeg opened with a demuxer may be taken for a video."""
+    names = name.split(",")
+    return not any(part in _NOT_VIDEO or part.endswith("_pipe") for part in names)
 
 
 def import_av() -> Any:
@@ -44,7 +56,7 @@ def open_input(path: Path) -> Any:
             f"{path} cannot be read as a video ({getattr(error, 'strerror', None) or error}); "
             "it is of another type, damaged or incomplete."
         ) from error
-    if any(name in container.format.name for name in _NOT_VIDEO):
+    if not is_video_demuxer(container.format.name):
         kind = container.format.name
         container.close()
         raise InputError(f"{path} is not a video file (it looks like {kind}); name a video file.")

@@ -23,6 +23,7 @@ class Deinterlacer:
         self.used = False
         self._graph: Any = None
         self._layout: Any = None
+        self._unit: Any = None
 
     def __call__(self, frames: Iterable[Any]) -> Iterator[Any]:
         """Yield decoded ``av.VideoFrame``s, as many as come, in their order."""
@@ -40,7 +41,7 @@ class Deinterlacer:
         yield from self._drain()
 
     def _start(self, frame: Any) -> None:
-        self.used = True
+        self.used, self._unit = True, frame.time_base
         graph = self._graph = import_av().filter.Graph()
         graph.link_nodes(
             graph.add_buffer(
@@ -57,9 +58,14 @@ class Deinterlacer:
         av = import_av()
         while True:
             try:
-                yield self._graph.pull()
+                frame = self._graph.pull()
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
+            unit = frame.time_base  # bwdif's is half of what came
+            frame.pts = round(frame.pts * unit / self._unit)
+            frame.duration = round(frame.duration * unit / self._unit)
+            frame.time_base = self._unit
+            yield frame
 
     def _drain(self) -> Iterator[Any]:
         if self._graph is not None:

@@ -76,3 +76,11 @@ HOLDS = {
         sound_tags=False,
     ),
 }
+
+# ISO 639-2 has two codes for some languages; FFmpeg's table of QuickTime's languages knows one.
+QUICKTIME_LANGUAGES = {
+    **{"deu": "ger", "nld": "dut", "swe": "sve", "zho": "chi", "fre": "fra", "ell": "gre"},
+    **{"cze": "ces", "rum": "ron", "slo": "slk", "isl": "ice", "fas": "per", "sqi": "alb"},
+    **{"mkd": "mac", "hye": "arm", "kat": "geo", "bod": "tib", "mya": "bur", "msa": "may"},
+    **{"cym": "wel", "eus": "baq"},
+}

@@ -192,8 +192,9 @@ class VideoReader:
     def _decoder(self, av: Any) -> Callable[[Any], list[Any]]:
         """Return what turns a packet into frames: of VP8 and VP9, libvpx alone sees alpha."""
         stream = self._stream
-        name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.codec.name)
-        if name is None or stream.metadata.get("alpha_mode") != "1":
+        name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.codec.canonical_name)
+        tags = {key.lower(): text for key, text in stream.metadata.items()}
+        if name is None or tags.get("alpha_mode") != "1":
             stream.thread_type = "AUTO"
             return lambda packet: packet.decode()
         if name not in av.codecs_available:

@@ -9,8 +9,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from lavin_deploy.runtime.video.container import import_av, open_input
-from lavin_deploy.runtime.video.holds import HOLDS
+from lavin_deploy.runtime.video.container import DEFAULT, import_av, open_input
+from lavin_deploy.runtime.video.holds import HOLDS, QUICKTIME_LANGUAGES
 
 _TRIAL = 32  # packets that must go into a file of the output's format before a copy is promised
 _KEPT_OF_TRACKS = ("language", "title", "handler_name")
@@ -49,9 +49,11 @@ class TrackCopy:
             self._add_sound(stream)
         for stream in self._container.streams.subtitles:
             lost += self._add_subtitles(stream)
-        named = any(_tags(s).keys() - {"handler_name"} for s in self._container.streams.audio)
-        if named and not self._holds.sound_tags:
-            lost.append("the languages and titles of the sound")
+        sounds = self._container.streams.audio
+        marked = len(sounds) > 1 and any(int(s.disposition) & DEFAULT for s in sounds)
+        named = any(_tags(s).keys() - {"handler_name"} for s in sounds)
+        if (named or marked) and not self._holds.sound_tags:
+            lost.append("the languages, titles and default track of the sound")
         if lost:
             self.notices.append(
                 f"{output.format.name} cannot hold {', '.join(dict.fromkeys(lost))} "
@@ -85,6 +87,7 @@ class TrackCopy:
             self._write(packet.stream_index, packet, shift)
         for index in list(self._tracks):
             self._write(index, None, shift)
+        self._tracks.clear()
 
     def close(self) -> None:
         """Close the file."""
@@ -115,7 +118,7 @@ class TrackCopy:
             return
         name = stream.codec_context.codec.canonical_name
         if name in self._holds.sound and self._can_copy(stream):
-            self._tracks[stream.index] = _Copied(self._like(stream))
+            self._tracks[stream.index] = _Copied(_like(self._output, stream, self._source))
             return
         encoder = self._holds.encoder
         try:
@@ -128,7 +131,7 @@ class TrackCopy:
             f"{_called(stream)} is encoded anew as {encoder}{stereo}: "
             f"{self._output.format.name} cannot hold {name}."
         )
-        self._tracks[stream.index] = _Encoded(added)
+        self._tracks[stream.index] = _Encoded(added, stream)
 
     def _add_subtitles(self, stream: Any) -> list[str]:
         """Add a track of subtitles; return what is left out."""
@@ -136,13 +139,8 @@ class TrackCopy:
         name = stream.codec_context.codec.canonical_name if known else "unknown"
         if name not in self._holds.subtitles or not self._can_copy(stream):
             return [f"subtitle track {stream.index} ({name})"]
-        self._tracks[stream.index] = _Copied(self._like(stream))
+        self._tracks[stream.index] = _Copied(_like(self._output, stream, self._source))
         return []
-
-    def _like(self, stream: Any) -> Any:
-        added = self._output.add_stream_from_template(stream)
-        _describe(added, stream)
-        return added
 
     def _add_encoder(self, encoder: str, stream: Any) -> Any:
         rates = self._av.codec.Codec(encoder, "w").audio_rates
@@ -154,25 +152,25 @@ class TrackCopy:
         trial.open()
         added = self._output.add_stream(encoder, rate=rate)
         added.layout = layout
-        _describe(added, stream)
+        _describe(added, stream, self._output.format.name)
         return added
 
     def _can_copy(self, stream: Any) -> bool:
         """Whether a file of the output's format takes the track's first packets."""
-        errors = (self._av.FFmpegError, ValueError)
         try:
             with (
                 open_input(self._source) as again,
                 self._av.open(io.BytesIO(), "w", format=self._output.format.name) as trial,
             ):
-                track = _Copied(trial.add_stream_from_template(again.streams[stream.index]))
+                source = again.streams[stream.index]
+                track = _Copied(_like(trial, source, self._source))
                 trial.start_encoding()
-                for count, packet in enumerate(again.demux(again.streams[stream.index])):
+                for count, packet in enumerate(again.demux(source)):
                     if count >= _TRIAL:
                         break
                     if packet.dts is not None:
                         track.write(packet, Fraction(0), trial)
-        except errors:
+        except (self._av.FFmpegError, ValueError):
             return False
         return True
 
@@ -194,7 +192,10 @@ class TrackCopy:
         track = self._tracks[index]
         try:
             if packet is None:
-                track.finish(self._output)
+                track.finish(shift, self._output)
+                if track.damaged:
+                    what = _called(self._container.streams[index])
+                    self._leave_out(f"a part of {what}", f"{track.damaged} packets are damaged")
             else:
                 track.write(packet, shift, self._output)
         except (self._av.FFmpegError, ValueError) as error:
@@ -216,32 +217,46 @@ class _Copied:
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+        self._last: int | None = None
+        self.damaged = 0  # a copy does not look inside
 
     def write(self, packet: Any, shift: Fraction, output: Any) -> None:
-        offset = round(shift / packet.time_base)
-        packet.dts += offset
-        if packet.pts is not None:
-            packet.pts += offset
-        packet.stream = self._stream
+        ratio = packet.time_base / self._stream.time_base
+        offset = shift / packet.time_base
+        dts, length = round((packet.dts + offset) * ratio), round((packet.duration or 0) * ratio)
+        pts = None if packet.pts is None else round((packet.pts + offset) * ratio)
+        if self._stream.type == "audio":  # rounding, or the file itself, may repeat a time
+            dts = dts if self._last is None else max(dts, self._last + 1)
+            pts = dts if pts is None else max(pts, dts)
+            self._last = dts
+        packet.pts, packet.dts, packet.duration = pts, dts, length
+        packet.time_base, packet.stream = self._stream.time_base, self._stream
         output.mux(packet)
 
-    def finish(self, output: Any) -> None:
+    def finish(self, shift: Fraction, output: Any) -> None:
         pass
 
 
 class _Encoded:
-    """One output track of sound that is decoded and encoded anew."""
+    """One output track of sound that is decoded and encoded anew; damaged packets are skipped."""
 
-    def __init__(self, stream: Any) -> None:
-        self._stream, self._av = stream, import_av()
+    def __init__(self, stream: Any, source: Any) -> None:
+        self._stream, self._source, self._av = stream, source, import_av()
+        self.damaged = 0
 
     def write(self, packet: Any, shift: Fraction, output: Any) -> None:
-        for frame in packet.decode():
+        try:
+            frames = self._source.decode(packet)
+        except self._av.error.InvalidDataError:
+            self.damaged += 1
+            return
+        for frame in frames:
             if frame.pts is not None:
                 frame.pts += round(shift / frame.time_base)
             output.mux(self._stream.encode(frame))
 
-    def finish(self, output: Any) -> None:
+    def finish(self, shift: Fraction, output: Any) -> None:
+        self.write(None, shift, output)
         output.mux(self._stream.encode(None))
 
 
@@ -250,18 +265,45 @@ _Track = _Copied | _Encoded
 
 def _called(stream: Any) -> str:
     context = stream.codec_context
-    name = context.codec.canonical_name if context is not None else stream.name or "unknown coding"
+    name = context.codec.canonical_name if context is not None else "unknown coding"
     return f"{stream.type} track {stream.index} ({name})"
 
 
 def _tags(stream: Any) -> dict[str, str]:
     """Return what a track says about itself; MP4's name of a track is its title."""
-    tags = {key: stream.metadata[key] for key in _KEPT_OF_TRACKS if key in stream.metadata}
-    if "title" not in tags and "name" in stream.metadata:
-        tags["title"] = stream.metadata["name"]
+    known = {key.lower(): text for key, text in stream.metadata.items()}
+    tags = {key: known[key] for key in _KEPT_OF_TRACKS if key in known}
+    if "title" not in tags and "name" in known:
+        tags["title"] = known["name"]
+    if tags.get("language") == "und":  # undetermined: nothing is said
+        del tags["language"]
     return tags
 
 
-def _describe(added: Any, stream: Any) -> None:
-    added.metadata.update(_tags(stream))
+def _describe(added: Any, stream: Any, muxer: str) -> None:
+    tags = _tags(stream)
+    if muxer == "mov" and "language" in tags:
+        tags["language"] = QUICKTIME_LANGUAGES.get(tags["language"], tags["language"])
+    added.metadata.update(tags)
     added.disposition = int(stream.disposition)
+
+
+def _like(output: Any, stream: Any, source: Path) -> Any:
+    """Add a track to an output that takes a stream's packets."""
+    added = output.add_stream_from_template(stream)
+    _describe(added, stream, output.format.name)
+    name = stream.codec_context.codec.canonical_name
+    if output.format.name == "avi" and name.startswith("adpcm"):
+        added.codec_context.bit_rate = _bits_a_second(source, stream.index)
+    return added
+
+
+def _bits_a_second(source: Path, index: int) -> int:
+    """Measure blocks of constant size: AVI times them by their rate, which headers get wrong."""
+    with open_input(source) as again:
+        stream = again.streams[index]
+        for packet in again.demux(stream):
+            samples = sum(frame.samples for frame in packet.decode())
+            if samples:
+                return round(Fraction(packet.size * 8 * stream.rate, samples))
+    return int(stream.codec_context.bit_rate or 0)
