@@ -3,55 +3,21 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from lavin_deploy.errors import InputError, LavinError, WorkError
+from lavin_deploy.errors import InputError, WorkError
 from lavin_deploy.files import output_file
 from lavin_deploy.runtime.letterbox import check_image
 from lavin_deploy.runtime.video.colors import LIMITED, SCALER_FLAGS, Colors
 from lavin_deploy.runtime.video.container import import_av
+from lavin_deploy.runtime.video.formats import ENCODER_OPTIONS, VIDEO_OUTPUTS, format_of
 from lavin_deploy.runtime.video.reader import Frame, VideoInfo
 from lavin_deploy.runtime.video.tracks import TrackCopy
 
-
-@dataclass(frozen=True)
-class _Format:
-    """What a suffix means: FFmpeg's muxer and video encoders by preference."""
-
-    muxer: str
-    video: tuple[str, ...]
-
-    @property
-    def options(self) -> dict[str, str]:
-        """Muxer options: a codec's lead-in of sound, before zero, must not move the frames.
-
-        MP4 and MOV say it in an edit list; the others would delay everything by it.
-        """
-        return {} if self.muxer in ("mp4", "mov") else {"avoid_negative_ts": "disabled"}
-
-
-_MP4 = _Format("mp4", ("libx264", "mpeg4"))
-_FORMATS = {
-    ".mp4": _MP4,
-    ".m4v": _MP4,
-    ".mov": _Format("mov", ("libx264", "mpeg4")),
-    ".mkv": _Format("matroska", ("libx264", "libvpx-vp9", "mpeg4")),
-    ".webm": _Format("webm", ("libvpx-vp9",)),
-    ".avi": _Format("avi", ("libx264", "mpeg4")),
-}
-VIDEO_OUTPUTS = tuple(_FORMATS)
-
-# No B frames: then packets come in the order in which they are shown, and every format, AVI
-# included, gives back the very times that went in.
-_ENCODER_OPTIONS = {
-    "libx264": {"preset": "veryfast", "crf": "18", "bf": "0"},
-    "libvpx-vp9": {"deadline": "realtime", "cpu-used": "7", "crf": "20", "row-mt": "1"},
-    "mpeg4": {"qmin": "2", "qmax": "4", "bf": "0"},
-}
+__all__ = ["VIDEO_OUTPUTS", "VideoWriter"]
 
 
 class VideoWriter:
@@ -95,7 +61,7 @@ class VideoWriter:
     ) -> None:
         self.path = Path(path)
         self._notices: list[str] = []
-        self._format = _format_of(self.path)
+        self._format = format_of(self.path)
         self._width, self._height = width, height
         self._rate, self._aspect = rate, aspect
         self._time_base = time_base or 1 / rate
@@ -131,31 +97,44 @@ class VideoWriter:
         with ExitStack() as stack:
             part = stack.enter_context(output_file(self.path))
             try:
-                self._container = av.open(
-                    f"file:{part}",
-                    "w",
-                    format=self._format.muxer,
-                    container_options=self._format.options,
-                )
-                stack.callback(self._close_quietly)
-                self._stream = self._add_video()
-                if self._tracks_from is not None:
-                    self._tracks = TrackCopy(
-                        self._tracks_from,
-                        self._container,
-                        start=self._start,
-                        lead_in=self._format.muxer != "avi",
+                try:
+                    self._begin(part, stack, self._tracks_from)
+                except (av.FFmpegError, ValueError) as error:
+                    if self._tracks_from is None:
+                        raise
+                    self._close_quietly()
+                    self._tracks, self._notices = None, []
+                    self._begin(part, stack, None)  # fails too if the picture is the reason
+                    self._notices.append(
+                        f"sound, subtitles, chapters and titles are left out: {self._format.muxer} "
+                        f"does not take them ({_reason(error)})."
                     )
-                    stack.callback(self._tracks.close)
-                self._stream.codec_context.open()
-                self._container.start_encoding()
-            except LavinError:
-                raise
             except (av.FFmpegError, ValueError) as error:
                 raise self._refused(error) from error
             self._reformatter = av.video.reformatter.VideoReformatter()
             self._stack = stack.pop_all()
         return self
+
+    def _begin(self, part: Path, stack: ExitStack, tracks_from: Path | None) -> None:
+        """Open the file and write its header."""
+        self._container = self._av.open(
+            f"file:{part}",
+            "w",
+            format=self._format.muxer,
+            container_options=self._format.options,
+        )
+        stack.callback(self._close_quietly)
+        self._stream = self._add_video()
+        if tracks_from is not None:
+            self._tracks = TrackCopy(
+                tracks_from,
+                self._container,
+                start=self._start,
+                lead_in=self._format.muxer != "avi",
+            )
+            stack.callback(self._tracks.close)
+        self._stream.codec_context.open()
+        self._container.start_encoding()
 
     def __exit__(
         self,
@@ -239,7 +218,7 @@ class VideoWriter:
     def _add_video(self) -> Any:
         codec = self._codec or self._available_codec()
         stream = self._container.add_stream(
-            codec, rate=self._rate, options=dict(_ENCODER_OPTIONS.get(codec, {}))
+            codec, rate=self._rate, options=dict(ENCODER_OPTIONS.get(codec, {}))
         )
         context = stream.codec_context
         even = self._width % 2 == 0 and self._height % 2 == 0
@@ -281,21 +260,14 @@ class VideoWriter:
             self._container.close()
 
     def _refused(self, error: Exception) -> WorkError:
-        reason = getattr(error, "strerror", None) or error
         return WorkError(
             f"{self.path} cannot be written as {self._width}x{self._height} "
-            f"{self._format.muxer} ({reason}); try another suffix, e.g. .mkv."
+            f"{self._format.muxer} ({_reason(error)}); try another suffix, e.g. .mkv."
         )
 
     def _failed(self, error: Any) -> WorkError:
         return WorkError(f"{self.path} could not be written: {error.strerror}.")
 
 
-def _format_of(path: Path) -> _Format:
-    form = _FORMATS.get(path.suffix.lower())
-    if form is None:
-        raise InputError(
-            f"{path} has no suffix of a video that can be written; use one of "
-            f"{', '.join(VIDEO_OUTPUTS)}."
-        )
-    return form
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).rstrip(".")

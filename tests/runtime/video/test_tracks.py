@@ -128,6 +128,24 @@ def test_damaged_sound_is_named_and_the_picture_stays(tmp_path: Path) -> None:
     assert abs(loudest_hertz(tmp_path / "out.mov") - 440) < 4
 
 
+def test_more_sound_than_the_container_takes_does_not_stop_the_picture(tmp_path: Path) -> None:
+    source = tmp_path / "a.mkv"
+    with av.open(str(source), "w") as container:
+        video = container.add_stream("mpeg4", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(100):
+            container.add_stream("pcm_u8", rate=8000).layout = "mono"
+        for i in range(5):
+            frame = av.VideoFrame.from_ndarray(picture(i), format="rgb24")
+            frame.pts, frame.time_base = i, Fraction(1, 25)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+    (notice,) = copy(source, tmp_path / "out.avi")  # which has at most 100 tracks
+    assert notice.startswith("sound, subtitles, chapters and titles are left out: avi does not")
+    assert probe(tmp_path / "out.avi").frames == 5
+    assert copy(source, tmp_path / "out.mkv") == []
+
+
 def write_rich(path: Path, subtitles: str) -> Path:
     """Two languages, the second the default; a subtitle, chapters, a title, a date."""
     with av.open(str(path), "w") as container:
