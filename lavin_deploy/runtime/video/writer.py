@@ -83,8 +83,8 @@ class VideoWriter:
             time_base=info.time_base,
             aspect=info.aspect,
             colors=info.colors,
-            tracks_from=info.path,
-            start=info.start,
+            tracks_from=None if info.start is None else info.path,
+            start=info.start or Fraction(0),
         )
 
     @property

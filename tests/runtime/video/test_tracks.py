@@ -251,6 +251,7 @@ def test_a_clock_that_starts_late_becomes_zero(
 ) -> None:
     source = write_sound(tmp_path / name, "libmp3lame", begin=begin, seconds=1)
     with VideoReader(source) as reader:
+        assert reader.info.start is not None
         assert reader.info.start > begin - 1
         assert next(iter(reader)).time < 0.1
     target = tmp_path / f"out{suffix}"

@@ -1,0 +1,65 @@
+"""docs/formats.md: its tables of film and sound are the code's own.
+
+``python -m tests.runtime.video.test_formats_page`` writes them anew.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lavin_deploy.runtime.media.inputs import VIDEO_SUFFIXES
+from lavin_deploy.runtime.video.formats import VIDEO_OUTPUTS, format_of
+from lavin_deploy.runtime.video.holds import HOLDS
+
+pytestmark = pytest.mark.unit
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "formats.md"
+BEGIN, END = "<!-- film tables: begin -->", "<!-- film tables: end -->"
+
+
+def tables() -> str:
+    """Markdown of what film is read, and of what each container that is written can hold."""
+    suffixes: dict[str, list[str]] = {}
+    for suffix in VIDEO_OUTPUTS:
+        suffixes.setdefault(format_of(Path(f"a{suffix}")).muxer, []).append(f"`{suffix}`")
+    lines = [
+        "Read by suffix: " + " ".join(f"`{suffix}`" for suffix in VIDEO_SUFFIXES) + ".",
+        "",
+        "| written | picture | sound that is copied | other sound | as defined by |",
+        "|---|---|---|---|---|",
+    ]
+    for muxer, names in suffixes.items():
+        holds = HOLDS[muxer]
+        video = ", else ".join(format_of(Path("a" + names[0].strip("`"))).video)
+        lines.append(
+            f"| {' '.join(names)} | {video} | {', '.join(holds.sound)} | {holds.encoder} | "
+            f"{holds.sound_source} |"
+        )
+    lines += [
+        "",
+        "| written | subtitles that are kept | chapters | creation time | of sound: language, "
+        "title, default |",
+        "|---|---|---|---|---|",
+    ]
+    for muxer, names in suffixes.items():
+        holds = HOLDS[muxer]
+        has = ["yes" if h else "no" for h in (holds.chapters, holds.creation_time)]
+        kept = ", ".join(holds.subtitles) or "none"
+        tags = "yes" if holds.sound_tags else "no"
+        lines.append(f"| {' '.join(names)} | {kept} | {has[0]} | {has[1]} | {tags} |")
+    return "\n".join(lines)
+
+
+def test_the_tables_of_the_page_are_the_codes_own() -> None:
+    _, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
+    block, end, _ = rest.partition(END)
+    assert end
+    assert block.strip() == tables()
+
+
+if __name__ == "__main__":
+    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    PAGE.write_text(f"{before}{BEGIN}\n{tables()}\n{END}{after}", "utf-8")
