@@ -16,7 +16,9 @@ class Holds:
         sound: codings of sound that are copied, by FFmpeg's names; others are encoded anew.
         sound_source: where the container's makers define them.
         encoder: FFmpeg's encoder for other sound.
-        subtitles: codings of subtitles that are copied; others are left out.
+        subtitles: codings of subtitles that are copied.
+        text: coding in which other subtitles that are text are written; None leaves them out, as
+            those that are pictures are.
         chapters: whether it has chapters.
         creation_time: whether it has one.
         sound_tags: whether sound has a language, a title and a default track.
@@ -26,6 +28,7 @@ class Holds:
     sound_source: str
     encoder: str
     subtitles: tuple[str, ...] = ()
+    text: str | None = None
     chapters: bool = True
     creation_time: bool = True
     sound_tags: bool = True
@@ -37,6 +40,7 @@ HOLDS = {
         sound_source="MP4 Registration Authority: codecs and object types",
         encoder="aac",
         subtitles=("mov_text",),
+        text="mov_text",
     ),
     "mov": Holds(
         sound=(
@@ -46,6 +50,7 @@ HOLDS = {
         sound_source="Apple, QuickTime File Format: sound sample descriptions",
         encoder="aac",
         subtitles=("mov_text",),
+        text="mov_text",
     ),
     "matroska": Holds(
         sound=(
@@ -57,12 +62,14 @@ HOLDS = {
         subtitles=(
             *("subrip", "ass", "webvtt", "hdmv_pgs_subtitle", "dvd_subtitle", "dvb_subtitle"),
         ),
+        text="subrip",
     ),
     "webm": Holds(
         sound=("opus", "vorbis"),
         sound_source="WebM Container Guidelines",
         encoder="libopus",
         subtitles=("webvtt",),
+        text="webvtt",
     ),
     "avi": Holds(
         sound=(
@@ -84,3 +91,5 @@ QUICKTIME_LANGUAGES = {
     **{"mkd": "mac", "hye": "arm", "kat": "geo", "bod": "tib", "mya": "bur", "msa": "may"},
     **{"cym": "wel", "eus": "baq"},
 }
+
+TEXT_SUBTITLES = ("subrip", "mov_text", "webvtt", "ass", "text")

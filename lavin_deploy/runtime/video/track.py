@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,17 @@ from typing import Any
 from lavin_deploy.runtime.video.container import import_av, open_input
 from lavin_deploy.runtime.video.holds import QUICKTIME_LANGUAGES
 
+# What FFmpeg's encoders of subtitles want to know of styles: there are none.
+_ASS_HEADER = b"""[Script Info]
+ScriptType: v4.00+
+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize
+Style: Default,Arial,16
+
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+"""
 _KEPT = ("language", "title", "handler_name")
 
 
@@ -75,7 +87,43 @@ class Encoded:
         output.mux(self._stream.encode(None))
 
 
-Track = Copied | Encoded
+class Rewritten:
+    """One output track of subtitles as plain text, without the styles of the input's.
+
+    Args:
+        stream: the output's ``av`` stream.
+        source: the input's.
+    """
+
+    def __init__(self, stream: Any, source: Any) -> None:
+        self._stream, self._source, self._av = stream, source, import_av()
+        self.damaged = 0
+
+    def write(self, packet: Any, shift: Fraction, output: Any) -> None:
+        """Write the lines of a packet, ``shift`` seconds later."""
+        try:
+            parts = self._source.decode(packet)
+        except self._av.error.InvalidDataError:
+            self.damaged += 1
+            return
+        kind = self._av.subtitles.subtitle.AssSubtitle
+        lines = [part.dialogue for part in parts if isinstance(part, kind)]
+        text = re.sub(rb"\{\\[^}]*\}", b"", b"\n".join(lines)).replace(b"\r\n", b"\n").strip()
+        if not text:
+            return
+        if self._stream.codec_context.name == "mov_text":  # 3GPP TS 26.245: its length comes first
+            text = len(text).to_bytes(2, "big") + text
+        written = self._av.Packet(text)
+        written.stream, written.time_base = self._stream, packet.time_base
+        written.pts = written.dts = packet.pts + round(shift / packet.time_base)
+        written.duration = packet.duration or 0
+        output.mux(written)
+
+    def finish(self, shift: Fraction, output: Any) -> None:
+        """Do nothing: each packet is written as it comes."""
+
+
+Track = Copied | Encoded | Rewritten
 
 
 def called(stream: Any) -> str:
@@ -124,3 +172,12 @@ def _bits_a_second(source: Path, index: int) -> int:
             if samples:
                 return round(Fraction(packet.size * 8 * stream.rate, samples))
     return int(stream.codec_context.bit_rate or 0)
+
+
+def add_text(output: Any, coding: str, stream: Any) -> Any:
+    """Add a track of plain text subtitles to an output."""
+    added = output.add_stream(coding)
+    added.codec_context.subtitle_header = _ASS_HEADER
+    added.codec_context.time_base = Fraction(1, 1000)
+    describe(added, stream, output.format.name)
+    return added

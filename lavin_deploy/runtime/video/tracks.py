@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from lavin_deploy.runtime.video.container import DEFAULT, import_av, open_input
-from lavin_deploy.runtime.video.holds import HOLDS
+from lavin_deploy.runtime.video.holds import HOLDS, TEXT_SUBTITLES
 from lavin_deploy.runtime.video.track import (
     Copied,
     Encoded,
+    Rewritten,
     Track,
     add_copy,
+    add_text,
     called,
     describe,
     tags_of,
@@ -137,10 +139,11 @@ class TrackCopy:
         except (self._av.FFmpegError, ValueError) as error:
             self._leave_out(called(stream), f"it cannot be encoded as {encoder} ({error})")
             return
+        reason = f"its packets of {name}" if name in self._holds.sound else name
         stereo = ", in stereo" if stream.layout.nb_channels > 2 else ""
         self.notices.append(
             f"{called(stream)} is encoded anew as {encoder}{stereo}: "
-            f"{self._output.format.name} cannot hold {name}."
+            f"{self._output.format.name} cannot hold {reason}."
         )
         self._tracks[stream.index] = Encoded(added, stream)
 
@@ -148,9 +151,18 @@ class TrackCopy:
         """Add a track of subtitles; return what is left out."""
         known = stream.codec_context is not None
         name = stream.codec_context.codec.canonical_name if known else "unknown"
-        if name not in self._holds.subtitles or not self._can_copy(stream):
+        if name in self._holds.subtitles and self._can_copy(stream):
+            self._tracks[stream.index] = Copied(add_copy(self._output, stream, self._source))
+        elif name in TEXT_SUBTITLES and self._holds.text is not None:
+            self._tracks[stream.index] = Rewritten(
+                add_text(self._output, self._holds.text, stream), stream
+            )
+            self.notices.append(
+                f"{called(stream)} is rewritten as plain {self._holds.text}: "
+                f"{self._output.format.name} cannot hold {name}."
+            )
+        else:
             return [f"subtitle track {stream.index} ({name})"]
-        self._tracks[stream.index] = Copied(add_copy(self._output, stream, self._source))
         return []
 
     def _add_encoder(self, encoder: str, stream: Any) -> Any:

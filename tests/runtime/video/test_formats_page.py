@@ -39,16 +39,17 @@ def tables() -> str:
         )
     lines += [
         "",
-        "| written | subtitles that are kept | chapters | creation time | of sound: language, "
-        "title, default |",
-        "|---|---|---|---|---|",
+        "| written | subtitles that are kept | other text | chapters | creation time | "
+        "of sound: language, title, default |",
+        "|---|---|---|---|---|---|",
     ]
     for muxer, names in suffixes.items():
         holds = HOLDS[muxer]
         has = ["yes" if h else "no" for h in (holds.chapters, holds.creation_time)]
         kept = ", ".join(holds.subtitles) or "none"
         tags = "yes" if holds.sound_tags else "no"
-        lines.append(f"| {' '.join(names)} | {kept} | {has[0]} | {has[1]} | {tags} |")
+        cells = [" ".join(names), kept, holds.text or "none", *has, tags]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

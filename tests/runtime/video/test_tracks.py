@@ -180,7 +180,8 @@ def write_rich(path: Path, subtitles: str) -> Path:
             block.sample_rate, block.pts, block.time_base = 48000, 0, Fraction(1, 48000)
             container.mux(sound.encode(block))
             container.mux(sound.encode(None))
-        line = b"Bonjour" if subtitles != "mov_text" else b"\0\7Bonjour"
+        line = {"mov_text": b"\0\7", "ass": b"0,0,Default,,0,0,0,,{\\i1}"}.get(subtitles, b"")
+        line += b"Bonjour"
         packet = av.Packet(line)
         packet.stream, packet.time_base = text, Fraction(1, 1000)
         packet.pts = packet.dts = 200
@@ -207,9 +208,10 @@ Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
         ("a.mp4", "mov_text", ".mp4", ""),
         ("a.mp4", "mov_text", ".mov", ""),
         ("a.mkv", "subrip", ".mkv", ""),
-        ("a.mkv", "subrip", ".mp4", "subtitle track 3 (subrip)"),
-        ("a.mkv", "subrip", ".webm", "subtitle track 3 (subrip)"),
-        ("a.mp4", "mov_text", ".mkv", "subtitle track 3 (mov_text)"),
+        ("a.mkv", "subrip", ".mp4", "mov_text"),
+        ("a.mkv", "ass", ".mov", "mov_text"),
+        ("a.mkv", "subrip", ".webm", "webvtt"),
+        ("a.mp4", "mov_text", ".mkv", "subrip"),
         (
             *("a.mkv", "subrip", ".avi"),
             "the creation time, the chapters, subtitle track 3 (subrip), "
@@ -226,6 +228,9 @@ def test_languages_defaults_subtitles_chapters_and_titles(
     if suffix == ".webm":
         notices = [n for n in notices if "encoded anew as libopus" not in n]
     expected = f"{CONTAINERS[suffix]} cannot hold {lost} of the input: left out."
+    if lost in ("mov_text", "webvtt", "subrip"):
+        expected = f"subtitle track 3 ({subtitles}) is rewritten as plain {lost}: "
+        expected += f"{CONTAINERS[suffix]} cannot hold {subtitles}."
     assert notices == ([expected] if lost else [])
     with av.open(str(target)) as container:
         assert container.metadata["title"] == "A film"
@@ -234,8 +239,15 @@ def test_languages_defaults_subtitles_chapters_and_titles(
             chapters = container.chapters()
             assert [c["metadata"]["title"] for c in chapters] == ["Part 0", "Part 1"]
             assert [float(c["start"] * c["time_base"]) for c in chapters] == [0, 0.5]
-        texts = [bytes(p) for p in container.demux(container.streams.subtitles) if p.size]
-        assert any(b"Bonjour" in text for text in texts) == ("subtitle" not in lost)
+        texts = container.streams.subtitles
+        said = [
+            (float(p.pts * p.time_base), float(p.duration * p.time_base), part.dialogue)
+            for p in (container.demux(texts) if texts else ())
+            if p.size and p.pts is not None
+            for part in p.decode()
+        ]
+        said = [line for line in said if line[2].strip()]
+        assert said == ([] if "subtitle" in lost else [(0.2, 0.4, b"Bonjour")])
     if suffix != ".avi":
         sounds = tracks(target, "Audio")
         assert [(t.language, t.title) for t in sounds] == [("en", "English"), ("de", "Deutsch")]
