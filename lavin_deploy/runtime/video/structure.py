@@ -79,15 +79,19 @@ def _riff(file: BinaryIO, size: int) -> bool:
         if head[:4] != b"RIFF" or length in (0, 0xFFFFFFFF):
             return False
         place += 8 + length + length % 2
-    return place > size + 1  # the last may lack its padding
+    return place > size + 8  # the last may lack its padding, or count its own head
 
 
 def _flv(file: BinaryIO, size: int) -> bool:
-    """Follow the size of the last tag, which ends the file, back to that tag."""
-    file.seek(max(0, size - 4))
-    length = int.from_bytes(file.read(4), "big")
-    if not 11 <= length <= size - 4:
-        return True
-    file.seek(size - 4 - length)
-    head = file.read(4)
-    return head[0] & 0x1F not in _FLV_TAGS or int.from_bytes(head[1:], "big") + 11 != length
+    """Walk the tags, each of a head of 11 bytes, its data, and 4 that repeat its size."""
+    place = 9 + 4  # the file's header, and the size of no tag
+    while place + 11 <= size:
+        file.seek(place)
+        head = file.read(4)
+        if head[0] & 0x1F not in _FLV_TAGS:
+            return False  # something else follows the tags: nothing is proved
+        place += 11 + int.from_bytes(head[1:], "big")
+        if place > size:
+            return True
+        place += 4
+    return place < size  # a part of a head

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pymediainfo import MediaInfo
 
-from lavin_deploy.runtime.video.holds import HOLDS
+from lavin_deploy.runtime.video.holds import HOLDS, TEXT_SUBTITLES
 from lavin_deploy.runtime.video.reader import VideoReader
 from lavin_deploy.runtime.video.writer import VideoWriter
 from tests.helpers.videos import loudest_hertz, picture, probe, write_sound
@@ -38,6 +38,16 @@ SOUNDS = {
     "wmav2": ("wmav2", "wmv", "WMA"),
 }
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".avi": "avi"}
+
+
+def _decodes(name: str) -> bool:
+    try:
+        return bool(av.codec.Codec(name, "r").name)
+    except av.codec.codec.UnknownCodecError:
+        return False
+
+
+DECODERS = sorted(filter(_decodes, av.codecs_available))
 
 
 def copy(source: Path, target: Path) -> list[str]:
@@ -284,3 +294,11 @@ def test_a_clock_that_starts_late_becomes_zero(
     assert abs(apart[1] - apart[0]) < 0.03
     (general,) = tracks(target, "General")
     assert float(general.duration) < 1300
+
+
+def test_every_name_in_the_table_of_containers_is_one_of_ffmpegs() -> None:
+    known = {av.codec.Codec(name, "r").canonical_name for name in DECODERS}
+    for muxer, holds in HOLDS.items():
+        assert set(holds.sound) | set(holds.subtitles) | {holds.text} - {None} <= known, muxer
+        assert av.codec.Codec(holds.encoder, "w").type == "audio"
+    assert set(TEXT_SUBTITLES) <= known
