@@ -130,6 +130,17 @@ def write_sound(
     return path
 
 
+def damage_sound(path: Path, first: int = 2, last: int = 4) -> Path:
+    """Zero the packets ``first`` to ``last`` of a file's sound and nothing of its container."""
+    with av.open(str(path)) as container:
+        packets = [bytes(p) for p in container.demux(audio=0) if p.size]
+    data = path.read_bytes()
+    for packet in packets[first:last]:
+        data = data.replace(packet, bytes(len(packet)), 1)
+    path.write_bytes(data)
+    return path
+
+
 def loudest_hertz(path: Path, track: int = 0) -> float:
     """Frequency of the loudest tone of an audio track, as PyAV decodes it."""
     with av.open(str(path)) as container:

@@ -14,7 +14,7 @@ from pymediainfo import MediaInfo
 from lavin_deploy.runtime.video.holds import HOLDS, TEXT_SUBTITLES
 from lavin_deploy.runtime.video.reader import VideoReader
 from lavin_deploy.runtime.video.writer import VideoWriter
-from tests.helpers.videos import loudest_hertz, picture, probe, write_sound
+from tests.helpers.videos import damage_sound, loudest_hertz, picture, probe, write_sound
 
 pytestmark = pytest.mark.unit
 
@@ -124,14 +124,7 @@ def test_unknown_sound_is_left_out_and_the_picture_stays(tmp_path: Path) -> None
 
 
 def test_damaged_sound_is_named_and_the_picture_stays(tmp_path: Path) -> None:
-    source = write_sound(tmp_path / "a.mkv", "flac", seconds=2)
-    with av.open(str(source)) as container:
-        packets = [bytes(p) for p in container.demux(audio=0) if p.size]
-    data = source.read_bytes()
-    for packet in packets[5:9]:  # the payload alone, so that the container stays whole
-        where = data.index(packet)
-        data = data[:where] + b"\0" * len(packet) + data[where + len(packet) :]
-    source.write_bytes(data)
+    source = damage_sound(write_sound(tmp_path / "a.mkv", "flac", seconds=2), 5, 9)
     notices = copy(source, tmp_path / "out.mov")
     assert any("audio track 1 (flac) is left out: 4 packets are damaged" in n for n in notices)
     assert probe(tmp_path / "out.mov").frames == 50
