@@ -18,7 +18,7 @@ from PIL import Image
 
 from lavin_deploy.cli.run import run
 from lavin_deploy.runtime.media.images import read_image, write_image
-from tests.helpers.videos import picture, probe, write_video
+from tests.helpers.videos import damage_sound, picture, probe, write_sound, write_video
 
 pytestmark = pytest.mark.cli
 
@@ -169,6 +169,20 @@ def test_folder_and_pattern(tmp_path: Path, lavin_run: Run) -> None:
     ]
     assert lavin_run(f"{media}/[01].png", "-o", tmp_path / "some").exit_code == 0
     assert names(tmp_path / "some") == ["0.png", "1.png"]
+
+
+def test_what_is_changed_of_a_film_is_said_once_also_at_its_end(
+    tmp_path: Path, lavin_run: Run
+) -> None:
+    source = damage_sound(write_sound(tmp_path / "a.mkv", "flac"))
+    done = lavin_run(source, "-o", tmp_path / "out.mov")
+    assert done.exit_code == 0, done.stderr
+    assert probe(tmp_path / "out.mov").frames == 15
+    for sentence in (
+        "audio track 1 (flac) is encoded anew as aac: mov cannot hold flac.",
+        "a part of audio track 1 (flac) is left out: 2 packets are damaged.",
+    ):
+        assert done.stderr.count(sentence) == 1, done.stderr
 
 
 def test_failures_are_one_sentence_and_leave_nothing(tmp_path: Path, lavin_run: Run) -> None:

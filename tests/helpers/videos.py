@@ -88,6 +88,73 @@ def write_video(
     return path
 
 
+def write_sound(
+    path: Path,
+    encoder: str,
+    *,
+    seconds: float = 0.6,
+    layout: str = "mono",
+    hertz: float = 440,
+    begin: int = 0,
+) -> Path:
+    """Write a grey video of 25 frames a second with a sine in one coding.
+
+    Args:
+        path: where to.
+        encoder: FFmpeg's encoder of the sound.
+        seconds: length of both.
+        layout: of the sound's channels.
+        hertz: of the sine.
+        begin: seconds of the clock at which both begin.
+    """
+    rate = 48000 if encoder == "libopus" else 44100
+    with av.open(str(path), "w", container_options={"output_ts_offset": str(begin)}) as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        sound = container.add_stream(encoder, rate=rate, options={"strict": "experimental"})
+        sound.layout, sound.bit_rate = layout, 128000
+        for i in range(round(25 * seconds)):
+            frame = av.VideoFrame.from_ndarray(picture(i), format="rgb24").reformat(
+                format="yuv420p"
+            )
+            frame.pts, frame.time_base = i, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+        for done in range(0, round(seconds * rate), 1024):
+            wave = np.sin(np.arange(done, done + 1024) * (2 * np.pi * hertz / rate)) * 9000
+            data = wave.astype(np.int16).repeat(sound.layout.nb_channels)[None]
+            block = av.AudioFrame.from_ndarray(data, format="s16", layout=layout)
+            block.sample_rate, block.pts, block.time_base = rate, done, Fraction(1, rate)
+            container.mux(sound.encode(block))
+        container.mux(sound.encode(None))
+    return path
+
+
+def damage_sound(path: Path, first: int = 2, last: int = 4) -> Path:
+    """Zero the packets ``first`` to ``last`` of a file's sound and nothing of its container."""
+    with av.open(str(path)) as container:
+        packets = [bytes(p) for p in container.demux(audio=0) if p.size]
+    data = path.read_bytes()
+    for packet in packets[first:last]:
+        data = data.replace(packet, bytes(len(packet)), 1)
+    path.write_bytes(data)
+    return path
+
+
+def loudest_hertz(path: Path, track: int = 0) -> float:
+    """Frequency of the loudest tone of an audio track, as PyAV decodes it."""
+    with av.open(str(path)) as container:
+        to_mono = av.AudioResampler("flt", "mono", 48000)
+        blocks = [
+            block.to_ndarray().ravel()
+            for frame in container.decode(audio=track)
+            for block in to_mono.resample(frame)
+        ]
+    wave = np.concatenate(blocks)
+    spectrum = np.abs(np.fft.rfft(wave * np.hanning(wave.size)))
+    return float(spectrum.argmax() * 48000 / wave.size)
+
+
 def _write_sine(container: Any, stream: Any, seconds: float) -> None:
     step, done = 1024, 0
     while done < seconds * 48000:

@@ -207,8 +207,7 @@ def _process_video(
         told: set[str] = set()
 
         def tell() -> None:
-            read = reader.notices if isinstance(reader, AnimationReader) else ()
-            for sentence in (*read, *writer.notices):
+            for sentence in (*reader.notices, *writer.notices):
                 if sentence not in told:
                     told.add(sentence)
                     progress.notice(sentence)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-UNSPECIFIED = 2  # AVCOL_SPC_, AVCOL_PRI_ and AVCOL_TRC_UNSPECIFIED alike
-BT709, BT470BG, SMPTE170M, SMPTE240M, BT2020 = 1, 5, 6, 7, 9  # AVCOL_SPC_*
+from lavin_deploy.runtime.video.hdr import HLG, PQ
 
-# AVCOL_SPC_* -> SWS_CS_*; BT.470BG and SMPTE 170M are the two names of BT.601's matrix.
-_SCALER_MATRIX = {BT709: 1, BT470BG: 5, SMPTE170M: 5, SMPTE240M: 7, BT2020: 9}
+UNSPECIFIED = 2  # AVCOL_SPC_, AVCOL_PRI_ and AVCOL_TRC_UNSPECIFIED alike
+RGB, BT709, FCC, BT470BG, SMPTE170M, SMPTE240M, BT2020 = 0, 1, 4, 5, 6, 7, 9  # AVCOL_SPC_*
+BT2020_PRIMARIES = 9  # AVCOL_PRI_BT2020
+
+# AVCOL_SPC_* -> SWS_CS_*; BT.470BG and SMPTE 170M are the two names of BT.601's matrix, and
+# BT.2020's is that of non-constant luminance.
+_SCALER_MATRIX = {BT709: 1, FCC: 4, BT470BG: 5, SMPTE170M: 5, SMPTE240M: 7, BT2020: 9}
 
 # libswscale's flags BICUBIC | ACCURATE_RND | FULL_CHR_H_INT | FULL_CHR_H_INP. The usual faster
 # ones cost a few grey levels.
@@ -40,14 +44,31 @@ class Colors:
     @classmethod
     def of_frame(cls, frame: Any) -> Colors:
         """Return the tags of a decoded ``av.VideoFrame``, by its size where it has none."""
-        guess = cls.of_size(frame.width, frame.height)
-        return cls(
-            matrix=frame.colorspace if frame.colorspace in _SCALER_MATRIX else guess.matrix,
-            primaries=frame.color_primaries,
-            transfer=frame.color_trc,
-        )
+        matrix = frame.colorspace
+        if matrix not in _SCALER_MATRIX:
+            wide = frame.color_primaries == BT2020_PRIMARIES
+            matrix = BT2020 if wide else cls.of_size(frame.width, frame.height).matrix
+        return cls(matrix=matrix, primaries=frame.color_primaries, transfer=frame.color_trc)
+
+    @classmethod
+    def of_answer(cls, frame: Any) -> Colors:
+        """Return the tags of an answer to a video: those of its frames, BT.709 for HDR."""
+        if is_hdr(frame):
+            return cls(matrix=BT709, primaries=BT709, transfer=BT709)  # H.273 numbers them alike
+        return cls.of_frame(frame)
+
+    @staticmethod
+    def guesses(frame: Any) -> bool:
+        """Whether the frame names a YUV matrix that ``of_frame`` has to replace."""
+        named = frame.colorspace not in (*_SCALER_MATRIX, RGB, UNSPECIFIED)
+        return named and not frame.format.is_rgb
 
     @property
     def scaler_matrix(self) -> int:
         """SWS_CS_*, the same matrix in libswscale's numbering."""
         return _SCALER_MATRIX[self.matrix]
+
+
+def is_hdr(frame: Any) -> bool:
+    """Whether a decoded frame is coded for high dynamic range."""
+    return frame.color_trc in (PQ, HLG)

@@ -7,8 +7,20 @@ from typing import Any
 
 from lavin_deploy.errors import InputError
 
-# Demuxers that take a file that is no video, or that lead to other files.
-_NOT_VIDEO = ("image2", "_pipe", "tty", "hls", "dash", "concat", "sdp", "rtsp", "ffmetadata")
+# FFmpeg's demuxers that take a file that is no video (text, one picture), or that lead to other
+# files; those of single pictures that are recognised by content all end with "_pipe".
+_NOT_VIDEO = frozenset(
+    {
+        *("concat", "dash", "ffmetadata", "hls", "image2", "image2pipe", "imf", "rtp", "rtsp"),
+        *("sap", "sdp", "tty", "vobsub", "webm_dash_manifest"),
+    }
+)
+
+
+def is_video_demuxer(name: str) -> bool:
+    """Tell whether a file that FFmpeg opened with a demuxer may be taken for a video."""
+    names = name.split(",")
+    return not any(part in _NOT_VIDEO or part.endswith("_pipe") for part in names)
 
 
 def import_av() -> Any:
@@ -44,25 +56,38 @@ def open_input(path: Path) -> Any:
             f"{path} cannot be read as a video ({getattr(error, 'strerror', None) or error}); "
             "it is of another type, damaged or incomplete."
         ) from error
-    if any(name in container.format.name for name in _NOT_VIDEO):
+    if not is_video_demuxer(container.format.name):
         kind = container.format.name
         container.close()
         raise InputError(f"{path} is not a video file (it looks like {kind}); name a video file.")
     return container
 
 
+# Bits of AV_DISPOSITION_*, by number: their texts in PyAV are those of the version at hand.
+DEFAULT, ATTACHED_PIC = 1 << 0, 1 << 10
+
+
 def pick_video(container: Any, path: Path) -> Any:
-    """Return the video track of a container: the first that is not a cover picture.
+    """Return the video track of a container that FFmpeg would choose.
+
+    That is the largest, where a default one counts 5,000,000 pixels more, and of equals the
+    first. Cover pictures, and thumbnails that are marked like them, are never taken.
 
     Raises:
         InputError: there is none, or no decoder for it.
     """
-    for stream in container.streams.video:
-        if "attached_pic" in str(stream.disposition):
-            continue
-        if stream.codec_context is None:
-            raise InputError(
-                f"{path} is coded in a way this build of PyAV cannot decode; re-encode it to h264."
-            )
-        return stream
-    raise InputError(f"{path} holds no video track; name a video file.")
+    videos = [s for s in container.streams.video if not int(s.disposition) & ATTACHED_PIC]
+    if not videos:
+        raise InputError(f"{path} holds no video track; name a video file.")
+    stream = max(videos, key=_score)
+    if stream.codec_context is None:
+        raise InputError(
+            f"{path} is coded in a way this build of PyAV cannot decode; re-encode it to h264."
+        )
+    return stream
+
+
+def _score(stream: Any) -> int:
+    """Score as in FFmpeg's ``map_auto_video`` (fftools/ffmpeg_mux_init.c)."""
+    pixels = stream.width * stream.height if stream.codec_context is not None else 0
+    return int(pixels + (5_000_000 if int(stream.disposition) & DEFAULT else 0))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,14 +12,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from lavin_deploy.arrays import U8
 from lavin_deploy.errors import InputError
 from lavin_deploy.runtime.letterbox import MAX_PIXELS
-from lavin_deploy.runtime.video.colors import FULL, SCALER_FLAGS, Colors
+from lavin_deploy.runtime.video.colors import Colors
 from lavin_deploy.runtime.video.container import import_av, open_input, pick_video
+from lavin_deploy.runtime.video.deinterlace import Deinterlacer
 from lavin_deploy.runtime.video.length_check import LengthCheck
+from lavin_deploy.runtime.video.orientation import is_turned
+from lavin_deploy.runtime.video.rgb import RgbConverter
+
+# A file whose clock does not start at zero starts with its first picture, unless its sound comes
+# so many seconds earlier.
+_LEAD_IN = Fraction(1, 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +61,11 @@ class VideoInfo:
         time_base: unit of ``Frame.pts`` in seconds.
         frames: an estimate of the number of frames, for progress bars; 0 if unknown.
         aspect: width / height of one upright pixel.
-        colors: how its YUV is to be read and the answer's to be written.
+        colors: how the answer's YUV is to be written.
         audio_tracks: number of audio tracks.
+        start: seconds of the file's clock at which ``Frame.pts`` is zero: 0, or about where it
+            begins if that is later, as in broadcasts. None of a file that has no clock of its own
+            and nothing besides pictures.
     """
 
     path: Path
@@ -68,21 +77,24 @@ class VideoInfo:
     aspect: Fraction
     colors: Colors
     audio_tracks: int
+    start: Fraction | None = None
 
 
 class VideoReader:
     """Reads a video's frames in the order they are shown; a context manager.
 
     Iterating yields every frame once, in constant memory. Any pixel format becomes 8-bit RGB by
-    the file's own colour matrix and range, and the display rotation and mirroring are applied.
-    Times increase strictly: where a file repeats or lacks one, the next possible is given.
+    the file's own colour matrix and range, HDR is tone-mapped, transparent parts lie on white,
+    interlaced frames become whole pictures, and the display rotation and mirroring are applied.
+    Frames of another size are scaled to the first one's. Times increase strictly: where a file
+    repeats or lacks one, the next possible is given.
 
     Args:
         path: a local file.
 
     Raises:
         InputError: entering: no such file, not a video, no frame, or absurdly large; iterating:
-            damaged, changing its size, or ending before the length it declares.
+            damaged, growing absurdly large, or cut off.
     """
 
     info: VideoInfo
@@ -95,16 +107,19 @@ class VideoReader:
         av = import_av()
         self._container = open_input(self.path)
         try:
-            self._stream = pick_video(self._container, self.path)
-            self._refuse_absurd(self._stream.width, self._stream.height)
+            stream = self._stream = pick_video(self._container, self.path)
+            self._refuse_absurd(stream.width, stream.height)
             self._is_avi = self._container.format.name == "avi"
-            self._reformatter = av.video.reformatter.VideoReformatter()
-            self._decoded = self._decode(av)
-            self._first = next(self._decoded, None)
+            self._rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
+            self._time_base = Fraction(stream.time_base or 1 / self._rate)
+            self._start: int | None = None
+            self._notices: list[str] = []
+            self._deinterlacer = Deinterlacer()
+            self._frames = self._deinterlacer(self._timed(self._decode(av)))
+            self._first = next(self._frames, None)
             if self._first is None:
                 raise InputError(f"{self.path} ends before its first frame; is the file complete?")
-            self._refuse_absurd(self._first.width, self._first.height)
-            self._matrix = _display_matrix(self._first)
+            self._to_rgb = RgbConverter(self._first)
             self.info = self._describe(self._first)
         except BaseException:
             self.close()
@@ -126,34 +141,32 @@ class VideoReader:
             self._container.close()
             self._container = None
 
+    @property
+    def notices(self) -> list[str]:
+        """Sentences for the user, more as frames are read."""
+        interlaced = "the video is interlaced; it is deinterlaced, one picture for each frame."
+        return self._notices + self._to_rgb.notices + [interlaced] * self._deinterlacer.used
+
     def __iter__(self) -> Iterator[Frame]:
         assert self._first is not None, "a VideoReader is read once, inside its `with` block"
         frame, self._first = self._first, None
-        size = (frame.width, frame.height)
-        last = None
         while frame is not None:
-            if (frame.width, frame.height) != size:
-                raise InputError(
-                    f"{self.path} changes its size from {size[0]}x{size[1]} to "
-                    f"{frame.width}x{frame.height}; cut or re-encode it to one size first."
-                )
-            pts = self._time_of(frame, last)
+            self._refuse_absurd(frame.width, frame.height)
             yield Frame(
                 image=self._to_rgb(frame),
-                pts=pts,
+                pts=frame.pts,
                 duration=max(0, frame.duration or 0),
-                time_base=self.info.time_base,
+                time_base=self._time_base,
             )
-            last = pts
-            frame = next(self._decoded, None)
+            frame = next(self._frames, None)
 
     def _decode(self, av: Any) -> Iterator[Any]:
-        """Yield decoded frames, then check that the file kept its word about its length."""
+        """Yield decoded frames, then check that nothing is missing at the end."""
         stream = self._stream
-        stream.thread_type = "AUTO"
+        decode = self._decoder(av)
         self._dts: deque[int] = deque()  # of packets whose frames have not come out yet
         self._delay: int | None = None
-        check = LengthCheck(self._container, stream)
+        check = LengthCheck(self._container, stream, self.path)
         count = 0
         packets = self._container.demux()
         try:
@@ -163,7 +176,7 @@ class VideoReader:
                     continue
                 if self._is_avi and packet.size and packet.dts is not None:
                     self._dts.append(packet.dts)
-                for frame in packet.decode():
+                for frame in decode(packet):
                     count += 1
                     yield frame
         except av.FFmpegError as error:
@@ -179,11 +192,51 @@ class VideoReader:
         if check.broken_off():
             raise self._too_short(count)
 
+    def _decoder(self, av: Any) -> Callable[[Any], list[Any]]:
+        """Return what turns a packet into frames: of VP8 and VP9, libvpx alone sees alpha."""
+        stream = self._stream
+        name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.codec.canonical_name)
+        tags = {key.lower(): text for key, text in stream.metadata.items()}
+        if name is None or tags.get("alpha_mode") != "1":
+            stream.thread_type = "AUTO"
+            return lambda packet: packet.decode()
+        if name not in av.codecs_available:
+            self._notices.append(
+                f"the video's transparency is ignored: this build of PyAV lacks {name}."
+            )
+            return lambda packet: packet.decode()
+        context = av.CodecContext.create(name, "r")
+        return lambda packet: context.decode(packet if packet.size else None)
+
     def _too_short(self, count: int) -> InputError:
         return InputError(
-            f"{self.path} ends after {count} frames, before the length it declares; "
+            f"{self.path} ends after {count} frames before the length it declares; "
             "the file is incomplete, so copy or download it again."
         )
+
+    def _timed(self, frames: Iterator[Any]) -> Iterator[Any]:
+        """Give each frame its time, in ``info.time_base`` from ``info.start`` on."""
+        last = None
+        for frame in frames:
+            time = self._time_of(frame, last)
+            if self._start is None:
+                self._start = self._origin(time)
+            last = time
+            frame.pts, frame.time_base = time - self._start, self._time_base
+            yield frame
+
+    def _origin(self, first: int) -> int:
+        picture = first * self._time_base
+        starts = [
+            track.start_time * track.time_base
+            for track in self._container.streams.audio
+            if track.start_time is not None
+        ]
+        earliest = min([picture, *starts])
+        if earliest <= 0:
+            return 0
+        begin = picture if picture - earliest < _LEAD_IN else earliest
+        return math.floor(begin / self._time_base)
 
     def _time_of(self, frame: Any, last: int | None) -> int:
         pts: int | None = frame.pts
@@ -193,7 +246,7 @@ class VideoReader:
             return pts
         if last is None:
             return 0
-        step = frame.duration or round(1 / (self.info.rate * self.info.time_base))
+        step = frame.duration or round(1 / (self._rate * self._time_base))
         return last + (max(1, step) if pts is None else 1)
 
     def _time_in_avi(self, frame: Any) -> int | None:
@@ -211,17 +264,6 @@ class VideoReader:
             self._dts.popleft()
         return time
 
-    def _to_rgb(self, frame: Any) -> U8:
-        rgb = self._reformatter.reformat(
-            frame,
-            format="rgb24",
-            src_colorspace=Colors.of_frame(frame).scaler_matrix,
-            dst_color_range=FULL,
-            interpolation=SCALER_FLAGS,
-            threads=1,
-        )
-        return _upright(rgb.to_ndarray(), self._matrix)
-
     def _refuse_absurd(self, width: int, height: int) -> None:
         if width * height > MAX_PIXELS:  # asked of the header, before anything is decoded
             raise InputError(
@@ -231,50 +273,21 @@ class VideoReader:
 
     def _describe(self, frame: Any) -> VideoInfo:
         stream, container = self._stream, self._container
-        turned = _is_turned(self._matrix)
+        turned = is_turned(self._to_rgb.matrix)
         aspect = stream.sample_aspect_ratio or Fraction(1)
-        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         seconds = _seconds(stream.duration, stream.time_base) or (container.duration or 0) / 1e6
         return VideoInfo(
             path=self.path,
             width=frame.height if turned else frame.width,
             height=frame.width if turned else frame.height,
-            rate=Fraction(rate),
-            time_base=Fraction(stream.time_base or 1 / rate),
-            frames=stream.frames or round(seconds * rate),
+            rate=self._rate,
+            time_base=self._time_base,
+            frames=stream.frames or round(seconds * self._rate),
             aspect=1 / aspect if turned else aspect,
-            colors=Colors.of_frame(frame),
+            colors=Colors.of_answer(frame),
             audio_tracks=len(container.streams.audio),
+            start=(self._start or 0) * self._time_base,
         )
-
-
-def _display_matrix(frame: Any) -> tuple[int, int, int, int]:
-    """(a, b, c, d) of the frame's display matrix: x' = a x + c y, y' = b x + d y.
-
-    Ask it of one frame only: PyAV's side data and their frame refer to each other, so that the
-    frame's memory is only freed when Python looks for such cycles.
-    """
-    with suppress(KeyError):
-        data = frame.side_data["DISPLAYMATRIX"]
-        m = np.frombuffer(bytes(data), dtype=np.int32)
-        if m.size == 9 and m[:5].any():
-            return int(m[0]), int(m[1]), int(m[3]), int(m[4])
-    return 1, 0, 0, 1
-
-
-def _is_turned(matrix: tuple[int, int, int, int]) -> bool:
-    a, b, c, d = matrix
-    return abs(b) + abs(c) > abs(a) + abs(d)
-
-
-def _upright(image: U8, matrix: tuple[int, int, int, int]) -> U8:
-    """Apply the quarter turns and mirrorings of a display matrix."""
-    a, b, c, d = matrix
-    x, y = a, d
-    if _is_turned(matrix):
-        image = image.transpose(1, 0, 2)
-        x, y = c, b
-    return np.ascontiguousarray(image[:: -1 if y < 0 else 1, :: -1 if x < 0 else 1])
 
 
 def _seconds(duration: int | None, time_base: Fraction | None) -> float:

@@ -1,58 +1,23 @@
-"""Frames into a video file through PyAV, with the times, colours and sound of another."""
+"""Frames into a video file through PyAV, with the times, colours and other tracks of another."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from lavin_deploy.errors import InputError, LavinError, WorkError
+from lavin_deploy.errors import InputError, WorkError
 from lavin_deploy.files import output_file
 from lavin_deploy.runtime.letterbox import check_image
-from lavin_deploy.runtime.video.audio import AudioCopy
 from lavin_deploy.runtime.video.colors import LIMITED, SCALER_FLAGS, Colors
 from lavin_deploy.runtime.video.container import import_av
+from lavin_deploy.runtime.video.formats import ENCODER_OPTIONS, VIDEO_OUTPUTS, format_of
 from lavin_deploy.runtime.video.reader import Frame, VideoInfo
+from lavin_deploy.runtime.video.tracks import TrackCopy
 
-
-@dataclass(frozen=True)
-class _Format:
-    """What a suffix means: FFmpeg's muxer, video encoders by preference, audio encoder."""
-
-    muxer: str
-    video: tuple[str, ...]
-    audio: str
-
-    @property
-    def options(self) -> dict[str, str]:
-        """Muxer options: a codec's lead-in of sound, before zero, must not move the frames.
-
-        MP4 and MOV say it in an edit list; the others would delay everything by it.
-        """
-        return {} if self.muxer in ("mp4", "mov") else {"avoid_negative_ts": "disabled"}
-
-
-_MP4 = _Format("mp4", ("libx264", "mpeg4"), "aac")
-_FORMATS = {
-    ".mp4": _MP4,
-    ".m4v": _MP4,
-    ".mov": _Format("mov", ("libx264", "mpeg4"), "aac"),
-    ".mkv": _Format("matroska", ("libx264", "libvpx-vp9", "mpeg4"), "aac"),
-    ".webm": _Format("webm", ("libvpx-vp9",), "libopus"),
-    ".avi": _Format("avi", ("libx264", "mpeg4"), "libmp3lame"),
-}
-VIDEO_OUTPUTS = tuple(_FORMATS)
-
-# No B frames: then packets come in the order in which they are shown, and every format, AVI
-# included, gives back the very times that went in.
-_ENCODER_OPTIONS = {
-    "libx264": {"preset": "veryfast", "crf": "18", "bf": "0"},
-    "libvpx-vp9": {"deadline": "realtime", "cpu-used": "7", "crf": "20", "row-mt": "1"},
-    "mpeg4": {"qmin": "2", "qmax": "4", "bf": "0"},
-}
+__all__ = ["VIDEO_OUTPUTS", "VideoWriter"]
 
 
 class VideoWriter:
@@ -71,15 +36,13 @@ class VideoWriter:
         time_base: unit of the times to come, in seconds.
         aspect: width / height of one pixel.
         colors: how RGB is coded; by default what players assume of the size.
-        audio_from: a file whose audio tracks are copied.
+        tracks_from: a file whose sound, subtitles, chapters and titles are copied.
+        start: seconds of that file's clock that are zero of the frames'.
         codec: FFmpeg's name of a video encoder; by default the first there is for the format.
 
     Raises:
         InputError: entering: unknown suffix, or a place that cannot be written.
         WorkError: the encoder refuses the size, or the disk is full.
-
-    Attributes:
-        notices: sentences for the user, known once entered.
     """
 
     def __init__(
@@ -92,18 +55,19 @@ class VideoWriter:
         time_base: Fraction | None = None,
         aspect: Fraction = Fraction(1),
         colors: Colors | None = None,
-        audio_from: Path | None = None,
+        tracks_from: Path | None = None,
+        start: Fraction = Fraction(0),
         codec: str | None = None,
     ) -> None:
         self.path = Path(path)
-        self.notices: list[str] = []
-        self._format = _format_of(self.path)
+        self._notices: list[str] = []
+        self._format = format_of(self.path)
         self._width, self._height = width, height
         self._rate, self._aspect = rate, aspect
         self._time_base = time_base or 1 / rate
         self._colors = colors or Colors.of_size(width, height)
-        self._audio_from, self._codec = audio_from, codec
-        self._audio: AudioCopy | None = None
+        self._tracks_from, self._start, self._codec = tracks_from, start, codec
+        self._tracks: TrackCopy | None = None
         self._shift: Fraction | None = None
         self._last: int | None = None
         self._durations: dict[int, int] = {}
@@ -119,40 +83,58 @@ class VideoWriter:
             time_base=info.time_base,
             aspect=info.aspect,
             colors=info.colors,
-            audio_from=info.path if info.audio_tracks else None,
+            tracks_from=None if info.start is None else info.path,
+            start=info.start or Fraction(0),
         )
+
+    @property
+    def notices(self) -> list[str]:
+        """Sentences for the user: most are known once entered, more may come until the end."""
+        return self._notices + (self._tracks.notices if self._tracks is not None else [])
 
     def __enter__(self) -> VideoWriter:
         av = self._av = import_av()
         with ExitStack() as stack:
             part = stack.enter_context(output_file(self.path))
             try:
-                self._container = av.open(
-                    f"file:{part}",
-                    "w",
-                    format=self._format.muxer,
-                    container_options=self._format.options,
-                )
-                stack.callback(self._close_quietly)
-                self._stream = self._add_video()
-                if self._audio_from is not None:
-                    self._audio = AudioCopy(
-                        self._audio_from,
-                        self._container,
-                        encoder=self._format.audio,
-                        lead_in=self._format.muxer != "avi",
+                try:
+                    self._begin(part, stack, self._tracks_from)
+                except (av.FFmpegError, ValueError) as error:
+                    if self._tracks_from is None:
+                        raise
+                    self._close_quietly()
+                    self._tracks, self._notices = None, []
+                    self._begin(part, stack, None)  # fails too if the picture is the reason
+                    self._notices.append(
+                        f"sound, subtitles, chapters and titles are left out: {self._format.muxer} "
+                        f"does not take them ({_reason(error)})."
                     )
-                    stack.callback(self._audio.close)
-                    self.notices += self._audio.notices
-                self._stream.codec_context.open()
-                self._container.start_encoding()
-            except LavinError:
-                raise
             except (av.FFmpegError, ValueError) as error:
                 raise self._refused(error) from error
             self._reformatter = av.video.reformatter.VideoReformatter()
             self._stack = stack.pop_all()
         return self
+
+    def _begin(self, part: Path, stack: ExitStack, tracks_from: Path | None) -> None:
+        """Open the file and write its header."""
+        self._container = self._av.open(
+            f"file:{part}",
+            "w",
+            format=self._format.muxer,
+            container_options=self._format.options,
+        )
+        stack.callback(self._close_quietly)
+        self._stream = self._add_video()
+        if tracks_from is not None:
+            self._tracks = TrackCopy(
+                tracks_from,
+                self._container,
+                start=self._start,
+                lead_in=self._format.muxer != "avi",
+            )
+            stack.callback(self._tracks.close)
+        self._stream.codec_context.open()
+        self._container.start_encoding()
 
     def __exit__(
         self,
@@ -199,8 +181,8 @@ class VideoWriter:
         picture.time_base = self._stream.codec_context.time_base
         self._durations[picture.pts] = round(frame.duration * frame.time_base / picture.time_base)
         try:
-            if self._audio is not None:
-                self._audio.feed(time, self._shift)
+            if self._tracks is not None:
+                self._tracks.feed(time, self._shift)
             self._mux(picture)
         except self._av.FFmpegError as error:
             raise self._failed(error) from error
@@ -227,8 +209,8 @@ class VideoWriter:
             raise WorkError(f"there was no frame to write to {self.path}.")
         try:
             self._mux(None)
-            if self._audio is not None:
-                self._audio.feed(None, self._shift or Fraction(0))
+            if self._tracks is not None:
+                self._tracks.feed(None, self._shift or Fraction(0))
             self._container.close()
         except self._av.FFmpegError as error:
             raise self._failed(error) from error
@@ -236,7 +218,7 @@ class VideoWriter:
     def _add_video(self) -> Any:
         codec = self._codec or self._available_codec()
         stream = self._container.add_stream(
-            codec, rate=self._rate, options=dict(_ENCODER_OPTIONS.get(codec, {}))
+            codec, rate=self._rate, options=dict(ENCODER_OPTIONS.get(codec, {}))
         )
         context = stream.codec_context
         even = self._width % 2 == 0 and self._height % 2 == 0
@@ -263,7 +245,7 @@ class VideoWriter:
         for name in self._format.video:
             if name in self._av.codecs_available:
                 if name != self._format.video[0]:
-                    self.notices.append(
+                    self._notices.append(
                         f"{self.path} is encoded as {name}: "
                         f"this build of PyAV lacks {self._format.video[0]}."
                     )
@@ -278,21 +260,14 @@ class VideoWriter:
             self._container.close()
 
     def _refused(self, error: Exception) -> WorkError:
-        reason = getattr(error, "strerror", None) or error
         return WorkError(
             f"{self.path} cannot be written as {self._width}x{self._height} "
-            f"{self._format.muxer} ({reason}); try another suffix, e.g. .mkv."
+            f"{self._format.muxer} ({_reason(error)}); try another suffix, e.g. .mkv."
         )
 
     def _failed(self, error: Any) -> WorkError:
         return WorkError(f"{self.path} could not be written: {error.strerror}.")
 
 
-def _format_of(path: Path) -> _Format:
-    form = _FORMATS.get(path.suffix.lower())
-    if form is None:
-        raise InputError(
-            f"{path} has no suffix of a video that can be written; use one of "
-            f"{', '.join(VIDEO_OUTPUTS)}."
-        )
-    return form
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).rstrip(".")
