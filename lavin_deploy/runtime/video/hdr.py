@@ -49,7 +49,7 @@ def tone_map(codes: NDArray[np.uint16], transfer: int, peak: float = USUAL_PEAK)
 
 def _pq(light: NDArray[np.float64]) -> NDArray[np.float64]:
     """SMPTE ST 2084: cd/m2 to the signal in [0, 1]."""
-    y = (light / 10_000) ** (2610 / 16384)
+    y = (light / 10_000) ** (2610 / 4096 / 4)
     return ((3424 / 4096 + 2413 / 128 * y) / (1 + 2392 / 128 * y)) ** (2523 / 32)
 
 
@@ -57,7 +57,7 @@ def _from_pq(signal: NDArray[np.float64]) -> NDArray[np.float64]:
     """SMPTE ST 2084: the signal in [0, 1] to cd/m2."""
     p = signal ** (32 / 2523)
     y = np.maximum(p - 3424 / 4096, 0) / (2413 / 128 - 2392 / 128 * p)
-    return 10_000 * y ** (16384 / 2610)
+    return 10_000 * y ** (4 * 4096 / 2610)
 
 
 @lru_cache(maxsize=1)

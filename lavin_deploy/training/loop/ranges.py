@@ -18,7 +18,8 @@ RANGES: Mapping[str, tuple[float, float]] = {
     **{"seed": (0, (1 << 63) - 1), "max_pairs": (1, 1024), "lora": (0, 4096), "frames": (1, 1025)},
     **dict.fromkeys(("size", "first_size"), (1, LIMITS.pixels_a_side)),
     **dict.fromkeys(("decay", "ema", "stills", "labels", "disc_start", "distillation"), _SHARE),
-    **dict.fromkeys(("one_pair", "at_noise", "drop", "first_reading", "small_steps"), _SHARE),
+    **dict.fromkeys(("one_pair", "at_noise", "drop", "small_steps"), _SHARE),
+    **{"first_reading": (-1e6, 1.0)},  # what is read wrongly is below 0
     **dict.fromkeys(("learning_rate", "weight_decay", "clip", "save_minutes"), _WEIGHT),
     **dict.fromkeys(("l1", "mse", "perceptual_weight", "disc_weight", "kl"), _WEIGHT),
     **dict.fromkeys(("foreground", "pixel_l1", "pixel_perceptual", "velocity"), _WEIGHT),
