@@ -32,6 +32,7 @@ struct Said {
   bool numbers() const { return primaries || power; }
 };
 
+#ifdef LAVIN_HAS_PNG
 // ITU-T H.273's codes of primaries and transfer.
 Said of_codes(unsigned primaries, unsigned transfer) {
   static const std::map<unsigned, Chromaticities> kPrimaries{
@@ -61,7 +62,6 @@ Said of_codes(unsigned primaries, unsigned transfer) {
   return said;
 }
 
-#ifdef LAVIN_HAS_PNG
 // The profile in an iCCP chunk: a name, 0, the method 0, and zlib's stream.
 Bytes inflated(const Part& part) {
   const unsigned char* end = part.data + part.size;
