@@ -96,7 +96,6 @@ class AnimationReader:
                 frames=count,
                 aspect=Fraction(1),
                 colors=Colors.of_size(width, height),
-                audio_tracks=0,
             )
             stack.pop_all()
         return self

@@ -142,21 +142,23 @@ class _Tally:
     def timed(self, stage: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+        self.spend({stage: time.perf_counter() - start})
+
+    def spend(self, seconds: Mapping[str, float]) -> None:
+        for stage, spent in seconds.items():
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
 
     def add(self, other: _Tally) -> None:
         if not self.frames:
             self.size, self.pairs = other.size, other.pairs
         self.frames += other.frames
-        for stage, seconds in other.seconds.items():
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+        self.spend(other.seconds)
 
     def count(self, result: Result, width: int, height: int) -> None:
         if not self.frames:
             self.size, self.pairs = (width, height), result.pairs
         self.frames += 1
-        for stage, seconds in result.timings.items():
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+        self.spend(result.timings)
 
 
 def _process_image(

@@ -62,7 +62,6 @@ class VideoInfo:
         frames: an estimate of the number of frames, for progress bars; 0 if unknown.
         aspect: width / height of one upright pixel.
         colors: how the answer's YUV is to be written.
-        audio_tracks: number of audio tracks.
         start: seconds of the file's clock at which ``Frame.pts`` is zero: 0, or about where it
             begins if that is later, as in broadcasts. None of a file that has no clock of its own
             and nothing besides pictures.
@@ -76,7 +75,6 @@ class VideoInfo:
     frames: int
     aspect: Fraction
     colors: Colors
-    audio_tracks: int
     start: Fraction | None = None
 
 
@@ -285,7 +283,6 @@ class VideoReader:
             frames=stream.frames or round(seconds * self._rate),
             aspect=1 / aspect if turned else aspect,
             colors=Colors.of_answer(frame),
-            audio_tracks=len(container.streams.audio),
             start=(self._start or 0) * self._time_base,
         )
 
