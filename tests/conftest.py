@@ -147,13 +147,15 @@ def _export(
     export_bundle(dit, vae, request)
 
 
-@pytest.fixture(scope="session", params=["joint", "frozen", "merged"])
+@pytest.fixture(
+    scope="session", params=["joint", "merged", pytest.param("frozen", marks=pytest.mark.soak)]
+)
 def exported(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, golden_tasks: Path
 ) -> Iterator[Bundle]:
     """Every variant that a runtime here takes, of a joint ``tiny``, of one with merged pairs and a
-    frozen context, and of ``edge``, which ships and is frozen; int8 is forced, being slow. Each
-    process may add engines to its own copy."""
+    frozen context, and in ``make soak`` of ``edge``, which ships and is frozen; int8 is forced,
+    being slow. Each process may add engines to its own copy."""
     kind = request.param
     shared = made_once(tmp_path_factory, kind, lambda to: _export_all(to, kind, golden_tasks))
     own = shutil.copytree(shared / BUNDLE, tmp_path_factory.mktemp(kind) / BUNDLE)

@@ -30,6 +30,9 @@ OTHER = ModelConfig(
     vae=VAEConfig(block_out_channels=(16, 32, 32, 48), layers_per_block=2, norm_groups=16),
 )
 
+PAIRINGS = [pytest.param("sequence", marks=pytest.mark.soak), "merged"]
+"""Graphs of pairs in sequence are those of the bundle that ships, which other tests run."""
+
 
 @torch.no_grad()
 def reference(
@@ -129,7 +132,7 @@ def test_a_graph_that_deviates_is_not_exported(
     assert [p.name for p in tmp_path.iterdir()] == ["ckpt"]
 
 
-@pytest.mark.parametrize("pairing", ["sequence", "merged"])
+@pytest.mark.parametrize("pairing", PAIRINGS)
 def test_a_frozen_model_runs_from_its_bundle(tmp_path: Path, pairing: Pairing) -> None:
     config = replace(OTHER, dit=replace(OTHER.dit, context="frozen", pairing=pairing))
     models = write_released(tmp_path / "ckpt", config)
@@ -149,7 +152,7 @@ def test_a_frozen_model_runs_from_its_bundle(tmp_path: Path, pairing: Pairing) -
                     assert np.abs(result.latents - expected).max() / np.abs(expected).max() < 1e-3
 
 
-@pytest.mark.parametrize("pairing", ["sequence", "merged"])
+@pytest.mark.parametrize("pairing", PAIRINGS)
 def test_a_joint_model_with_refreshes(tmp_path: Path, pairing: Pairing) -> None:
     config = replace(OTHER, dit=replace(OTHER.dit, pairing=pairing))
     models = write_released(tmp_path / "ckpt", config)
@@ -175,7 +178,7 @@ def test_a_joint_model_with_refreshes(tmp_path: Path, pairing: Pairing) -> None:
         assert 1e-5 < off < 0.5
 
 
-@pytest.mark.parametrize("pairing", ["sequence", "merged"])
+@pytest.mark.parametrize("pairing", PAIRINGS)
 def test_a_step_with_the_update_inside_gives_the_same(tmp_path: Path, pairing: Pairing) -> None:
     write_released(tmp_path / "ckpt", replace(OTHER, dit=replace(OTHER.dit, pairing=pairing)))
     words = ["--ckpt", str(tmp_path / "ckpt"), "--size", "32x32", "--pairs", "1"]

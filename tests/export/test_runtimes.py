@@ -200,6 +200,7 @@ def test_further_graphs(name: str, tmp_path: Path) -> None:
     assert rtx.build(saved(lower(traced, Lowering(low="fp16")), tmp_path)) > 10_000
 
 
+@pytest.mark.soak
 def test_tensorrt_builds_the_further_graphs_of_an_int8_export(
     tmp_path: Path, golden_tasks: Path
 ) -> None:

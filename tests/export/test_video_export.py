@@ -26,9 +26,10 @@ from lavin_deploy.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from lavin_deploy.runtime.clip import ClipStream, Part
 from lavin_deploy.runtime.letterbox import Letterbox, to_pixels
 from lavin_deploy.runtime.video.reader import VideoReader
-from tests.helpers.checkpoints import write_released
+from tests.helpers.checkpoints import random_models, write_released
 from tests.helpers.chunks import chunk_boundary_error
 from tests.helpers.clips import SIZE, clip_config, clip_model, video
+from tests.helpers.shared import made_once
 
 pytestmark = pytest.mark.parity
 HEIGHT, WIDTH = SIZE
@@ -44,29 +45,36 @@ class Exported:
     printed: str
 
 
-def exported(norm: TemporalNorm, video: str, folder: Path) -> Iterator[Exported]:
-    _, vae = write_released(folder / "ckpt", clip_config(norm))
-    words = f"--ckpt {folder}/ckpt --out {folder}/m.lavin --size {HEIGHT}x{WIDTH} --pairs 1"
-    words += f" --steps 3 --guidance 1 {video}"
-    result = CliRunner().invoke(export, words.split(), catch_exceptions=False)
-    assert result.exit_code == 0, result.stderr
+def exported(factory: pytest.TempPathFactory, norm: TemporalNorm, video: str) -> Iterator[Exported]:
+    config = clip_config(norm)
+
+    def make(folder: Path) -> None:
+        write_released(folder / "ckpt", config)
+        words = f"--ckpt {folder}/ckpt --out {folder}/m.lavin --size {HEIGHT}x{WIDTH} --pairs 1"
+        words += f" --steps 3 --guidance 1 {video}"
+        result = CliRunner().invoke(export, words.split(), catch_exceptions=False)
+        assert result.exit_code == 0, result.stderr
+        (folder / "printed").write_text(result.stdout)
+
+    folder = made_once(factory, f"video-{norm}", make)
     with (
         open_bundle(folder / "m.lavin") as bundle,
         OnnxRuntimeBackend(bundle, bundle.variant(), threads=1) as backend,
     ):
-        yield Exported(vae=vae, backend=backend, printed=result.stdout)
+        printed = (folder / "printed").read_text()
+        yield Exported(vae=random_models(config)[1], backend=backend, printed=printed)
 
 
 @pytest.fixture(scope="module")
 def exact(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exported]:
     """Norms per frame; chunks of 2 latents."""
-    yield from exported("frame", "--stream 2 --clip 5 --clip 9", tmp_path_factory.mktemp("exact"))
+    yield from exported(tmp_path_factory, "frame", "--stream 2 --clip 5 --clip 9")
 
 
 @pytest.fixture(scope="module")
 def over_time(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exported]:
     """Norms over time; chunks of 1 latent."""
-    yield from exported("clip", "--stream 1", tmp_path_factory.mktemp("over_time"))
+    yield from exported(tmp_path_factory, "clip", "--stream 1")
 
 
 def through(backend: Backend, part: Part, clip: F32, cuts: list[int]) -> F32:

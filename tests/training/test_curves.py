@@ -26,7 +26,7 @@ from tests.helpers.answers import generated_data
 pytestmark = pytest.mark.data
 
 CURVES = Path(__file__).parent / "curves" / "tiny.json"
-STEPS = {"stvae": 36, "jdit": 60}
+STEPS = {"stvae": 24, "jdit": 36}
 EARLY = 12
 CLOSE, WIDE = 0.005, 0.1
 """Relative, of the first steps one by one, and of the mean of every twelve. The same code on the
@@ -79,7 +79,7 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-FALL = {"stvae": 0.7, "jdit": 0.6}
+FALL = {"stvae": 0.7, "jdit": 0.75}
 """What the last losses are of the first ones, at most."""
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from tests.helpers.numpy_device import numpy_backend
 pytestmark = pytest.mark.bundle
 
 
-@pytest.fixture(scope="module", params=["sequence", "merged"])
+@pytest.fixture(scope="module", params=[pytest.param("sequence", marks=pytest.mark.soak), "merged"])
 def refreshing(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, golden_tasks: Path
 ) -> Path:
