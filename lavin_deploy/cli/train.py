@@ -47,12 +47,14 @@ def train(
     from lavin_deploy.training.jdit import train_jdit
     from lavin_deploy.training.latents.open import open_stages, prepared
     from lavin_deploy.training.loop.processes import joined
+    from lavin_deploy.training.loop.resume import look_ahead
     from lavin_deploy.training.loop.states import only_run
     from lavin_deploy.training.stvae import train_stvae
     from lavin_deploy.training.tasks.own import parse_own
     from lavin_deploy.training.tasks.registry import TASKS, available
 
     own = parse_own(pairs)
+    look_ahead(out / f"{model}.states", chosen, resume=resume)
     with joined() as processes, only_run(out) if processes.main else nullcontext():
         if processes.main:
             items = [] if data is None else Inventory.load(data).items

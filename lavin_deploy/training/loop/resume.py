@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lavin_deploy.errors import InputError
+from lavin_deploy.errors import CheckpointError, InputError
 from lavin_deploy.training.loop.settings import Recipe
+from lavin_deploy.training.loop.states import present, step_of
 
 SETTINGS = "settings.json"
 """Name of the file in a state's folder."""
@@ -22,6 +24,28 @@ SETTINGS = "settings.json"
 def settings_text(recipe: Recipe) -> str:
     """The settings of a run as its states keep them, JSON."""
     return json.dumps({"fixed": recipe.fixed(), "all": asdict(recipe)}, indent=1)
+
+
+def look_ahead(states: Path, recipe: Recipe, *, resume: bool) -> None:
+    """Refuse a run that its folder's states do not let begin, before any data is made for it.
+
+    Args:
+        states: folder of the run's states; it need not exist.
+        recipe: of the run.
+        resume: whether to go on from the last state.
+
+    Raises:
+        InputError: there is a state and ``resume`` is False, or what :func:`check_resume` raises.
+        CheckpointError: ``resume`` is True and there is no state.
+    """
+    found = present(states)
+    if found and not resume:
+        raise InputError(f"{states.parent} holds a run already; give --resume or another --out.")
+    if resume and not found:
+        raise CheckpointError(f"--resume: {states} holds no readable state.")
+    if found:
+        with suppress(json.JSONDecodeError):  # a damaged state; the one before is read with the data
+            check_resume(found[0], step_of(found[0]), recipe)
 
 
 def check_resume(state: Path, step: int, recipe: Recipe) -> str:

@@ -56,6 +56,11 @@ def present(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"), reverse=True)
 
 
+def step_of(state: Path) -> int:
+    """Optimiser steps done of a state, by the name of its folder."""
+    return int(state.name.removeprefix("step-"))
+
+
 def save(
     folder: Path,
     step: int,
@@ -118,7 +123,7 @@ def load(
             if processes.main:
                 tqdm.write(f"warning: {path} is damaged; trying the one before.")
             continue
-        state = form(path, int(path.name.removeprefix("step-")))
+        state = form(path, step_of(path))
         try:
             with _alone(processes) as alone:
                 load_shards(state, checkpoint_id=path, no_dist=alone)

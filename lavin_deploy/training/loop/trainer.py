@@ -20,13 +20,13 @@ from torch.distributed.tensor import DTensor
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from lavin_deploy.errors import InputError, WorkError
+from lavin_deploy.errors import WorkError
 from lavin_deploy.training.loop import states
 from lavin_deploy.training.loop.meter import Meter
 from lavin_deploy.training.loop.objective import Batch, Objective
 from lavin_deploy.training.loop.prefetch import AHEAD, prefetch
 from lavin_deploy.training.loop.processes import Processes
-from lavin_deploy.training.loop.resume import SETTINGS, check_resume, settings_text
+from lavin_deploy.training.loop.resume import SETTINGS, check_resume, look_ahead, settings_text
 from lavin_deploy.training.loop.settings import Recipe
 
 DRAWN_AHEAD = AHEAD + 1
@@ -87,8 +87,7 @@ class Trainer:
         self.step = 0
         self.stopping = False
         out.mkdir(parents=True, exist_ok=True)
-        if states.present(self.states) and not resume:
-            raise InputError(f"{out} holds a run already; give --resume or another --out.")
+        look_ahead(self.states, recipe, resume=resume)
         for objective in objectives:
             objective.prepare(recipe, processes)
         live = objectives[0].module.state_dict()

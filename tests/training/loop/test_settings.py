@@ -106,14 +106,20 @@ def test_resume_says_what_differs_and_whether_that_is_allowed(run: Path, pairs: 
     state = max((run / "jdit.states").glob("step-*"))
     assert json.loads((state / SETTINGS).read_text())["all"]["steps"] == 3
 
+    encoded = sorted((run / "latents").iterdir())
+    other = ("--set=steps=4", "--set=size=32")  # which takes latents of its own
     for setting, words in (
         ("context=frozen", "context was joint, is frozen"),
         ("pairing=merged", "pairing was sequence, is merged"),
     ):
-        result = jdit(run, pairs, "--set=steps=4", f"--set={setting}", "--resume")
+        result = jdit(run, pairs, *other, f"--set={setting}", "--resume")
         assert result.exit_code == 2
         assert words in result.stderr
         assert "cannot change on the way" in result.stderr
+    begun_anew = jdit(run, pairs, *other)
+    assert begun_anew.exit_code == 2
+    assert "holds a run already; give --resume or another --out" in begun_anew.stderr
+    assert sorted((run / "latents").iterdir()) == encoded
 
     fewer = jdit(run, pairs, "--set=steps=1", "--resume")
     assert fewer.exit_code == 2
