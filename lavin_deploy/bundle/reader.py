@@ -17,9 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lavin_deploy.bundle.manifest import MANIFEST, Graph, Manifest, Variant
-from lavin_deploy.bundle.store import FolderStore, Store, ZipStore
+from lavin_deploy.bundle.store import FolderStore, Store
+from lavin_deploy.bundle.store_errors import check_stand_in
+from lavin_deploy.bundle.zip_store import ZipStore
 from lavin_deploy.errors import BundleError
 from lavin_deploy.limits import LIMITS
+from lavin_deploy.stand_ins import HEAD
 
 MANIFEST_LIMIT = LIMITS.manifest_bytes
 """Largest manifest that is read, in bytes."""
@@ -170,6 +173,7 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
         store = FolderStore(place) if place.is_dir() else ZipStore(place)
         try:
             text = store.read(MANIFEST, MANIFEST_LIMIT)
+            check_stand_in(MANIFEST, text[:HEAD])
             bundle = Bundle(store, Manifest.from_text(text), text)
             bundle.verify()
             return bundle

@@ -26,6 +26,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lavin_deploy.errors import CheckpointError
+from lavin_deploy.stand_ins import HEAD, stand_in
 
 INDEX = ".index.json"
 """Ending of the file that says in which shard a tensor lies."""
@@ -101,7 +102,7 @@ def read_json(path: Path) -> Any:
         CheckpointError: it is something else.
     """
     content = path.read_bytes()
-    _refuse_stand_in(path, content[:200])
+    _check_is_itself(path, content[:HEAD])
     try:
         return json.loads(content)
     except ValueError as error:
@@ -192,8 +193,8 @@ def as_float32(name: str, tensor: Tensor, path: Path) -> Tensor:
 
 def _read_file(path: Path) -> dict[str, Tensor]:
     with path.open("rb") as file:
-        head = file.read(200)
-    _refuse_stand_in(path, head)
+        head = file.read(HEAD)
+    _check_is_itself(path, head)
     pickled = head[:1] == pickle.PROTO or head[:4] == b"PK\x03\x04"
     try:
         if head[8:9] == b"{" or (path.suffix == ".safetensors" and not pickled):
@@ -225,17 +226,9 @@ def _read_file(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _refuse_stand_in(path: Path, head: bytes) -> None:
-    """Refuse what is often found in a weight file's place."""
-    if head.startswith(b"version https://git-lfs"):
-        raise CheckpointError(
-            f"{path} is a pointer of Git LFS and not the file itself; run 'git lfs pull' in its "
-            "repository, or download the file."
-        )
-    if head.lstrip(b"\xef\xbb\xbf \r\n\t")[:9].lower().startswith((b"<!doctype", b"<html")):
-        raise CheckpointError(
-            f"{path} is a web page and not the file itself; download the file that the page offers."
-        )
+def _check_is_itself(path: Path, head: bytes) -> None:
+    if what := stand_in(head):
+        raise CheckpointError(f"{path} {what}")
 
 
 def _tensors(tree: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Tensor]]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,29 @@ def test_files_that_differ_from_the_manifest(toy: Path) -> None:
     refused(toy, "is incomplete: it has no 'tables/modulation.npy'")
     (toy / TABLE).mkdir()
     refused(toy, "not a plain file")
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0a\nsize 9\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "sentence"),
+    [
+        (POINTER, "run 'git lfs pull'"),
+        (b"\n<!DOCTYPE html><html>", "a web page and not the file"),
+    ],
+)
+def test_what_lies_in_a_files_place_is_said(toy: Path, head: bytes, sentence: str) -> None:
+    (toy / TABLE).write_bytes(head)
+    refused(toy, f"'{TABLE}' in the bundle is .*{sentence}")
+    with zipfile.ZipFile(toy.with_name("toy.zip"), "w") as file:
+        for path in sorted(toy.rglob("*")):
+            file.write(path, path.relative_to(toy))
+    refused(toy.with_name("toy.zip"), f"'{TABLE}' in the bundle is .*{sentence}")
+    (toy / "manifest.json").write_bytes(head)
+    refused(toy, f"'manifest.json' in the bundle is .*{sentence}")
+    toy.with_name("whole.lavin").write_bytes(head)
+    refused(toy.with_name("whole.lavin"), f"whole.lavin' is .*{sentence}")
 
 
 @pytest.mark.parametrize(

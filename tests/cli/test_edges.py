@@ -24,6 +24,7 @@ from lavin_deploy.cli.main import lavin
 from lavin_deploy.errors import InputError
 from lavin_deploy.runtime.media.images import write_image
 from tests.conftest import GOLDEN, ROOT
+from tests.helpers.small_disk import small_disk
 
 pytestmark = pytest.mark.cli
 
@@ -118,8 +119,17 @@ def test_a_full_or_missing_place_for_temporary_files(picture: Path, tmp_path: Pa
 
     code, told = shell(words, tmp_path, small)
     assert code == 1
-    assert "File too large; free some space, also where temporary files go" in told
+    assert "File too large; make room there or set TMPDIR to another folder" in told
     assert not (tmp_path / "out.png").exists()
+    with small_disk(tmp_path / "full", 16 << 10) as full:
+        (full / "rest").write_bytes(bytes(12 << 10))
+        code, told = shell(f"TMPDIR=full {words}", tmp_path)
+        assert code == 1
+        assert told.startswith(f"error: cannot write the temporary file '{full}/lavin-")
+        assert "No space left on device; make room there or set TMPDIR to another folder" in told
+        assert not (tmp_path / "out.png").exists()
+        assert [path.name for path in full.iterdir()] == ["rest"]
+    assert shell(f"TMPDIR=none {words}", tmp_path)[0] == 0  # as elsewhere in Python: another one
 
 
 NAME = "n" * 300

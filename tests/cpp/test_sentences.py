@@ -148,6 +148,7 @@ def test_manifests(library: clib.Library, toy: Path, name: str) -> None:
 
 
 TABLE = "tables/modulation.npy"
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0a\nsize 9\n"
 
 
 def _folder_for_file(bundle: Path) -> None:
@@ -171,6 +172,9 @@ FILES: dict[str, Callable[[Path], object]] = {
     "a link": _link,
     "another byte": lambda bundle: _other(bundle, lambda content: b"\1" + content[1:]),
     "a byte more": lambda bundle: _other(bundle, lambda content: content + b"\0"),
+    "a pointer": lambda bundle: (bundle / TABLE).write_bytes(POINTER),
+    "a page": lambda bundle: (bundle / TABLE).write_bytes(b"<!DOCTYPE html>"),
+    "a pointer for the manifest": lambda bundle: (bundle / "manifest.json").write_bytes(POINTER),
 }
 
 
@@ -184,7 +188,9 @@ def test_files(library: clib.Library, toy: Path, name: str) -> None:
 
 def test_places(library: clib.Library, toy: Path, tmp_path: Path) -> None:
     (tmp_path / "text.zip").write_text("no zip")
-    for bundle in (tmp_path / "none", tmp_path / "toy", tmp_path, tmp_path / "text.zip"):
+    (tmp_path / "pointer.zip").write_bytes(POINTER)
+    for name in ("none", "toy", ".", "text.zip", "pointer.zip"):
+        bundle = tmp_path / name
         expected = python_facts(bundle)
         assert expected.says_something()
         assert cpp_facts(library, bundle) == expected

@@ -16,6 +16,7 @@ from lavin_deploy.bundle.reader import open_bundle
 from lavin_deploy.errors import BundleError
 from tests.export.checks.test_gate import SMALL
 from tests.helpers.checkpoints import write_released
+from tests.helpers.small_disk import small_disk
 
 pytestmark = pytest.mark.parity
 
@@ -89,19 +90,8 @@ def test_a_killed_export_leaves_nothing_that_loads(
 def full_disk(tmp_path: Path, exported: dict[str, bytes]) -> Iterator[Path]:
     """A real file system with room for one bundle and half of another."""
     room = sum(-(-len(data) // 4096) * 4096 for data in exported.values()) * 3 // 2
-    place = tmp_path / "full"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={room}", "tmpfs", str(place)]
-    try:
-        done = subprocess.run(mount, capture_output=True, text=True)
-    except FileNotFoundError:
-        pytest.skip("there is no mount command")
-    if done.returncode != 0:
-        pytest.skip(f"a tmpfs cannot be mounted: {done.stderr.strip()}")
-    try:
+    with small_disk(tmp_path / "full", room) as place:
         yield place
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
 
 
 def refused(checkpoint: Path, out: Path, before: str, reason: str) -> None:

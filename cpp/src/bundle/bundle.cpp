@@ -7,6 +7,7 @@
 #include "base/npy.h"
 #include "base/parallel.h"
 #include "base/sha256.h"
+#include "bundle/store_errors.h"
 
 namespace lavin::core {
 namespace {
@@ -40,6 +41,7 @@ std::unique_ptr<Bundle> Bundle::open(const std::string& path) {
     auto store = fs::is_directory(place, error) ? open_folder(place) : open_zip(place);
     try {
       std::string text = store->read(kManifest, limits::manifest_bytes);
+      check_stand_in(kManifest, std::string_view(text).substr(0, kHead));
       Manifest manifest = Manifest::from_text(text);
       std::vector<const std::pair<const std::string, FileEntry>*> files;
       for (const auto& file : manifest.files) files.push_back(&file);

@@ -24,6 +24,12 @@ bool is_unfinished(const std::string& name) {
          name.compare(name.size() - kEnding.size(), kEnding.size(), kEnding) == 0;
 }
 
+std::string head_of(const OsFile& file) {
+  std::string head(kHead, '\0');
+  head.resize(file.read(0, head.data(), head.size()));
+  return head;
+}
+
 class FolderStore : public Store {
  public:
   explicit FolderStore(const fs::path& path) : path_(path), folder_(path), tasks_(path / "tasks") {
@@ -60,7 +66,7 @@ class FolderStore : public Store {
     Sha256 digest;
     try {
       const OsFile file(place, false);
-      check_size(path, file.size(), entry);
+      check_size(path, file.size(), entry, [&] { return head_of(file); });
       std::string chunk(static_cast<std::size_t>(std::min<std::uint64_t>(kChunk, entry.size)) + 1,
                         '\0');
       std::uint64_t from = 0;
@@ -77,7 +83,8 @@ class FolderStore : public Store {
   fs::path file(const std::string& path, const FileEntry& entry) override {
     fs::path place = plain(path);
     try {
-      check_size(path, OsFile(place, false).size(), entry);
+      const OsFile file(place, false);
+      check_size(path, file.size(), entry, [&] { return head_of(file); });
     } catch (const OsError& error) {
       throw unreadable(path, error.what());
     }

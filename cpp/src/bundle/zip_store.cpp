@@ -103,6 +103,12 @@ class ZipStore : public Store {
 
  private:
   [[noreturn]] static void refuse(const fs::path& path, std::string_view reason) {
+    std::string head(kHead, '\0');
+    std::ifstream file(path, std::ios::binary);
+    file.read(head.data(), static_cast<std::streamsize>(head.size()));
+    head.resize(static_cast<std::size_t>(file.gcount()));
+    const std::string what = stand_in(head);
+    if (!what.empty()) throw BundleError(cat(in_quotes(path.native()), " ", what));
     throw BundleError(cat(in_quotes(path.native()),
                           " is neither a bundle folder nor a readable zip of one: ", reason, "."));
   }
@@ -190,10 +196,18 @@ class ZipStore : public Store {
     }
   }
 
+  std::string head_of(const std::string& path, const ZipEntry& entry) const {
+    std::string head;
+    if (entry.size > kChunk) return head;  // no pointer and no page is so large
+    read_chunks(path, entry,
+                [&](const char* chunk, std::size_t size) { head.append(chunk, size); });
+    return head.substr(0, kHead);
+  }
+
   // Verify an entry, writing it to `stream` if there is one.
   void copy(const std::string& path, const FileEntry& entry, std::ostream* stream) const {
     const ZipEntry& source = entry_at(path);
-    check_size(path, source.size, entry);
+    check_size(path, source.size, entry, [&] { return head_of(path, source); });
     Sha256 digest;
     read_chunks(path, source, [&](const char* chunk, std::size_t size) {
       digest.update(chunk, size);

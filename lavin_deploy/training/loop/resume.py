@@ -44,7 +44,7 @@ def look_ahead(states: Path, recipe: Recipe, *, resume: bool) -> None:
     if resume and not found:
         raise CheckpointError(f"--resume: {states} holds no readable state.")
     if found:
-        with suppress(json.JSONDecodeError):  # a damaged state; the one before is read with the data
+        with suppress(json.JSONDecodeError):  # a damaged state: the one before will be read
             check_resume(found[0], step_of(found[0]), recipe)
 
 
