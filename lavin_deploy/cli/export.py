@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -119,7 +120,7 @@ def export(
         name=target.name.removesuffix(".lavin"),
         out=target,
         config=config,
-        source=WeightSource(kind="checkpoint", sha256=files.sha256()),
+        source=WeightSource(kind="checkpoint", sha256=""),
         licence=licence,
         sizes=parsed or [config.inference.size],
         pairs=pairs or [config.inference.pairs],
@@ -143,7 +144,8 @@ def export(
         validation=validation,
     )
     dit, stvae = load_released(files.dit, files.vae, config)
-    manifest = export_bundle(dit, stvae, request)
+    source = replace(request.source, sha256=files.sha256())  # once it is known to be readable
+    manifest = export_bundle(dit, stvae, replace(request, source=source))
     worst = max(row["max"] for row in manifest.report["parity"])
     size = sum(entry.size for entry in manifest.files.values()) / 1e6
     variants = ", ".join(

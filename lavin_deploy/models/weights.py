@@ -12,11 +12,13 @@ import difflib
 import json
 import logging
 import pickle
+import pickletools
 import re
 import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +197,10 @@ def _read_file(path: Path) -> dict[str, Tensor]:
     with path.open("rb") as file:
         head = file.read(HEAD)
     _check_is_itself(path, head)
-    pickled = head[:1] == pickle.PROTO or head[:4] == b"PK\x03\x04"
+    protocol = head[1] if len(head) > 1 and head[:1] == pickle.PROTO else None
+    pickled = head[:4] == b"PK\x03\x04" or (
+        protocol is not None and protocol <= pickle.HIGHEST_PROTOCOL
+    )
     try:
         if head[8:9] == b"{" or (path.suffix == ".safetensors" and not pickled):
             tensors: dict[str, Tensor] = load_file(path)
@@ -210,8 +215,7 @@ def _read_file(path: Path) -> dict[str, Tensor]:
                 loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # a damaged pickle can raise anything
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        is_pickle = pickled or "unsupported global" in str(error).lower()
-        if isinstance(error, pickle.UnpicklingError) and is_pickle:
+        if isinstance(error, pickle.UnpicklingError) and (pickled or _names_a_global(path)):
             raise CheckpointError(
                 f"{path} was refused: it holds something else than tensors, and such a file can "
                 "run code when opened; save its state_dict alone, or ask its author for "
@@ -224,6 +228,13 @@ def _read_file(path: Path) -> dict[str, Tensor]:
     if not state:
         raise CheckpointError(f"{path} must hold a state dict of tensors, or one as 'state_dict'.")
     return state
+
+
+def _names_a_global(path: Path) -> bool:
+    """Whether a file is a pickle, of the oldest protocol too, that names a class or a function."""
+    with path.open("rb") as file, suppress(ValueError):
+        return any(code.name.endswith("GLOBAL") for code, _, _ in pickletools.genops(file))
+    return False
 
 
 def _check_is_itself(path: Path, head: bytes) -> None:

@@ -145,6 +145,8 @@ NAME = "n" * 300
         (["train", "jdit", "--out", "o", "--set", "learning_rate=nan"], 2, "learning_rate is nan"),
         (["run", "--bundle", str(TOY), "--task", "brighten", "a.png", "--steps", "1000000001"],
          2, "steps is 1000000001; at most 10000"),
+        (["task", "create", "x", "--bundle", str(TOY), "--pairs", "pairs",
+          "--num-pairs", "1000000001"], 2, "num_pairs is 1000000001, but 'pairs' has 1 example"),
         (["export", "--ckpt", str(GOLDEN), "--model-card", "latin1.txt", "--out", "o"],
          2, "latin1.txt is not UTF-8"),
     ],
@@ -158,6 +160,9 @@ def test_what_a_name_or_a_number_cannot_be(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "pairs").mkdir()
+    for role in ("input", "TARGET"):
+        shutil.copy(picture, tmp_path / "pairs" / f"1_{role}.png")
     (tmp_path / "latin1.txt").write_bytes("gr\u00fcn".encode("latin-1"))
     result = CliRunner().invoke(lavin, words)
     assert result.exit_code == code, result.stderr

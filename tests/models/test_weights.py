@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -281,6 +282,24 @@ def test_pickles_of_more_than_tensors_say_what_to_do(folder: Path, content: obje
     torch.save(content, folder / VAE)
     with pytest.raises(CheckpointError, match=r"refused.*save its state_dict alone"):
         load_checkpoint(folder)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("legacy", [False, True])
+def test_pickles_of_any_protocol_are_told_from_garbage(
+    folder: Path, protocol: int, legacy: bool
+) -> None:
+    content = {"state_dict": {}, "args": argparse.Namespace(a=1)}
+    if legacy:
+        (folder / VAE).write_bytes(pickle.dumps(content, protocol=protocol))
+    else:
+        torch.save(content, folder / VAE, pickle_protocol=max(protocol, 1))
+    with pytest.raises(CheckpointError, match=r"refused.*save its state_dict alone"):
+        load_checkpoint(folder)
+    for garbage in (b"(dp0\nnot a pickle", bytes(range(128, 256)), b"cos\n"):
+        (folder / VAE).write_bytes(garbage)
+        with pytest.raises(CheckpointError, match=r"cannot be read as weights.*again"):
+            load_checkpoint(folder)
 
 
 def test_prefixed_weights_of_a_sequence_model_start_a_merged_one(folder: Path) -> None:

@@ -230,7 +230,7 @@ def _decode(data: bytes) -> U8 | None:
     with Image.open(io.BytesIO(data)) as opened:
         if min(opened.size) < 128:
             return None
-        if opened.mode in ("RGBA", "LA", "PA") or "transparency" in opened.info:
+        if opened.has_transparency_data:
             rgba = np.asarray(opened.convert("RGBA"))
             if int(rgba[..., 3].min()) < 250:
                 return None
@@ -240,7 +240,7 @@ def _decode(data: bytes) -> U8 | None:
 def _cutout(file: Path) -> U8 | None:
     """Read a stamp as (H, W, 4) uint8, cropped to its alpha, shrunk with premultiplied colour."""
     with Image.open(file) as opened:
-        if opened.mode not in ("RGBA", "LA", "P") or min(opened.size) < 24:
+        if not (opened.has_transparency_data or opened.mode == "P") or min(opened.size) < 24:
             return None
         rgba = np.asarray(opened.convert("RGBA"))
     rows = np.flatnonzero((rgba[..., 3] > 16).any(axis=1))

@@ -102,7 +102,7 @@ def unpack_pairs(shards: Sequence[Path], out: Path) -> list[PairFiles]:
     """Write the pictures of the pairs of shards into ``out``.
 
     As in WebDataset, a pair's key is the path of its members up to the first dot of their names,
-    folders included; equal keys in two shards are two pairs.
+    folders included; equal keys in two shards are two pairs. Roles are in letters of either case.
 
     Returns:
         The pairs, sorted by their ids ``<shard>/<key>``.
@@ -118,6 +118,7 @@ def unpack_pairs(shards: Sequence[Path], out: Path) -> list[PairFiles]:
                     folder, _, name = member.name.rpartition("/")
                     key, _, end = name.partition(".")
                     role, _, suffix = end.partition(".")
+                    role = role.lower()
                     content = tar.extractfile(member) if key and role in ROLES else None
                     if content is None or "__MACOSX" in folder.split("/"):
                         continue

@@ -105,6 +105,13 @@ def test_pairs_in_folders_of_shards_are_all_there(tmp_path: Path) -> None:
     assert found == {(number, number + 1) for number in range(0, len(names), 2)}
 
 
+def test_roles_of_shards_are_in_letters_of_either_case(tmp_path: Path) -> None:
+    names = ("a.INPUT.PNG", "a.Target.PNG", "b.input.png", "b.TARGET.png")
+    packed(tmp_path / "s.tar", [(name, grey(level)) for level, name in enumerate(names)])
+    pairs = OwnPairs("swap", tmp_path).pairs
+    assert [(int(one[0, 0, 0]), int(other[0, 0, 0])) for one, other in pairs] == [(0, 1), (2, 3)]
+
+
 def test_shards_without_whole_pairs_say_so(tmp_path: Path) -> None:
     packed(tmp_path / "s.tar", [("a/1.input.png", grey(1)), ("b/1.target.png", grey(2))])
     with pytest.raises(InputError, match=r"the pair 's\.tar/a/1' has no target file"):
