@@ -26,6 +26,7 @@ from functools import cache
 from pathlib import Path
 
 from lavin_deploy.errors import InputError, WorkError
+from lavin_deploy.locks import try_lock
 
 TEMPORARY = ".tmp"
 """Ending of every hidden folder that is made here."""
@@ -126,7 +127,7 @@ def delete_abandoned(folder: Path) -> None:
             with suppress(OSError):  # another writer is making or deleting it, or it has no lock
                 handle = os.open(hidden / _LOCK, os.O_RDWR)
                 try:
-                    if _lock(handle):
+                    if try_lock(handle):
                         _discard(hidden)
                 finally:
                     os.close(handle)
@@ -323,24 +324,11 @@ def _locked(hidden: Path) -> Iterator[None]:
     unlocked = hidden / f".{_LOCK}"  # so that no lock is ever seen that is not held yet
     handle = os.open(unlocked, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
     try:
-        if _lock(handle):
+        if try_lock(handle):
             os.rename(unlocked, hidden / _LOCK)
         yield
     finally:
         os.close(handle)
-
-
-def _lock(handle: int) -> bool:
-    """Lock an open file until it is closed; False where it is locked or cannot be."""
-    if sys.platform == "win32":
-        return False
-    import fcntl
-
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def _exchange(first: Path, second: Path) -> bool:

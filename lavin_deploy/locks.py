@@ -116,6 +116,19 @@ def without_readers(folder: Path) -> Iterator[bool]:
         os.close(handle)
 
 
+def try_lock(handle: int) -> bool:
+    """Lock an open file until it is closed; False where it is locked or cannot be."""
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 def _opened(place: Path) -> int:
     if place.is_dir():
         return os.open(place, os.O_RDONLY)

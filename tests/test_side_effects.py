@@ -139,6 +139,31 @@ def test_telemetry_is_as_the_environment_says(tmp_path: Path) -> None:
     quiet(Trace(tmp_path / "off", sys.executable, "-c", first))
 
 
+OTHERS = {
+    "openvino": "import sys; sys.modules['openvino_telemetry'] = None\n"
+    "import openvino, pathlib; core = openvino.Core()\n"
+    "graphs = sorted(pathlib.Path(sys.argv[1]).rglob('*.onnx'))\n"
+    "[core.compile_model(str(graph), 'CPU') for graph in graphs]; assert graphs",
+    "tensorboard": "from torch.utils.tensorboard import SummaryWriter\n"
+    "import sys; writer = SummaryWriter(sys.argv[2]); writer.add_scalar('x', 1, 1); writer.close()",
+    "polygraphy": "import sys, pathlib; from polygraphy.tools import main\n"
+    "graph = sorted(pathlib.Path(sys.argv[1]).rglob('*.onnx'))[0]\n"
+    "sys.argv = ['polygraphy', 'inspect', 'model', str(graph)]; main()",
+}
+"""What other libraries do that tests, training and the checks of graphs use."""
+
+
+@pytest.mark.parametrize("library", OTHERS)
+def test_what_other_libraries_do_is_as_the_page_says(library: str, tmp_path: Path) -> None:
+    pytest.importorskip(library)
+    out = tmp_path / "out"
+    out.mkdir()
+    trace = Trace(tmp_path / "t", sys.executable, "-c", OTHERS[library], TOY, out)
+    quiet(trace, out, tmp_path / "t" / "tmp")
+    page = (ROOT / "docs" / "status.md").read_text().lower()
+    assert library in page
+
+
 def test_no_file_loads_a_library_that_sends_before_it_is_silenced() -> None:
     """In a file outside the package, ``lavin_deploy`` comes before ``onnxruntime``."""
     seen = 0
