@@ -13,15 +13,16 @@
 #ifdef LAVIN_HAS_LCMS2
 #include <lcms2.h>
 #endif
-#ifdef LAVIN_HAS_PNG
-#include <zlib.h>
-#endif
+#include "exif.h"
+#include "png_text.h"
 
 namespace {
 
 using Chromaticities = std::array<double, 8>;  // x and y of white, red, green, blue
 constexpr Chromaticities kSrgb{0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06};
 constexpr double kSrgbGamma = 0.45455;
+constexpr Chromaticities kAdobe{0.3127, 0.3290, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06};
+constexpr double kAdobeGamma = 2.19921875;  // Adobe RGB (1998), 4.3.4
 
 // What a file says of its colours; nothing at all for sRGB.
 struct Said {
@@ -29,6 +30,7 @@ struct Said {
   std::optional<Chromaticities> primaries;
   std::optional<double> power;  // linear = value ** power; none for sRGB's curve
   std::string fault;            // why it is of no use
+  std::string refusal;          // why the picture cannot be read
   bool numbers() const { return primaries || power; }
 };
 
@@ -51,7 +53,7 @@ Said of_codes(unsigned primaries, unsigned transfer) {
   const auto colours = kPrimaries.find(primaries);
   const auto power = kPowers.find(transfer);
   if (transfer == 16 || transfer == 18) {
-    said.fault = "HDR is read in films only";
+    said.refusal = "it is HDR, which lavin-run tone-maps and lavin_cli does not; save it as sRGB";
   } else if (colours == kPrimaries.end() || power == kPowers.end()) {
     said.fault = "H.273 primaries " + std::to_string(primaries) + " and transfer " +
                  std::to_string(transfer) + " are unknown";
@@ -63,16 +65,12 @@ Said of_codes(unsigned primaries, unsigned transfer) {
 }
 
 // The profile in an iCCP chunk: a name, 0, the method 0, and zlib's stream.
-Bytes inflated(const Part& part) {
+Bytes profile_in(const Part& part) {
   const unsigned char* end = part.data + part.size;
   const unsigned char* from = std::find(part.data, end, 0);
   if (end - from < 3) return {};
   from += 2;
-  Bytes profile(std::size_t{1} << 24U);  // more than any profile has
-  uLongf size = profile.size();
-  if (uncompress(profile.data(), &size, from, static_cast<uLong>(end - from)) != Z_OK) return {1};
-  profile.resize(size);
-  return profile;
+  return inflated(from, static_cast<std::size_t>(end - from));
 }
 
 Said of_png(const std::vector<Part>& parts) {
@@ -85,7 +83,7 @@ Said of_png(const std::vector<Part>& parts) {
     return of_codes(chunks["cICP"]->data[0], chunks["cICP"]->data[1]);
   }
   Said said;
-  if (chunks.count("iCCP") != 0) said.icc = inflated(*chunks["iCCP"]);
+  if (chunks.count("iCCP") != 0) said.icc = profile_in(*chunks["iCCP"]);
   if (!said.icc.empty() || chunks.count("sRGB") != 0) return said;
   Chromaticities primaries = kSrgb;
   double gamma = kSrgbGamma;
@@ -123,13 +121,18 @@ Said of_jpeg(const std::vector<Part>& parts) {
   return said;
 }
 
-Said said_in(const Bytes& file) {
+Said said_in(const Bytes& file, Space space) {
   const std::vector<Part> parts = parts_of(file.data(), file.size());
   if (parts.empty()) return {};
 #ifdef LAVIN_HAS_PNG
   if (parts[0].name == "IHDR") return of_png(parts);
 #endif
-  return of_jpeg(parts);
+  Said said = of_jpeg(parts);
+  if (said.icc.empty() && space == Space::rgb && says_adobe_rgb(file)) {
+    said.primaries = kAdobe;
+    said.power = kAdobeGamma;
+  }
+  return said;
 }
 
 std::size_t sample_bytes(Space space) {
@@ -228,8 +231,12 @@ std::string convert(const Said&, Space, const Bytes&, Bytes&) {
 }  // namespace
 
 Converted to_srgb(const Bytes& file, Space space, const Bytes& samples) {
-  Said said = said_in(file);
+  Said said = said_in(file, space);
   Converted converted;
+  if (!said.refusal.empty()) {
+    converted.fault = said.refusal;
+    return converted;
+  }
   if (said.fault.empty() && (!said.icc.empty() || said.numbers())) {
     said.fault = convert(said, space, samples, converted.rgb);
     if (said.fault.empty()) return converted;

@@ -67,8 +67,7 @@ void read_all(jpeg_decompress_struct& state, Errors& errors, const Bytes& file, 
   jpeg_read_header(&state, TRUE);
   decoded.fault = too_large(state.image_width, state.image_height);
   if (!decoded.fault.empty()) return;
-  const auto depth =
-      static_cast<std::size_t>(state.num_components == 2 ? 3 : state.num_components);
+  const auto depth = static_cast<std::size_t>(state.num_components == 2 ? 3 : state.num_components);
   decoded.space = depth == 1 ? Space::grey : depth == 3 ? Space::rgb : Space::cmyk;
   state.out_color_space = depth == 1 ? JCS_GRAYSCALE : depth == 3 ? JCS_RGB : JCS_CMYK;
   const bool several_scans = jpeg_has_multiple_scans(&state) != FALSE;

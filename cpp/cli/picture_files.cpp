@@ -12,6 +12,7 @@
 #include <stdexcept>
 
 #include "base/limits.h"
+#include "exif.h"
 #include "orientation.h"
 
 namespace {
@@ -149,7 +150,7 @@ lavin::Picture decode_picture(const Bytes& file, const std::string& path,
   for (std::size_t i = 0; i < 3 * decoded.alpha.size(); ++i) {
     picture.data()[i] = on_white(picture.data()[i], decoded.alpha[i / 3]);
   }
-  return upright(picture, exif_orientation(file.data(), file.size()));
+  return upright(picture, orientation_of(file));
 }
 
 lavin::Picture read_picture_file(const std::string& path) {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 import lavin_deploy as lavin
 from lavin_deploy.runtime.media.images import read_image
@@ -192,7 +192,10 @@ def _coloured(kind: str, folder: Path) -> Path:
         options = {"icc_profile": icc.rgb_profile(space)}
     if kind.startswith("alpha"):
         image = Image.fromarray(np.dstack([rgb, rgb[..., :1]]))
-    elif kind.startswith("jpg"):
+    elif kind.startswith("jpg of EXIF's"):
+        file, image = folder / "in.jpg", Image.new("RGB", (41, 33), (200, 90, 60))
+        options = {"exif": _adobe_exif(2 if kind.endswith("2") else 0xFFFF), "quality": 100}
+    elif kind.startswith("jpg in"):
         file = folder / "in.jpg"
         image = Image.new("RGB", (41, 33), (200, 90, 60))
     elif kind == "grey profile":
@@ -223,15 +226,55 @@ def _coloured(kind: str, folder: Path) -> Path:
         )
     elif kind == "key of grey2":
         content = pngs.png(rgb[..., 0] // 64, pngs.trns(1), bits=2)
-    elif kind == "turned":
+    elif kind == "turned by XMP":
+        options = {"pnginfo": _texts("XML:com.adobe.xmp", XMP)}
+    elif kind == "jpg turned by XMP":
+        file, options = folder / "in.jpg", {"xmp": XMP.encode(), "quality": 100, "subsampling": 0}
+    elif kind == "jpg of EXIF and XMP":
         exif = Image.Exif()
-        exif[0x0112] = 6
+        exif[0x0112] = 8
+        file = folder / "in.jpg"
+        options = {"xmp": XMP.encode(), "exif": exif, "quality": 100, "subsampling": 0}
+    elif kind == "jpg of EXIF that says nothing":
+        exif = Image.Exif()
+        exif[0x010E] = "a description"
+        file = folder / "in.jpg"
+        options = {"xmp": XMP.encode(), "exif": exif, "quality": 100, "subsampling": 0}
+    elif kind.startswith("turned by a raw profile"):
+        exif = Image.Exif()
+        exif[0x0112] = 5
+        held = b"Exif\0\0" + exif.tobytes().removeprefix(b"Exif\0\0")
+        text = f"\nexif\n    {len(held)}\n{held.hex()}\n"
+        options = {"pnginfo": _texts("Raw profile type exif", text, packed="packed" in kind)}
+    elif kind.startswith("turned"):
+        exif = Image.Exif()
+        exif[0x0112] = {"turned": 6, "turned by 0": 0, "turned by 9": 9}[kind]
         options = {"exif": exif}
     if content is None:
         image.save(file, **options)
     else:
         file.write_bytes(content)
     return file
+
+
+XMP = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="3"/></x:xmpmeta>'
+
+
+def _texts(name: str, text: str, *, packed: bool = False) -> PngImagePlugin.PngInfo:
+    texts = PngImagePlugin.PngInfo()
+    if name.startswith("XML"):
+        texts.add_itxt(name, text, zip=packed)
+    else:
+        texts.add_text(name, text, zip=packed)
+    return texts
+
+
+def _adobe_exif(space: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA001] = space
+    if space == 0xFFFF:
+        exif.get_ifd(0x8769)[0xA005] = {1: "R03"}
+    return exif
 
 
 def _printer(inks: tuple[int, ...]) -> tuple[float, float, float]:
@@ -246,7 +289,11 @@ def _printer(inks: tuple[int, ...]) -> tuple[float, float, float]:
         *("rgb in Display P3", "rgb in Adobe RGB", "rgb in ProPhoto", "rgb in sRGB"),
         *("alpha in Display P3", "jpg in Adobe RGB", "grey profile", "grey16 profile"),
         *("cmyk", "cmyk profile", "gamma", "gamma of grey16", "old sRGB", "chromaticities"),
-        *("codes", "key of grey16", "key of rgb16", "key of grey2", "turned"),
+        *("codes", "key of grey16", "key of rgb16", "key of grey2"),
+        *("turned", "turned by 0", "turned by 9", "turned by XMP", "jpg turned by XMP"),
+        *("jpg of EXIF and XMP", "jpg of EXIF that says nothing"),
+        *("turned by a raw profile", "turned by a raw profile, packed"),
+        *("jpg of EXIF's Adobe RGB", "jpg of EXIF's colour space 2"),
     ],
 )
 def test_colours_are_those_of_python(cpp: Path, tmp_path: Path, kind: str) -> None:
@@ -263,7 +310,7 @@ def test_colours_are_those_of_python(cpp: Path, tmp_path: Path, kind: str) -> No
 @pytest.mark.parametrize(
     ("chunk", "sentence"),
     [
-        (pngs.chunk(b"cICP", bytes([9, 16, 0, 1])), "its colours are taken as sRGB; the profile"),
+        (pngs.chunk(b"cICP", bytes([9, 99, 0, 1])), "its colours are taken as sRGB; the profile"),
         (pngs.chunk(b"acTL", bytes([0, 0, 0, 3, 0, 0, 0, 0])), "holds 4 pictures; one is taken."),
     ],
 )
@@ -276,9 +323,20 @@ def test_what_a_png_loses_is_said(cpp: Path, tmp_path: Path, chunk: bytes, sente
     assert sentence in done.stderr
 
 
+@pytest.mark.parametrize("transfer", [16, 18])
+def test_an_hdr_picture_is_refused(cpp: Path, tmp_path: Path, transfer: int) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (8, 8, 3))
+    content = pngs.png(pixels, pngs.chunk(b"cICP", bytes([9, transfer, 0, 1])))
+    (tmp_path / "in.png").write_bytes(content)
+    done = run(cpp, "--task=brighten", tmp_path / "in.png", tmp_path / "out.png")
+    assert done.returncode == 2
+    assert "it is HDR, which lavin-run tone-maps and lavin_cli does not" in done.stderr
+
+
 @pytest.mark.soak  # it compiles; CI builds with LittleCMS
 def test_without_littlecms_a_profile_is_refused(cpp: Path, tmp_path: Path) -> None:
-    sources = ["colours", "file_parts", "orientation", "picture_files", "png_file"]
+    sources = ["colours", "exif", "file_parts", "orientation", "picture_files"]
+    sources += ["png_file", "png_text"]
     command = ["c++", "-std=c++17", "-O0", "-DLAVIN_HAS_PNG"]
     command += [f"-I{ROOT / 'cpp' / part}" for part in ("cli", "include", "src")]
     command += [f"-I{cpp / 'generated'}", str(ROOT / "cpp" / "tests" / "decode_picture.cpp")]

@@ -10,20 +10,17 @@ from typing import Any
 
 import numpy as np
 
-Chromaticities = tuple[float, float, float, float, float, float, float, float]
-"""x and y of white, red, green and blue, in the order of PNG's cHRM."""
+from lavin_deploy.runtime.hdr import HLG, PQ
+from lavin_deploy.runtime.media.hdr_stills import head_of, still_to_srgb
+from lavin_deploy.runtime.primaries import (
+    ADOBE,
+    PRIMARIES,
+    SRGB,
+    SRGB_CODES,
+    Chromaticities,
+    to_xyz,
+)
 
-_D65 = (0.3127, 0.3290)
-SRGB: Chromaticities = (*_D65, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
-# ITU-T H.273, "ColourPrimaries": those of television differ from sRGB's by less than is seen, and
-# are taken for them, as in film.
-_SRGB_CODES = (1, 2, 5, 6, 7)
-PRIMARIES: dict[int, Chromaticities] = {
-    **dict.fromkeys(_SRGB_CODES, SRGB),
-    9: (*_D65, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046),  # BT.2020
-    11: (0.314, 0.351, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),  # DCI-P3
-    12: (*_D65, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),  # Display P3
-}
 # H.273, "TransferCharacteristics": a power, or None for sRGB's curve. Cameras' curves are taken
 # for sRGB's, as screens take them.
 TRANSFERS: dict[int, float | None] = {
@@ -32,25 +29,25 @@ TRANSFERS: dict[int, float | None] = {
     5: 2.8,
     8: 1.0,
 }
-_HDR = {16: "PQ", 18: "HLG"}
 # The gAMA of sRGB files from before PNG had a chunk for it (libpng takes it for sRGB's curve too).
 _SRGB_GAMMA = 0.45455
-# Where numbers may stand: before a PNG's pixels, in the first box of the others.
-_HEAD_BYTES = 1 << 20
+_ADOBE_GAMMA = 2.19921875  # Adobe RGB (1998) Color Image Encoding, 4.3.4
+_HDR_MODES = ("L", "I;16", "RGB")
 _SPACE_OF_MODE = {"L": "GRAY", "I;16": "GRAY", "RGB": "RGB", "CMYK": "CMYK", "LAB": "Lab"}
 
 
 def to_srgb(image: Any, opened: Any, path: Path, notice: Callable[[str], None]) -> Any:
     """Return a picture without transparency in sRGB.
 
-    LittleCMS converts, by the profile's perceptual table where it has several.
+    LittleCMS converts, by the profile's perceptual table where it has several. PQ and HLG are
+    tone-mapped.
 
     Args:
         image: a loaded ``PIL.Image`` of mode L, I;16, RGB, CMYK or LAB.
         opened: the picture that it was made of, as Pillow opened the file.
         path: its file, which is asked for what Pillow does not hand on.
-        notice: told a sentence where a profile is there but cannot be used; the colours are then
-            taken as sRGB, and CMYK as the plain complement.
+        notice: told a sentence of HDR, and where a profile is there but cannot be used; the colours
+            are then taken as sRGB, and CMYK as the plain complement.
 
     Returns:
         A ``PIL.Image`` of mode RGB.
@@ -58,7 +55,12 @@ def to_srgb(image: Any, opened: Any, path: Path, notice: Callable[[str], None]) 
     from PIL import ImageCms
 
     try:
-        profile = _profile_of(image.mode, opened, path)
+        codes = _codes(opened, path)
+        if codes is not None and codes[1] in (PQ, HLG) and image.mode in _HDR_MODES:
+            shown = still_to_srgb(image, opened, path, *codes)
+            notice(f"{path} is HDR; it is tone-mapped to sRGB for the model, and so is the answer.")
+            return shown
+        profile = _profile_of(image.mode, opened, codes)
         if profile is not None:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             space = source.profile.xcolor_space.strip()
@@ -92,24 +94,28 @@ def _grey_to_srgb(image: Any, source: Any, target: Any) -> Any:
     return Image.fromarray(colours[pixels])
 
 
-def _profile_of(mode: str, image: Any, path: Path) -> bytes | None:
+def _profile_of(mode: str, image: Any, codes: tuple[int, int] | None) -> bytes | None:
     """Return an ICC profile of an opened picture's colours for a mode; None for sRGB.
+
+    Args:
+        mode: of the pixels.
+        image: the opened picture.
+        codes: as :func:`_codes` gives them.
 
     Raises:
         ValueError: the file says something that is not supported.
     """
     icc: bytes | None = image.info.get("icc_profile") or None
-    codes = _codes(image.format, path)
-    if codes is not None and (image.format == "PNG" or icc is None):  # PNG's cICP goes first
+    if codes is not None:
         primaries, transfer = codes
-        if transfer in _HDR:
-            raise ValueError(f"HDR ({_HDR[transfer]}) is read in films only")
         if primaries not in PRIMARIES or transfer not in TRANSFERS:
             raise ValueError(f"H.273 primaries {primaries} and transfer {transfer} are unknown")
         power = TRANSFERS[transfer]
-        if primaries in _SRGB_CODES and power is None:
+        if primaries in SRGB_CODES and power is None:
             return None
         return _built(mode, PRIMARIES[primaries], power)
+    if icc is None and mode == "RGB" and _says_adobe_rgb(image):
+        return _built(mode, ADOBE, _ADOBE_GAMMA)
     if icc is not None or image.format != "PNG" or "srgb" in image.info:
         return icc
     gamma = image.info.get("gamma") or _SRGB_GAMMA
@@ -120,12 +126,27 @@ def _profile_of(mode: str, image: Any, path: Path) -> bytes | None:
     return _built(mode, chromaticities, 1 / gamma if "gamma" in image.info else None)
 
 
-def _codes(form: str | None, path: Path) -> tuple[int, int] | None:
-    """Return H.273's codes of primaries and transfer of a PNG's cICP or a HEIF's or AVIF's nclx."""
-    if form not in ("PNG", "HEIF", "AVIF"):
+def _says_adobe_rgb(image: Any) -> bool:
+    """Whether EXIF says that a JPEG is of Adobe RGB (1998), as cameras do without a profile.
+
+    By DCF 2.0 the space is "uncalibrated" and the interoperability index R03; some write 2.
+    """
+    if image.format not in ("JPEG", "MPO"):
+        return False
+    exif = image.getexif()
+    space = exif.get_ifd(0x8769).get(0xA001)
+    return space == 2 or (space == 0xFFFF and str(exif.get_ifd(0xA005).get(1)).startswith("R03"))
+
+
+def _codes(opened: Any, path: Path) -> tuple[int, int] | None:
+    """Return H.273's codes of primaries and transfer of a PNG's cICP or a HEIF's or AVIF's nclx.
+
+    PNG's go before an ICC profile, those of the others behind it.
+    """
+    form = opened.format
+    if form not in ("PNG", "HEIF", "AVIF") or (form != "PNG" and opened.info.get("icc_profile")):
         return None
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
+    head = head_of(path)
     if form == "PNG":
         at = head.find(b"\0\0\0\4cICP", 0, max(head.find(b"IDAT"), 0)) + 8
         found = head[at : at + 2] if at >= 8 else b""
@@ -174,14 +195,8 @@ _BRADFORD = np.array(
 
 def _to_d50(chromaticities: Chromaticities) -> Any:
     """Return the matrix (3, 3) from linear RGB to XYZ under D50, adapted by Bradford's method."""
-    x, y = np.array(chromaticities).reshape(4, 2).T
-    if (y <= 0).any():
-        raise ValueError("its primaries are no colours")
-    xyz = np.stack([x / y, np.ones(4), (1 - x - y) / y])
-    white, primaries = xyz[:, 0], xyz[:, 1:]
-    if abs(np.linalg.det(primaries)) < 1e-6:
-        raise ValueError("its primaries lie on a line")
-    matrix = primaries * np.linalg.solve(primaries, white)
+    matrix = to_xyz(chromaticities)
+    white = matrix.sum(axis=1)
     scale = (_BRADFORD @ _D50) / (_BRADFORD @ white)
     return np.linalg.inv(_BRADFORD) @ np.diag(scale) @ _BRADFORD @ matrix
 

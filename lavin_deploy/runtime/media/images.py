@@ -18,6 +18,7 @@ from lavin_deploy.files import output_file
 from lavin_deploy.runtime.letterbox import MAX_PIXELS, check_image
 from lavin_deploy.runtime.media.colour_profiles import to_srgb
 from lavin_deploy.runtime.media.cut_jpeg import decode_without_end
+from lavin_deploy.runtime.media.hdr_stills import wide_png
 
 _LOG = logging.getLogger("lavin_deploy")
 
@@ -234,13 +235,9 @@ def _colour_key(image: Any, path: Path) -> Any:
     if image.mode != "RGB":
         scale = {"L;2": 85, "L;4": 17}.get(tiles[0].args, 1) if tiles else 1
         opaque = np.asarray(image) != key * scale
-    elif tiles and tiles[0].args == "RGB;16B" and not image.is_animated:
-        with Image.open(path, formats=("PNG",)) as low:
-            low.tile = [tile._replace(args="RGB;16L") for tile in low.tile]  # the other byte
-            values = np.asarray(image).astype(np.uint16) << 8 | np.asarray(low)
-        opaque = (values != key).any(axis=2)
     else:
-        opaque = (np.asarray(image) != key).any(axis=2)
+        wide = wide_png(image, path) if tiles and tiles[0].args == "RGB;16B" else None
+        opaque = ((np.asarray(image) if wide is None else wide) != key).any(axis=2)
     return Image.fromarray(np.where(opaque, np.uint8(255), np.uint8(0)))
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from lavin_deploy.arrays import U8
+from lavin_deploy.runtime.hdr import USUAL_PEAK, tone_map
+from lavin_deploy.runtime.primaries import BT2020, hdr_primaries
 from lavin_deploy.runtime.video.colors import FULL, SCALER_FLAGS, Colors, is_hdr
 from lavin_deploy.runtime.video.container import import_av
-from lavin_deploy.runtime.video.hdr import USUAL_PEAK, tone_map
 from lavin_deploy.runtime.video.orientation import Matrix, display_matrix, side_data, upright
 
 _MASTERING, _LIGHT_LEVEL = 11, 14  # AV_FRAME_DATA_MASTERING_DISPLAY_METADATA, _CONTENT_LIGHT_LEVEL
@@ -55,7 +56,9 @@ class RgbConverter:
                 f"{frame.width}x{frame.height}; all is scaled to the first size."
             )
         if is_hdr(frame):
-            image = tone_map(self._reformat(frame, "rgb48le"), frame.color_trc, self._peak)
+            codes = self._reformat(frame, "rgb48le")
+            primaries = hdr_primaries(frame.color_primaries) or BT2020
+            image = tone_map(codes, frame.color_trc, self._peak, primaries=primaries)
         elif _has_alpha(frame.format):
             image = _on_white(self._reformat(frame, "rgba"))
         else:

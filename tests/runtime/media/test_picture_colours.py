@@ -51,6 +51,29 @@ def test_a_profile_is_converted_to_srgb(tmp_path: Path, space: str, suffix: str)
         assert np.abs(expected - pixels).mean() > 4  # it matters
 
 
+@pytest.mark.parametrize(
+    ("space", "index", "adobe"),
+    [(0xFFFF, "R03", True), (2, None, True), (0xFFFF, "R98", False), (0xFFFF, None, False),
+     (1, "R03", False)],
+)  # fmt: skip
+def test_cameras_say_adobe_rgb_by_exif_alone(
+    tmp_path: Path, space: int, index: str | None, adobe: bool
+) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA001] = space
+    if index is not None:
+        exif.get_ifd(0x8769)[0xA005] = {1: index}
+    path = tmp_path / "a.jpg"
+    picture = Image.new("RGB", (16, 16), (200, 90, 60))
+    picture.save(path, exif=exif, quality=100, subsampling=0)
+    with Image.open(path) as stored:
+        pixels = np.array(stored)
+    assert off(path, icc.in_srgb(pixels, "Adobe RGB") if adobe else pixels) <= 1.2
+    profile = icc.rgb_profile("Display P3")
+    picture.save(tmp_path / "b.jpg", exif=exif, icc_profile=profile, quality=100, subsampling=0)
+    assert off(tmp_path / "b.jpg", icc.in_srgb(pixels, "Display P3")) <= 1.2  # which goes first
+
+
 def test_transparency_and_palettes_are_converted_first(tmp_path: Path) -> None:
     profile = icc.rgb_profile("ProPhoto")
     pixels = np.dstack([colours(), np.full((24, 32), 128, np.uint8)])
@@ -172,7 +195,7 @@ def test_the_transparent_colour_of_png(tmp_path: Path, pixels: Any, key: Any, bi
     assert off(tmp_path / "a.png", np.where(clear, 255, wide * 255 / (2**bits - 1))) <= 1
 
 
-@pytest.mark.parametrize("codes", [(9, 16), (9, 18), (200, 13)])
+@pytest.mark.parametrize("codes", [(9, 99), (200, 16), (200, 13)])
 def test_what_cannot_be_converted_is_said(tmp_path: Path, codes: tuple[int, int]) -> None:
     pixels = colours()
     said: list[str] = []

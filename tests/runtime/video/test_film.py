@@ -15,9 +15,9 @@ from av.sidedata.sidedata import Type
 from PIL import Image, ImageOps
 
 from lavin_deploy.errors import InputError
+from lavin_deploy.runtime.hdr import HLG, PQ, tone_map
 from lavin_deploy.runtime.video import orientation
 from lavin_deploy.runtime.video.container import is_video_demuxer, pick_video
-from lavin_deploy.runtime.video.hdr import HLG, PQ, tone_map
 from lavin_deploy.runtime.video.reader import Frame, VideoReader
 from lavin_deploy.runtime.video.writer import VideoWriter
 from tests.helpers.videos import U8, picture, probe, write_sound, write_video
