@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -148,9 +150,35 @@ def describe(added: Any, stream: Any, muxer: str) -> None:
     """Give an output track the language, title and disposition of an input track."""
     tags = tags_of(stream)
     if muxer == "mov" and "language" in tags:
-        tags["language"] = QUICKTIME_LANGUAGES.get(tags["language"], tags["language"])
+        tags["language"] = _in_quicktime(tags["language"])
     added.metadata.update(tags)
     added.disposition = int(stream.disposition)
+
+
+def loses_language(stream: Any, muxer: str) -> str:
+    """Return the language of an input track where a file of a format cannot say it, else ''."""
+    language = tags_of(stream).get("language", "")
+    coded = language and muxer in ("mov", "mp4")
+    return language if coded and not _says(muxer, _in_quicktime(language)) else ""
+
+
+def _in_quicktime(language: str) -> str:
+    return QUICKTIME_LANGUAGES.get(language, language)
+
+
+@cache
+def _says(muxer: str, language: str) -> bool:
+    """Whether FFmpeg has a code for a language: MP4's are three letters, QuickTime's a list."""
+    av, held = import_av(), io.BytesIO()
+    with av.open(held, "w", format=muxer) as output:
+        track = output.add_stream("pcm_s16le", rate=8000, layout="mono")
+        track.metadata["language"] = language
+        silence = av.AudioFrame(format="s16", layout="mono", samples=80)
+        silence.sample_rate, silence.pts = 8000, 0
+        output.mux(track.encode(silence))
+    held.seek(0)
+    with av.open(held) as written:
+        return bool(written.streams[0].metadata.get("language") == language)
 
 
 def add_copy(output: Any, stream: Any, source: Path) -> Any:

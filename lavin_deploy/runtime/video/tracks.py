@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import errno
 import io
+from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from lavin_deploy.runtime.video.container import DEFAULT, import_av, open_input
+from lavin_deploy.runtime.video.container import (
+    ATTACHED_PIC,
+    DEFAULT,
+    import_av,
+    open_input,
+    pick_video,
+)
 from lavin_deploy.runtime.video.holds import HOLDS, TEXT_SUBTITLES
 from lavin_deploy.runtime.video.track import (
     Copied,
@@ -20,11 +27,13 @@ from lavin_deploy.runtime.video.track import (
     add_text,
     called,
     describe,
+    loses_language,
     tags_of,
 )
 
 _TRIAL = 32  # packets that must go into a file of the output's format before a copy is promised
 _OF_THE_FILE = ("encoder", "duration", "major_brand", "minor_version", "compatible_brands")
+_CHAPTERS_TEXT = 48  # AVDISCARD_ALL, of tracks that hold the titles of MP4's chapters
 _DISK = (errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT, errno.EROFS)
 
 
@@ -64,11 +73,16 @@ class TrackCopy:
         named = any(tags_of(s).keys() - {"handler_name"} for s in sounds)
         if (named or marked) and not self._holds.sound_tags:
             lost.append("the languages, titles and default track of the sound")
+        told = [*sounds, *self._container.streams.subtitles]
+        languages = [loses_language(stream, output.format.name) for stream in told]
+        lost += [f"the language {language!r}" for language in languages if language]
         if lost:
             self.notices.append(
                 f"{output.format.name} cannot hold {', '.join(dict.fromkeys(lost))} "
                 "of the input: left out."
             )
+        if others := _others(self._container, pick_video(self._container, source)):
+            self.notices.append(f"what else the input holds is left out: {others}.")
         self._packets = self._demux()
         self._ahead: Any = None
 
@@ -233,3 +247,17 @@ class TrackCopy:
 
     def _leave_out(self, what: str, reason: str) -> None:
         self.notices.append(f"{what} is left out: {reason.rstrip('.')}.")
+
+
+def _others(container: Any, picture: Any) -> str:
+    """Name the tracks that are neither the picture nor sound nor subtitles, with their number."""
+    kinds = Counter(
+        "cover picture"
+        if int(stream.disposition) & ATTACHED_PIC
+        else {"video": "further video track", "data": "data track"}.get(stream.type, "attachment")
+        for stream in container.streams
+        if stream.index != picture.index
+        and stream.type not in ("audio", "subtitle")
+        and int(stream.discard) < _CHAPTERS_TEXT
+    )
+    return ", ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in kinds.items())

@@ -193,6 +193,34 @@ def write_rich(path: Path, subtitles: str) -> Path:
     return path
 
 
+@pytest.mark.parametrize(
+    ("suffix", "language", "kept"),
+    [
+        (".mov", "fre", "fr"), (".mov", "deu", "de"), (".mov", "tlh", None), (".mov", "en", None),
+        (".mp4", "tlh", "tlh"), (".mp4", "en", None), (".mkv", "tlh", "tlh"),
+    ],
+)  # fmt: skip
+def test_a_language_that_a_container_has_no_code_for_is_said(
+    tmp_path: Path, suffix: str, language: str, kept: str | None
+) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        sound = container.add_stream("aac", rate=48000, layout="stereo")
+        sound.metadata["language"] = language
+        frame = av.VideoFrame.from_ndarray(picture(0), format="rgb24")
+        container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        block = av.AudioFrame.from_ndarray(np.zeros((1, 9600), np.int16), "s16", "stereo")
+        block.sample_rate, block.pts, block.time_base = 48000, 0, Fraction(1, 48000)
+        container.mux(sound.encode(block))
+        container.mux(sound.encode(None))
+    lost = f"{CONTAINERS[suffix]} cannot hold the language {language!r} of the input: left out."
+    assert copy(path, tmp_path / f"out{suffix}") == ([] if kept else [lost])
+    assert [track.language for track in tracks(tmp_path / f"out{suffix}", "Audio")] == [kept]
+
+
 ASS = b"""[Script Info]
 ScriptType: v4.00+
 
