@@ -23,6 +23,7 @@ Style: Default,Arial,16
 [Events]
 Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 """
+_TIMES_MAY_REPEAT = 0x20000  # AVFMT_TS_NONSTRICT: packets shorter than the clock's unit
 _KEPT = ("language", "title", "handler_name")
 
 
@@ -36,6 +37,7 @@ class Copied:
     def __init__(self, stream: Any) -> None:
         self._stream = stream
         self._last: int | None = None
+        self._step = 0 if int(stream.container.format.flags) & _TIMES_MAY_REPEAT else 1
         self.damaged = 0  # a copy does not look inside
 
     def write(self, packet: Any, shift: Fraction, output: Any) -> None:
@@ -45,7 +47,7 @@ class Copied:
         dts, length = round((packet.dts + offset) * ratio), round((packet.duration or 0) * ratio)
         pts = None if packet.pts is None else round((packet.pts + offset) * ratio)
         if self._stream.type == "audio":  # rounding, or the file itself, may repeat a time
-            dts = dts if self._last is None else max(dts, self._last + 1)
+            dts = dts if self._last is None else max(dts, self._last + self._step)
             pts = dts if pts is None else max(pts, dts)
             self._last = dts
         packet.pts, packet.dts, packet.duration = pts, dts, length
@@ -62,13 +64,16 @@ class Encoded:
     Args:
         stream: the output's ``av`` stream.
         source: the input's.
+        lead_in: whether the output can hold packets before time zero, where encoders begin. Where
+            not, those that lie there for the most part are dropped.
 
     Attributes:
         damaged: packets that could not be decoded.
     """
 
-    def __init__(self, stream: Any, source: Any) -> None:
+    def __init__(self, stream: Any, source: Any, *, lead_in: bool) -> None:
         self._stream, self._source, self._av = stream, source, import_av()
+        self._lead_in = lead_in
         self.damaged = 0
 
     def write(self, packet: Any, shift: Fraction, output: Any) -> None:
@@ -81,12 +86,18 @@ class Encoded:
         for frame in frames:
             if frame.pts is not None:
                 frame.pts += round(shift / frame.time_base)
-            output.mux(self._stream.encode(frame))
+            self._mux(self._stream.encode(frame), output)
+
+    def _mux(self, packets: Any, output: Any) -> None:
+        for packet in packets:
+            middle = (packet.pts or 0) + (packet.duration or 0) / 2
+            if middle >= 0 or self._lead_in:
+                output.mux(packet)
 
     def finish(self, shift: Fraction, output: Any) -> None:
         """Write what decoder and encoder kept."""
         self.write(None, shift, output)
-        output.mux(self._stream.encode(None))
+        self._mux(self._stream.encode(None), output)
 
 
 class Rewritten:

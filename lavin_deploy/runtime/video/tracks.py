@@ -106,7 +106,8 @@ class TrackCopy:
             if until is not None and start >= until:
                 self._ahead = packet
                 return
-            if start < 0 and not self._lead_in:
+            middle = start + (packet.duration or 0) * packet.time_base / 2
+            if middle < 0 and not self._lead_in:
                 continue
             self._write(packet.stream_index, packet, shift)
         for index in list(self._tracks):
@@ -159,7 +160,7 @@ class TrackCopy:
             f"{called(stream)} is encoded anew as {encoder}{stereo}: "
             f"{self._output.format.name} cannot hold {reason}."
         )
-        self._tracks[stream.index] = Encoded(added, stream)
+        self._tracks[stream.index] = Encoded(added, stream, lead_in=self._lead_in)
 
     def _add_subtitles(self, stream: Any) -> list[str]:
         """Add a track of subtitles; return what is left out."""
