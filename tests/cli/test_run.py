@@ -193,7 +193,7 @@ def test_failures_are_one_sentence_and_leave_nothing(tmp_path: Path, lavin_run: 
     (tmp_path / "folder").mkdir()
     before = names(tmp_path)
     cases: list[tuple[list[str | Path], str]] = [
-        ([tmp_path / "cut.mp4"], "before the length it declares"),
+        ([tmp_path / "cut.mp4"], "a part of it is missing"),
         ([tmp_path / "text.mp4"], "cannot be read as a video"),
         ([tmp_path / "none.mp4"], "does not exist"),
         ([tmp_path / "folder"], "holds no image and no video"),

@@ -208,8 +208,8 @@ class VideoReader:
 
     def _too_short(self, count: int) -> InputError:
         return InputError(
-            f"{self.path} ends after {count} frames before the length it declares; "
-            "the file is incomplete, so copy or download it again."
+            f"{self.path} is incomplete: it ends after {count} frames, and a part of it is "
+            "missing; copy or download it again."
         )
 
     def _timed(self, frames: Iterator[Any]) -> Iterator[Any]:

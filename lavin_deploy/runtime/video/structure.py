@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 _SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675  # Matroska element IDs, RFC 9559
+_TS_SYNC = 0x47
+_OGG_PAGE = 27 + 255 + 255 * 255  # bytes, at most
 _FLV_TAGS = (8, 9, 18)  # sound, video, script data: FLV specification 10.1, E.4.1
 
 
 def is_cut_off(path: Path, demuxer: str) -> bool:
     """Tell whether the last part of a file is missing: what it began does not end within it.
 
-    Matroska, WebM, AVI and FLV say how long their parts are; durations that they only state, in
-    tags or headers, prove nothing. Parts that cannot follow each other count as missing. Of other
-    formats this says False.
+    Matroska, WebM, AVI and FLV say how long their parts are, Ogg how long a page is, and packets of
+    MPEG-TS are of one size; durations that files only state, in tags or headers, prove nothing.
+    Parts that cannot follow each other count as missing. Of other formats this says False.
 
     Args:
         path: the file.
@@ -28,6 +30,10 @@ def is_cut_off(path: Path, demuxer: str) -> bool:
             return _matroska(file, size)
         if "avi" in names:
             return _riff(file, size)
+        if "mpegts" in names:
+            return _mpegts(file, size)
+        if "ogg" in names:
+            return _ogg(file, size)
         return "flv" in names and _flv(file, size)
 
 
@@ -95,3 +101,27 @@ def _flv(file: BinaryIO, size: int) -> bool:
             return True
         place += 4
     return place < size  # a part of a head
+
+
+def _mpegts(file: BinaryIO, size: int) -> bool:
+    """Look for a last packet that begins and does not end: ISO/IEC 13818-1, 2.4.3.2."""
+    head = file.read(4 * 208)
+    for packet in (188, 192, 204):  # plain, of Blu-ray with a time before it, with parity behind it
+        first = 4 if packet == 192 else 0
+        if len(head) >= 4 * packet and set(head[first : 4 * packet : packet]) == {_TS_SYNC}:
+            file.seek(size - size % packet + first)
+            return size % packet > first and file.read(1) == bytes([_TS_SYNC])
+    return False
+
+
+def _ogg(file: BinaryIO, size: int) -> bool:
+    """Look for a last page that does not end: RFC 3533, 6."""
+    file.seek(max(0, size - 2 * _OGG_PAGE))
+    tail = file.read()
+    start = tail.rfind(b"OggS\0")
+    if start < 0:
+        return False
+    segments = tail[start + 26] if len(tail) > start + 26 else 0
+    table = tail[start + 27 : start + 27 + segments]
+    whole = start + 27 + segments + sum(table)
+    return len(tail) <= start + 26 or len(table) < segments or whole > len(tail)

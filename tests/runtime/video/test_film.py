@@ -167,6 +167,20 @@ def test_stale_statistics_and_promises_prove_nothing(tmp_path: Path) -> None:
     assert len(read(flash)[0]) == 12
 
 
+@pytest.mark.parametrize("name", ["a.ts", "a.m2ts", "a.ogv"])
+def test_a_packet_or_page_that_does_not_end_is_missing(tmp_path: Path, name: str) -> None:
+    codec = "mpeg4" if name.endswith("ts") else "libvpx"
+    path = write_video(tmp_path / name, 40, codec=codec, size=(128, 96))
+    assert len(read(path)[0]) == 40
+    data = path.read_bytes()
+    for end in (len(data) - 3, len(data) * 2 // 3 + 5):
+        path.write_bytes(data[:end])
+        with pytest.raises(InputError, match="incomplete: .* a part of it is missing"):
+            read(path)
+    path.write_bytes(data + b"what a recorder left")
+    assert len(read(path)[0]) == 40
+
+
 def test_live_matroska_of_unknown_sizes(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mkv", 40, muxer={"live": "1"}, options={"g": "5"})
     assert len(read(path)[0]) == 40
