@@ -65,6 +65,8 @@ def find_inputs(argument: str) -> Inputs:
         InputError: there is no such file, nothing in the folder to work on, or the source is of a
             kind that this version does not read (camera, URL, standard input).
     """
+    if not argument:  # as an unset variable leaves it, which would be the whole folder
+        raise InputError(f"the input has no name; {_ACCEPTED}.")
     path = Path(argument)
     if path.is_dir():
         return _many([entry for entry in path.iterdir() if entry.is_file()], path, argument)

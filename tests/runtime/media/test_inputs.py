@@ -94,6 +94,7 @@ def test_patterns(media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("none.png", "none.png does not exist"),
         ("none*.png", "no file matches"),
         ("empty", "holds no image and no video"),
+        ("", "the input has no name"),
         ("-", "standard input, which this version does not read"),
         ("0", "a camera, which this version does not read"),
         ("rtsp://host/stream", "a URL, which this version does not read"),
