@@ -175,7 +175,7 @@ def test_a_packet_or_page_that_does_not_end_is_missing(tmp_path: Path, name: str
     data = path.read_bytes()
     for end in (len(data) - 3, len(data) * 2 // 3 + 5):
         path.write_bytes(data[:end])
-        with pytest.raises(InputError, match="incomplete: .* a part of it is missing"):
+        with pytest.raises(InputError, match=r"incomplete: .* a part of it is missing"):
             read(path)
     path.write_bytes(data + b"what a recorder left")
     assert len(read(path)[0]) == 40
