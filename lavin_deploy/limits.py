@@ -24,6 +24,8 @@ class Limits:
     """Held-out samples that a bundle stores of one task."""
     steps: int
     """Model evaluations of the Euler solver."""
+    guidance: int
+    """Weight of guidance, to either side of 0."""
     threads: int
     """Of ONNX Runtime."""
     manifest_bytes: int

@@ -6,12 +6,11 @@ and then the query's latent, with frame positions counted anew; who supplies ``n
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from lavin_deploy.errors import InputError
 from lavin_deploy.flow.solvers import Latents, Velocity
+from lavin_deploy.limits import LIMITS
 
 
 def guided(conditional: Velocity, null: Velocity, weight: float) -> Velocity:
@@ -20,13 +19,13 @@ def guided(conditional: Velocity, null: Velocity, weight: float) -> Velocity:
     Args:
         conditional: the field given the task's pairs and the query.
         null: the field given the query alone; never called when ``weight`` is 1.
-        weight: w, finite; 1 is no guidance, the release's command line uses 1.5.
+        weight: w, see :func:`check_weight`; 1 is no guidance, the release's command line uses 1.5.
 
     Returns:
         The guided field; ``conditional`` itself when ``weight`` is 1.
 
     Raises:
-        InputError: ``weight`` is not a finite number.
+        InputError: ``weight`` is no number, or too large.
     """
     check_weight(weight)
     if weight == 1.0:
@@ -41,6 +40,10 @@ def guided(conditional: Velocity, null: Velocity, weight: float) -> Velocity:
 
 
 def check_weight(weight: float) -> None:
-    """Raise InputError unless ``weight`` is a finite number."""
-    if not isinstance(weight, int | float | np.integer | np.floating) or not math.isfinite(weight):
-        raise InputError(f"guidance is {weight!r}; it is a finite number, 1 for no guidance.")
+    """Raise InputError unless ``weight`` is a number of at most ``LIMITS.guidance``, or minus it."""
+    is_number = isinstance(weight, int | float | np.integer | np.floating)
+    if not is_number or not abs(weight) <= LIMITS.guidance:
+        raise InputError(
+            f"guidance is {weight!r}; it is a finite number from {-LIMITS.guidance} to "
+            f"{LIMITS.guidance}, 1 for no guidance."
+        )

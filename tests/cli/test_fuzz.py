@@ -264,6 +264,7 @@ CREATE = ["task", "create", "new", "--pairs=pairs", "--bundle=toy"]
 @settings(max_examples=60, derandomize=True, **COMMON)  # type: ignore[arg-type]
 @example(case=([*CREATE, "--guidance=nan"], {}))
 @example(case=([*CREATE, "--steps=1000000001"], {}))
+@example(case=(["run", "--bundle=toy", "--task=brighten", "a.png", "--guidance=1e300"], {}))
 @example(case=([*CREATE, "--description=\udcff"], {}))
 @example(case=(["run", "--bundle=toy.zip", "--task=brighten", "a.png"], {"TMPDIR": "missing"}))
 @example(case=(["run", "--bundle=toy", "--task=brighten", "\udcff\udce4.png"], {}))

@@ -236,6 +236,8 @@ def test_requests(library: clib.Library) -> None:
             {"pairs": [(frame, frame[:10])]},
             {"guidance": float("inf")},
             {"guidance": float("nan")},
+            {"guidance": 1000.5},
+            {"guidance": -1e300},
         ):
             task = None if "pairs" in options else "brighten"
             with pytest.raises(LavinError) as mine:

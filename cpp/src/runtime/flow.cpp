@@ -4,14 +4,15 @@
 #include <utility>
 
 #include "base/errors.h"
+#include "base/limits.h"
 #include "base/text.h"
 
 namespace lavin::core {
 
 void check_weight(double weight) {
-  if (std::isfinite(weight)) return;
-  throw InputError(
-      cat("guidance is ", short_number(weight), "; it is a finite number, 1 for no guidance."));
+  if (std::abs(weight) <= limits::guidance) return;
+  throw InputError(cat("guidance is ", short_number(weight), "; it is a finite number from -",
+                       limits::guidance, " to ", limits::guidance, ", 1 for no guidance."));
 }
 
 Velocity guided(Velocity conditional, Velocity null, double weight) {
