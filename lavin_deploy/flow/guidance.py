@@ -40,7 +40,7 @@ def guided(conditional: Velocity, null: Velocity, weight: float) -> Velocity:
 
 
 def check_weight(weight: float) -> None:
-    """Raise InputError unless ``weight`` is a number of at most ``LIMITS.guidance``, or minus it."""
+    """Raise InputError unless ``weight`` is a number within ``LIMITS.guidance`` of 0."""
     is_number = isinstance(weight, int | float | np.integer | np.floating)
     if not is_number or not abs(weight) <= LIMITS.guidance:
         raise InputError(
