@@ -133,7 +133,8 @@ def _head(path: Path) -> bytes:
 
 def _temporary_folder() -> Path:
     try:
-        return Path(tempfile.mkdtemp(prefix="lavin-"))
+        # Named, so that a place that the user chose is not replaced by another one silently.
+        return Path(tempfile.mkdtemp(prefix="lavin-", dir=os.environ.get("TMPDIR") or None))
     except OSError as error:
         raise WorkError(
             f"cannot make a temporary folder: {error.strerror or error}; set TMPDIR to a folder "

@@ -54,8 +54,8 @@ def train(
     from lavin_deploy.training.tasks.registry import TASKS, available
 
     own = parse_own(pairs)
-    look_ahead(out / f"{model}.states", chosen, resume=resume)
     with joined() as processes, only_run(out) if processes.main else nullcontext():
+        look_ahead(out / f"{model}.states", chosen, resume=resume)
         if processes.main:
             items = [] if data is None else Inventory.load(data).items
             write_credits(out, [item for item in items if item.split == "train"], own)

@@ -232,7 +232,7 @@ def _read_file(path: Path) -> dict[str, Tensor]:
 
 def _names_a_global(path: Path) -> bool:
     """Whether a file is a pickle, of the oldest protocol too, that names a class or a function."""
-    with path.open("rb") as file, suppress(ValueError):
+    with path.open("rb") as file, suppress(ValueError, OverflowError, MemoryError):
         return any(code.name.endswith("GLOBAL") for code, _, _ in pickletools.genops(file))
     return False
 

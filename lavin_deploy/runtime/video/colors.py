@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lavin_deploy.runtime.hdr import HLG, PQ
+from lavin_deploy.runtime.video.constant_luminance import BT2020_CL
 
 UNSPECIFIED = 2  # AVCOL_SPC_, AVCOL_PRI_ and AVCOL_TRC_UNSPECIFIED alike
 RGB, BT709, FCC, BT470BG, SMPTE170M, SMPTE240M, BT2020 = 0, 1, 4, 5, 6, 7, 9  # AVCOL_SPC_*
@@ -46,7 +47,7 @@ class Colors:
         """Return the tags of a decoded ``av.VideoFrame``, by its size where it has none."""
         matrix = frame.colorspace
         if matrix not in _SCALER_MATRIX:
-            wide = frame.color_primaries == BT2020_PRIMARIES
+            wide = frame.color_primaries == BT2020_PRIMARIES or matrix == BT2020_CL
             matrix = BT2020 if wide else cls.of_size(frame.width, frame.height).matrix
         return cls(matrix=matrix, primaries=frame.color_primaries, transfer=frame.color_trc)
 
@@ -61,12 +62,17 @@ class Colors:
     def guesses(frame: Any) -> bool:
         """Whether the frame names a YUV matrix that ``of_frame`` has to replace."""
         named = frame.colorspace not in (*_SCALER_MATRIX, RGB, UNSPECIFIED)
-        return named and not frame.format.is_rgb
+        return named and not frame.format.is_rgb and not is_constant_luminance(frame)
 
     @property
     def scaler_matrix(self) -> int:
         """SWS_CS_*, the same matrix in libswscale's numbering."""
         return _SCALER_MATRIX[self.matrix]
+
+
+def is_constant_luminance(frame: Any) -> bool:
+    """Whether a decoded frame is coded by BT.2020's system of constant luminance."""
+    return frame.colorspace == BT2020_CL and not is_hdr(frame) and not frame.format.is_rgb
 
 
 def is_hdr(frame: Any) -> bool:

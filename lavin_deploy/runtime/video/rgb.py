@@ -7,12 +7,22 @@ from typing import Any
 import numpy as np
 
 from lavin_deploy.arrays import U8
+from lavin_deploy.errors import InputError
 from lavin_deploy.runtime.hdr import USUAL_PEAK, tone_map
 from lavin_deploy.runtime.primaries import BT2020, hdr_primaries
-from lavin_deploy.runtime.video.colors import FULL, SCALER_FLAGS, Colors, is_hdr
+from lavin_deploy.runtime.video.colors import (
+    FULL,
+    LIMITED,
+    SCALER_FLAGS,
+    Colors,
+    is_constant_luminance,
+    is_hdr,
+)
+from lavin_deploy.runtime.video.constant_luminance import constant_luminance_to_rgb, planes
 from lavin_deploy.runtime.video.container import import_av
 from lavin_deploy.runtime.video.orientation import Matrix, display_matrix, side_data, upright
 
+_ICTCP = 14  # AVCOL_SPC_ICTCP
 _MASTERING, _LIGHT_LEVEL = 11, 14  # AV_FRAME_DATA_MASTERING_DISPLAY_METADATA, _CONTENT_LIGHT_LEVEL
 
 
@@ -41,6 +51,11 @@ class RgbConverter:
             self.notices.append(
                 "the video is HDR; it is tone-mapped to BT.709 for the model, and so is the answer."
             )
+        if first.colorspace == _ICTCP and not first.format.is_rgb:
+            raise InputError(
+                "the video's colours are ICtCp (matrix 14 of ITU-T H.273), which is not read here; "
+                "re-encode it, e.g. with ffmpeg -vf zscale=matrix=2020_ncl."
+            )
         if Colors.guesses(first):
             self.notices.append(
                 f"the video's colour matrix (number {first.colorspace} of ITU-T H.273) is not "
@@ -59,11 +74,29 @@ class RgbConverter:
             codes = self._reformat(frame, "rgb48le")
             primaries = hdr_primaries(frame.color_primaries) or BT2020
             image = tone_map(codes, frame.color_trc, self._peak, primaries=primaries)
+        elif is_constant_luminance(frame):
+            image = self._of_constant_luminance(frame)
         elif _has_alpha(frame.format):
             image = _on_white(self._reformat(frame, "rgba"))
         else:
             image = self._reformat(frame, "rgb24")
         return upright(image, self.matrix)
+
+    def _of_constant_luminance(self, frame: Any) -> U8:
+        span = FULL if frame.color_range == FULL else LIMITED
+        whole = self._reformatter.reformat(
+            frame,
+            width=self._size[0],
+            height=self._size[1],
+            format="yuv444p16le",
+            src_colorspace=Colors.of_frame(frame).scaler_matrix,  # one to the other: left alone
+            dst_colorspace=Colors.of_frame(frame).scaler_matrix,
+            src_color_range=span,
+            dst_color_range=span,
+            interpolation=SCALER_FLAGS,
+            threads=1,
+        )
+        return constant_luminance_to_rgb(*planes(whole, full=span == FULL))
 
     def _reformat(self, frame: Any, layout: str) -> Any:
         return self._reformatter.reformat(

@@ -229,5 +229,5 @@ def _why(error: Exception) -> str:
     text = getattr(error, "stderr", None) or str(error)
     if isinstance(text, bytes):
         text = text.decode(errors="replace")
-    lines = [line for line in str(text).splitlines() if line and not line.startswith("W")]
+    lines = [line for line in str(text).splitlines() if line and not line.startswith("W:")]
     return lines[-1].strip() if lines else type(error).__name__

@@ -44,7 +44,7 @@ def look_ahead(states: Path, recipe: Recipe, *, resume: bool) -> None:
     if resume and not found:
         raise CheckpointError(f"--resume: {states} holds no readable state.")
     if found:
-        with suppress(json.JSONDecodeError):  # a damaged state: the one before will be read
+        with suppress(CheckpointError):  # a damaged state: the one before will be read
             check_resume(found[0], step_of(found[0]), recipe)
 
 
@@ -61,6 +61,7 @@ def check_resume(state: Path, step: int, recipe: Recipe) -> str:
 
     Raises:
         InputError: what differs cannot change on the way, or the state is past the run's end.
+        CheckpointError: the state's settings cannot be read.
     """
     if recipe.steps < step:
         raise InputError(
@@ -68,11 +69,14 @@ def check_resume(state: Path, step: int, recipe: Recipe) -> str:
             "steps to more, or give another --out."
         )
     try:
-        before: Mapping[str, Any] = json.loads((state / SETTINGS).read_text(encoding="utf-8"))
+        before = json.loads((state / SETTINGS).read_text(encoding="utf-8"))
+        fixed, every = dict(before["fixed"]), dict(before["all"])
     except FileNotFoundError:  # of a version that did not keep them
         return ""
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{state / SETTINGS} is damaged; delete the state.") from error
     kept = recipe.fixed()
-    wrong = _differences(before["fixed"], kept)
+    wrong = _differences(fixed, kept)
     if wrong:
         raise InputError(
             f"--resume with other settings than the state in {state.parent} has: "
@@ -80,7 +84,7 @@ def check_resume(state: Path, step: int, recipe: Recipe) -> str:
             "another --out with --init-from."
         )
     changed = _differences(
-        {k: v for k, v in before["all"].items() if k not in kept},
+        {k: v for k, v in every.items() if k not in kept},
         {k: v for k, v in asdict(recipe).items() if k not in kept},
     )
     if not changed:

@@ -53,7 +53,7 @@ def only_run(out: Path) -> Iterator[None]:
 
 def present(folder: Path) -> list[Path]:
     """States in a folder, the newest first."""
-    return sorted(folder.glob("step-*"), reverse=True)
+    return sorted(folder.glob("step-" + 8 * "[0-9]"), reverse=True)
 
 
 def step_of(state: Path) -> int:

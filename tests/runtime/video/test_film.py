@@ -97,6 +97,23 @@ def test_cover_art_before_the_film_and_in_a_song(tmp_path: Path) -> None:
         read(tmp_path / "song.mp3")
 
 
+def test_what_else_a_film_holds_is_named_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        videos = [container.add_stream("mpeg4", rate=25) for _ in range(3)]
+        for video in videos:
+            video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        container.add_attachment("a.ttf", "application/x-truetype-font", b"no font")
+        for video in videos:
+            frame = av.VideoFrame.from_ndarray(picture(0), format="rgb24")
+            container.mux(video.encode(frame))
+            container.mux(video.encode(None))
+    left_out = "what else the input holds is left out: 2 further video tracks, 1 attachment."
+    assert copy(path, tmp_path / "out.mkv") == [left_out]
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        assert [stream.type for stream in container.streams] == ["video"]
+
+
 @pytest.mark.parametrize("turn", range(1, 9))
 def test_exif_orientation_in_motion_jpeg(tmp_path: Path, turn: int) -> None:
     data = jpeg(picture(0), turn)

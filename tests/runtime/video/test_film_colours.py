@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 
+from lavin_deploy.errors import InputError
 from lavin_deploy.runtime.hdr import HLG, PQ, tone_map
 from lavin_deploy.runtime.media.views import compose
 from lavin_deploy.runtime.video.reader import VideoReader
@@ -135,7 +136,7 @@ def cores(difference: Any) -> Any:
 
 
 def test_bt2020_primaries_without_a_matrix_and_unknown_matrices(tmp_path: Path) -> None:
-    for tags, matrix, count in (((2, 9), 9, 0), ((8, 1), 6, 1), ((10, 9), 9, 1)):
+    for tags, matrix, count in (((2, 9), 9, 0), ((8, 1), 6, 1), ((12, 9), 9, 1)):
         path = tmp_path / f"{tags[0]}.mkv"
         with av.open(str(path), "w") as container:
             stream = container.add_stream("ffv1", rate=25)
@@ -150,3 +151,77 @@ def test_bt2020_primaries_without_a_matrix_and_unknown_matrices(tmp_path: Path) 
         with VideoReader(path) as reader:
             assert reader.info.colors.matrix == matrix
             assert sum("colour matrix" in n for n in reader.notices) == count
+
+
+def constant_luminance(rgb: Any) -> Any:
+    """ITU-R BT.2020-2, table 4: R'G'B' in [0, 1] to Y'C, C'BC and C'RC, in Python's floats."""
+
+    def linear(signal: float) -> float:
+        return signal / 4.5 if signal < 0.08145 else ((signal + 0.0993) / 1.0993) ** (1 / 0.45)
+
+    def coded(light: float) -> float:
+        return 4.5 * light if light < 0.0181 else 1.0993 * light**0.45 - 0.0993
+
+    r, g, b = (float(part) for part in rgb)
+    luma = coded(0.2627 * linear(r) + 0.6780 * linear(g) + 0.0593 * linear(b))
+    blue = (b - luma) / (1.9404 if b <= luma else 1.5816)
+    red = (r - luma) / (1.7184 if r <= luma else 0.9936)
+    return luma, blue, red
+
+
+@pytest.mark.parametrize("limits", [1, 2])
+@pytest.mark.parametrize("depth", [10, 12])
+def test_constant_luminance_is_read_by_its_own_equations(
+    tmp_path: Path, limits: int, depth: int
+) -> None:
+    patches = np.random.default_rng(3).uniform(0, 1, (3, 4, 3))
+    codes = np.empty((3, 3, 4))
+    for place in np.ndindex(3, 4):
+        luma, blue, red = constant_luminance(patches[place])
+        scale = 2 ** (depth - 8)
+        if limits == 1:
+            codes[(slice(None), *place)] = (
+                scale * (16 + 219 * luma), scale * (128 + 224 * blue), scale * (128 + 224 * red)
+            )  # fmt: skip
+        else:
+            top, middle = 2**depth - 1, 2 ** (depth - 1)
+            codes[(slice(None), *place)] = top * luma, middle + top * blue, middle + top * red
+    form = f"yuv444p{depth}le"
+    values = np.rint(codes).clip(0, 2**depth - 1).astype(np.uint16).repeat(16, 1).repeat(16, 2)
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, form
+        context = stream.codec_context
+        context.colorspace, context.color_primaries, context.color_range = 10, 9, limits
+        frame = av.VideoFrame(64, 48, form)
+        for plane, content in zip(frame.planes, values, strict=True):
+            rows = np.zeros((48, plane.line_size // 2), np.uint16)
+            rows[:, :64] = content
+            plane.update(rows.tobytes())
+        frame.colorspace, frame.color_primaries, frame.color_range, frame.pts = 10, 9, limits, 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    (first,), notices = read(tmp_path / "a.mkv")
+    assert notices == []
+    middles = first.image[8::16, 8::16]
+    assert np.abs(middles - 255 * patches).max() <= 1.5
+    copy(tmp_path / "a.mkv", tmp_path / "out.mkv", "ffv1")
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        assert next(container.decode(video=0)).colorspace == 9
+    again = read(tmp_path / "out.mkv")[0][0].image[8::16, 8::16]
+    assert np.abs(again.astype(int) - middles).mean() <= 1
+
+
+def test_ictcp_is_refused(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv444p10le"
+        stream.codec_context.colorspace = 14
+        frame = av.VideoFrame.from_ndarray(picture(0), format="rgb24").reformat(
+            format="yuv444p10le"
+        )
+        frame.colorspace, frame.pts = 14, 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with pytest.raises(InputError, match="ICtCp"):
+        read(tmp_path / "a.mkv")

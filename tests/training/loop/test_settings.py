@@ -121,6 +121,7 @@ def test_resume_says_what_differs_and_whether_that_is_allowed(run: Path, pairs: 
     assert "holds a run already; give --resume or another --out" in begun_anew.stderr
     assert sorted((run / "latents").iterdir()) == encoded
 
+    (run / "jdit.states" / "step-old").mkdir()  # what somebody put aside is none
     fewer = jdit(run, pairs, "--set=steps=1", "--resume")
     assert fewer.exit_code == 2
     assert "steps is 1, but the state in" in fewer.stderr
@@ -150,3 +151,13 @@ def test_thin_pairs_are_refused_in_a_sentence(run: Path, tmp_path: Path) -> None
     assert "pictures of 500x3 pixels" in result.stderr
     assert "at least 8 pixels a side" in result.stderr
     shutil.rmtree(folder)
+
+
+@pytest.mark.cli
+@pytest.mark.parametrize("text", [b"\xff", b"[]", b"{", b'{"fixed": 3}'])
+def test_damaged_settings_make_a_damaged_state(run: Path, pairs: str, text: bytes) -> None:
+    assert jdit(run, pairs, "--set=steps=1").exit_code == 0
+    (run / "jdit.states" / "step-00000001" / SETTINGS).write_bytes(text)
+    result = jdit(run, pairs, "--set=steps=2", "--resume")
+    assert result.exit_code == 2
+    assert "holds no readable state" in result.stderr
