@@ -1,4 +1,11 @@
 // Streams by the C ABI.
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <limits>
+
 #include "capi_fixture.h"
 
 namespace {
@@ -34,16 +41,37 @@ TEST_F(CApi, StreamsFrames) {
   EXPECT_EQ(stream, nullptr);
 }
 
+// The toy bundle with an infinite number in its table of modulations, whose answers are no
+// pictures.
+std::filesystem::path without_answers() {
+  namespace fs = std::filesystem;
+  std::string name = (fs::temp_directory_path() / "lavin-test-XXXXXX").native();
+  EXPECT_NE(mkdtemp(name.data()), nullptr);
+  const fs::path bundle = fs::path(name) / "toy.lavin";
+  fs::copy(golden("toy.lavin"), bundle, fs::copy_options::recursive);
+  const auto content_of = [](const fs::path& path) {
+    std::ifstream file(path, std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  std::string table = content_of(bundle / "tables/modulation.npy");
+  const std::string before = lavin::core::digest(table.data(), table.size());
+  const float infinite = std::numeric_limits<float>::infinity();
+  std::memcpy(table.data() + table.size() - 2 * sizeof infinite, &infinite, sizeof infinite);
+  std::ofstream(bundle / "tables/modulation.npy", std::ios::binary) << table;
+  std::string manifest = content_of(bundle / "manifest.json");
+  manifest.replace(manifest.find(before), before.size(),
+                   lavin::core::digest(table.data(), table.size()));
+  std::ofstream(bundle / "manifest.json", std::ios::binary) << manifest;
+  return bundle;
+}
+
 TEST_F(CApi, SaysWhichFrameFailed) {
+  const std::filesystem::path bundle = without_answers();
+  lavin_free(model);
+  ASSERT_EQ(lavin_load(bundle.c_str(), nullptr, &model), LAVIN_OK) << lavin_last_error(nullptr);
   lavin_request request{};
   request.struct_size = sizeof request;
   request.task = "brighten";
-  request.has_guidance = 1;
-  request.guidance = 1e300;  // beyond float32
-  const std::vector<float> noise(256, 1.0F);
-  request.noise = noise.data();
-  request.noise_count = noise.size();
-  request.width = request.height = 32;
   lavin_stream* stream = nullptr;
   ASSERT_EQ(lavin_stream_open(model, &request, nullptr, &stream), LAVIN_OK);
   ASSERT_EQ(lavin_stream_push(stream, &frame, 5, -1), LAVIN_OK);
@@ -53,6 +81,7 @@ TEST_F(CApi, SaysWhichFrameFailed) {
   EXPECT_NE(std::string(lavin_last_error(model)).find("infinite or undefined"), std::string::npos);
   EXPECT_EQ(lavin_stream_pull(stream, &out, &id, 0), LAVIN_TIMEOUT);  // it was taken
   lavin_stream_close(stream);
+  std::filesystem::remove_all(bundle.parent_path());
 }
 
 TEST_F(CApi, DropsOrTimesOutWhereNobodyPulls) {

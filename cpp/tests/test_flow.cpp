@@ -98,7 +98,7 @@ TEST(Guidance, PushesAwayFromTheNullField) {
   const Velocity never = [](const Array&, float) -> Array { throw InputError("called"); };
   EXPECT_EQ(values_of(guided(shown, never, 1.0)(z, 0.0F)), (std::vector<float>{2.0F, 5.0F}));
   EXPECT_EQ(sentence_of([&] { guided(shown, null, std::numeric_limits<double>::infinity()); }),
-            "guidance is inf; it is a finite number, 1 for no guidance.");
+            "guidance is inf; it is a finite number from -1000 to 1000, 1 for no guidance.");
 }
 
 }  // namespace

@@ -41,7 +41,9 @@ def task() -> None:
 @click.option("--steps", type=click.IntRange(1), help="Recommended model evaluations.")
 @click.option("--guidance", type=float, metavar="W", help="Recommended guidance weight.")
 @click.option(
-    "--num-pairs", type=click.IntRange(1), help="Pairs to use; by default as many as the bundle's."
+    "--num-pairs",
+    type=click.IntRange(1, 1000),
+    help="Pairs to use; by default as many as the bundle's.",
 )
 @click.option(
     "--view",

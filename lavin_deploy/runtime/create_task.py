@@ -51,8 +51,7 @@ def create_task(
         The task as stored.
 
     Raises:
-        InputError: a name, picture or folder cannot be used; too few pairs for the bundle, or for
-            the task's own number.
+        InputError: a name, picture or folder cannot be used; too few pairs for the bundle.
         BundleError: the bundle is missing, damaged or packed.
         WorkError: encoding or writing failed.
     """
@@ -73,11 +72,6 @@ def create_task(
             raise InputError(
                 f"{str(folder)!r} has {len(pair_files)} example pairs and the bundle needs at "
                 f"least {fewest}; add some."
-            )
-        if task.num_pairs is not None and task.num_pairs > len(pair_files):
-            raise InputError(
-                f"num_pairs is {task.num_pairs}, but {str(folder)!r} has {len(pair_files)} example "
-                "pairs; give at most as many."
             )
         make_settings(manifest, choose_sampling(manifest, task), seed=0, noise=None)
         encoders = {size: model.codec(size).encode for size in manifest.sizes()}

@@ -151,7 +151,7 @@ NAME = "n" * 300
         (["run", "--bundle", str(TOY), "--task", "brighten", "a.png", "--steps", "1000000001"],
          2, "steps is 1000000001; at most 10000"),
         (["task", "create", "x", "--bundle", str(TOY), "--pairs", "pairs",
-          "--num-pairs", "1000000001"], 2, "num_pairs is 1000000001, but 'pairs' has 1 example"),
+          "--num-pairs", "1000000001"], 2, "1000000001 is not in the range 1<=x<=1000"),
         (["export", "--ckpt", str(GOLDEN), "--model-card", "latin1.txt", "--out", "o"],
          2, "latin1.txt is not UTF-8"),
     ],

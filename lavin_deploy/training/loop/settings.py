@@ -250,6 +250,13 @@ class DiTRecipe(Recipe):
     velocity: float = 1.0
     lora: int = 0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.context and self.context not in get_args(ContextMode):
+            raise unknown_name("context", self.context, get_args(ContextMode))
+        if self.pairing and self.pairing not in get_args(Pairing):
+            raise unknown_name("pairing", self.pairing, get_args(Pairing))
+
     @property
     def in_pixels(self) -> bool:
         """Whether answers are decoded and compared with the targets' pixels."""
@@ -271,8 +278,8 @@ class DiTRecipe(Recipe):
         Few-step models say how they are to be run: as many steps of a uniform grid, unguided.
 
         Raises:
-            InputError: ``context`` or ``pairing`` is unknown, the model cannot have ``size`` or
-                ``first_size``, or answers of one step meet several steps.
+            InputError: the model cannot have ``size`` or ``first_size``, or answers of one step
+                meet several steps.
         """
         for name in ("size", "first_size"):
             check_side(name, getattr(self, name), CELL * config.dit.patch_size)
@@ -284,14 +291,9 @@ class DiTRecipe(Recipe):
         if self.segments or self.in_pixels:
             few = replace(config.inference, steps=self.segments or 1, grid="uniform", guidance=1.0)
             config = replace(config, inference=few)
-        context, pairing = self.context, self.pairing
-        if context and context not in get_args(ContextMode):
-            raise unknown_name("context", context, get_args(ContextMode))
-        if pairing and pairing not in get_args(Pairing):
-            raise unknown_name("pairing", pairing, get_args(Pairing))
         dit = replace(
             config.dit,
-            context=cast(ContextMode, context or config.dit.context),
-            pairing=cast(Pairing, pairing or config.dit.pairing),
+            context=cast(ContextMode, self.context or config.dit.context),
+            pairing=cast(Pairing, self.pairing or config.dit.pairing),
         )
         return replace(config, dit=dit)
