@@ -128,7 +128,7 @@ Said said_in(const Bytes& file, Space space) {
   if (parts[0].name == "IHDR") return of_png(parts);
 #endif
   Said said = of_jpeg(parts);
-  if (said.icc.empty() && space == Space::rgb && says_adobe_rgb(file)) {
+  if (said.icc.empty() && space == Space::rgb && says_adobe_rgb(parts)) {
     said.primaries = kAdobe;
     said.power = kAdobeGamma;
   }

@@ -119,8 +119,8 @@ int orientation_of(const Bytes& file) {
   return found >= 1 && found <= 8 ? static_cast<int>(found) : 1;
 }
 
-bool says_adobe_rgb(const Bytes& file) {
-  const Bytes exif = exif_in(parts_of(file.data(), file.size()));
+bool says_adobe_rgb(const std::vector<Part>& parts) {
+  const Bytes exif = exif_in(parts);
   const Reader tiff = opened(exif.data(), exif.size());
   const auto folder = tag_in(tiff, tiff.word(4), 0x8769);
   if (!folder) return false;

@@ -1,7 +1,7 @@
 // What EXIF and XMP data in a JPEG or PNG say of the picture.
 #pragma once
 
-#include <cstddef>
+#include <vector>
 
 #include "file_parts.h"
 
@@ -9,5 +9,6 @@
 // nothing.
 int orientation_of(const Bytes& file);
 
-// Whether EXIF says that the colours are Adobe RGB (1998), as cameras do without a profile.
-bool says_adobe_rgb(const Bytes& file);
+// Whether EXIF among a file's parts says that the colours are Adobe RGB (1998), as cameras do
+// without a profile.
+bool says_adobe_rgb(const std::vector<Part>& parts);

@@ -13,7 +13,7 @@ from pymediainfo import MediaInfo
 
 from lavin_deploy.runtime.video.holds import HOLDS, TEXT_SUBTITLES
 from lavin_deploy.runtime.video.reader import VideoReader
-from lavin_deploy.runtime.video.writer import VideoWriter
+from tests.helpers.films import copy
 from tests.helpers.videos import damage_sound, loudest_hertz, picture, probe, write_sound
 
 pytestmark = pytest.mark.unit
@@ -48,16 +48,6 @@ def _decodes(name: str) -> bool:
 
 
 DECODERS = sorted(filter(_decodes, av.codecs_available))
-
-
-def copy(source: Path, target: Path) -> list[str]:
-    """Read and write every frame; return the notices."""
-    with VideoReader(source) as reader:
-        info = reader.info
-        with VideoWriter.like(target, info, info.width, info.height) as writer:
-            for frame in reader:
-                writer.write(frame)
-    return writer.notices
 
 
 def tracks(path: Path, kind: str) -> list[Any]:
